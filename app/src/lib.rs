@@ -1,0 +1,7 @@
+//! netglance: how much is this application talking to the outside world right now?
+//!
+//! One direction of flow: sampler -> target -> rate -> history -> chart, window, terminal. Only [`monitor`] sees all.
+
+pub mod monitor;
+pub mod rate;
+pub mod settings;

@@ -1,0 +1,2 @@
+//! The program `netglance`.
+fn main() {}
