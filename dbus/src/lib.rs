@@ -3,4 +3,8 @@
 //! Rows and samples, what counts as external, the kernel's routing table and cgroup tree as both sides read them.
 //! It knows no application, draws nothing and decides nothing about who may see what.
 
+pub mod cgroup;
+pub mod netlink;
+pub mod onlink;
 pub mod sample;
+pub mod scope;
