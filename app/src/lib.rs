@@ -4,4 +4,5 @@
 
 pub mod monitor;
 pub mod rate;
+pub mod sampler;
 pub mod settings;

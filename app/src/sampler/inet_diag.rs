@@ -1,0 +1,367 @@
+//! The estimate: what the sockets' own books say, asked of the kernel with no privilege at all. TCP payload only.
+//!
+//! inet_diag lists this network namespace's TCP sockets with their cgroup and `tcp_info`; a second netlink socket hears
+//! the last figures of each socket that is destroyed. What it can't see: UDP's bytes, and a connection that is made and
+//! gone between two looks.
+
+use std::{
+    collections::HashMap,
+    io,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+};
+
+use netglance_dbus::{
+    cgroup::Tree,
+    netlink::{self, Socket},
+    sample::{Row, Sample},
+    scope::{Prefixes, Scope},
+};
+use netlink_packet_core::NlasIterator;
+
+use super::Look;
+use crate::rate::Source;
+
+// linux/sock_diag.h, linux/inet_diag.h, net/tcp_states.h
+const SOCK_DIAG_BY_FAMILY: u16 = 20;
+const INET_DIAG_INFO: u16 = 2;
+const INET_DIAG_CGROUP_ID: u16 = 21;
+const AF_INET: u8 = 2;
+const AF_INET6: u8 = 10;
+const IPPROTO_TCP: u8 = 6;
+const IPPROTO_UDP: u8 = 17;
+/// ESTABLISHED, SYN_SENT, FIN_WAIT1, FIN_WAIT2, CLOSE, CLOSE_WAIT, LAST_ACK, CLOSING: the states with `tcp_info` and a
+/// peer. The others are listeners, and TIME_WAIT and SYN_RECV, which are no full sockets.
+const TCP_STATES: u32 = 1 << 1 | 1 << 2 | 1 << 4 | 1 << 5 | 1 << 7 | 1 << 8 | 1 << 9 | 1 << 11;
+/// A UDP socket that is connected counts as established.
+const UDP_STATES: u32 = 1 << 1;
+/// `SKNLGRP_INET_TCP_DESTROY` and `SKNLGRP_INET6_TCP_DESTROY` as bits.
+const DESTROYED: u32 = 1 | 1 << 2;
+/// Looks after which a socket that is neither listed nor heard of is forgotten.
+const FORGET_AFTER: u64 = 8;
+
+/// Why the estimate can't be made.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The netlink sockets don't open or answer.
+    #[error("cannot ask the kernel for the list of sockets (inet_diag)")]
+    Netlink(#[from] netlink::Error),
+    /// The kernel has no inet_diag for TCP.
+    #[error(
+        "the kernel cannot list TCP sockets: its module tcp_diag (CONFIG_INET_TCP_DIAG) is missing. \
+         As root: modprobe tcp_diag"
+    )]
+    NoInetDiag,
+    /// The kernel lists sockets without their cgroup.
+    #[error(
+        "the kernel lists sockets without their cgroup, so they cannot be told apart by application. \
+         It needs Linux 5.7 or newer built with CONFIG_SOCK_CGROUP_DATA"
+    )]
+    NoCgroupId,
+}
+
+/// What one message says of a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Listed {
+    cookie: u64,
+    remote: IpAddr,
+    cgroup_id: Option<u64>,
+    bytes: Option<Transferred>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Transferred {
+    rx: u64,
+    tx: u64,
+}
+
+/// Asks the kernel and keeps the books.
+#[derive(Debug)]
+pub struct InetDiag {
+    requests: Socket,
+    destroyed: Socket,
+    books: Books,
+}
+
+impl InetDiag {
+    /// Opens the sockets. Counting begins with the first look.
+    pub fn open() -> Result<Self, Error> {
+        let protocol = Some(rustix::net::netlink::SOCK_DIAG);
+        Ok(Self {
+            requests: Socket::open(protocol, 0)?,
+            destroyed: Socket::open(protocol, DESTROYED)?,
+            books: Books::default(),
+        })
+    }
+
+    /// All rows of this moment.
+    pub fn look(&mut self, tree: &Tree, prefixes: &Prefixes) -> Result<Look, Error> {
+        let boottime_ns = super::boottime_ns();
+        self.books.begin();
+        let mut nameless = false;
+        for family in [AF_INET, AF_INET6] {
+            let books = &mut self.books;
+            let request = request(family, IPPROTO_TCP, 1 << (INET_DIAG_INFO - 1), TCP_STATES);
+            let dumped = self.requests.dump(SOCK_DIAG_BY_FAMILY, &request, |_, payload| {
+                let socket = parse(payload)?;
+                nameless |= socket.cgroup_id.is_none();
+                books.listed(&socket, tree, prefixes);
+                Ok(())
+            });
+            dumped.map_err(|e| if is_missing(&e) { Error::NoInetDiag } else { e.into() })?;
+        }
+        if nameless {
+            return Err(Error::NoCgroupId);
+        }
+        let books = &mut self.books;
+        // Notifications lost for want of buffer space only make the estimate a little lower.
+        self.destroyed.drain(|_, payload| {
+            books.destroyed(&parse(payload)?, prefixes);
+            Ok(())
+        })?;
+        self.books.end();
+        let unmeasured_udp = self.unmeasured_udp(tree, prefixes)?;
+        let rows = self.books.rows.clone();
+        Ok(Look { source: Source::Estimate, sample: Sample { epoch: 0, boottime_ns, rows }, unmeasured_udp })
+    }
+
+    /// Connected UDP sockets with an external peer, by cgroup path; `None` where the kernel can't list UDP sockets.
+    fn unmeasured_udp(&mut self, tree: &Tree, prefixes: &Prefixes) -> Result<Option<HashMap<String, u32>>, Error> {
+        let mut sockets: HashMap<String, u32> = HashMap::new();
+        for family in [AF_INET, AF_INET6] {
+            let request = request(family, IPPROTO_UDP, 0, UDP_STATES);
+            let dumped = self.requests.dump(SOCK_DIAG_BY_FAMILY, &request, |_, payload| {
+                let socket = parse(payload)?;
+                if prefixes.judge(socket.remote).scope == Scope::External
+                    && let Some(path) = socket.cgroup_id.and_then(|id| tree.path(id))
+                {
+                    match sockets.get_mut(path) {
+                        Some(count) => *count += 1,
+                        None => _ = sockets.insert(path.to_owned(), 1),
+                    }
+                }
+                Ok(())
+            });
+            match dumped {
+                Ok(_) => {}
+                Err(error) if is_missing(&error) => return Ok(None),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(Some(sockets))
+    }
+}
+
+/// Cumulative bytes per cgroup path from what sockets say of themselves. Pure.
+#[derive(Debug, Default)]
+struct Books {
+    look: u64,
+    sockets: HashMap<u64, Known>,
+    rows: Vec<Row>,
+    row_of_path: HashMap<String, usize>,
+    /// By cgroup id: a path is looked up once, and a removed cgroup keeps it.
+    row_of_id: HashMap<u64, usize>,
+}
+
+#[derive(Debug)]
+struct Known {
+    row: usize,
+    bytes: Transferred,
+    look: u64,
+}
+
+impl Books {
+    fn begin(&mut self) {
+        self.look += 1;
+    }
+
+    /// A living socket. What a socket moved before the first look is not counted; all of one that is new later is.
+    fn listed(&mut self, socket: &Listed, tree: &Tree, prefixes: &Prefixes) {
+        let (Some(id), Some(bytes)) = (socket.cgroup_id, socket.bytes) else { return };
+        if let Some(known) = self.sockets.get_mut(&socket.cookie) {
+            known.look = self.look;
+            let row = known.row;
+            let moved = advance(&mut known.bytes, bytes);
+            self.book(row, socket.remote, moved, prefixes);
+            return;
+        }
+        let Some(row) = self.row(id, tree) else { return };
+        self.sockets.insert(socket.cookie, Known { row, bytes, look: self.look });
+        if self.look > 1 {
+            self.book(row, socket.remote, bytes, prefixes);
+        }
+    }
+
+    /// The last word on a socket. One that no look ever listed has no known cgroup and stays uncounted.
+    fn destroyed(&mut self, socket: &Listed, prefixes: &Prefixes) {
+        let Some(mut known) = self.sockets.remove(&socket.cookie) else { return };
+        if let Some(bytes) = socket.bytes {
+            let moved = advance(&mut known.bytes, bytes);
+            self.book(known.row, socket.remote, moved, prefixes);
+        }
+    }
+
+    fn end(&mut self) {
+        let look = self.look;
+        self.sockets.retain(|_, known| look - known.look < FORGET_AFTER);
+    }
+
+    fn book(&mut self, row: usize, remote: IpAddr, moved: Transferred, prefixes: &Prefixes) {
+        let Some(row) = self.rows.get_mut(row).filter(|_| moved != Transferred::default()) else { return };
+        let (rx, tx) = match prefixes.judge(remote).scope {
+            Scope::External => (&mut row.rx_bytes, &mut row.tx_bytes),
+            Scope::Internal => (&mut row.internal_rx_bytes, &mut row.internal_tx_bytes),
+        };
+        *rx = rx.saturating_add(moved.rx);
+        *tx = tx.saturating_add(moved.tx);
+    }
+
+    /// The row of a cgroup id; `None` for one whose path nobody can know (it is outside what is mounted here).
+    fn row(&mut self, id: u64, tree: &Tree) -> Option<usize> {
+        if let Some(row) = self.row_of_id.get(&id) {
+            return Some(*row);
+        }
+        let path = tree.path(id)?;
+        let row = *self.row_of_path.entry(path.to_owned()).or_insert_with(|| {
+            self.rows.push(Row { cgroup: path.to_owned(), ..Row::default() });
+            self.rows.len() - 1
+        });
+        self.row_of_id.insert(id, row);
+        Some(row)
+    }
+}
+
+/// Moves `known` on to `now` and says by how much. A figure that went backwards moves nothing.
+fn advance(known: &mut Transferred, now: Transferred) -> Transferred {
+    let moved = Transferred { rx: now.rx.saturating_sub(known.rx), tx: now.tx.saturating_sub(known.tx) };
+    *known = Transferred { rx: now.rx.max(known.rx), tx: now.tx.max(known.tx) };
+    moved
+}
+
+fn is_missing(error: &netlink::Error) -> bool {
+    matches!(error, netlink::Error::Refused(e) if e.kind() == io::ErrorKind::NotFound)
+}
+
+/// `struct inet_diag_req_v2` of linux/inet_diag.h: 8 bytes, then a socket id of zeros, which matches all.
+fn request(family: u8, protocol: u8, extensions: u8, states: u32) -> [u8; 56] {
+    let mut bytes = [0; 56];
+    bytes[..4].copy_from_slice(&[family, protocol, extensions, 0]);
+    bytes[4..8].copy_from_slice(&states.to_ne_bytes());
+    bytes
+}
+
+/// Reads `struct inet_diag_msg` and the attributes behind it.
+fn parse(payload: &[u8]) -> Result<Listed, netlink::Error> {
+    let malformed = |what| netlink::Error::malformed(what, payload);
+    let (header, attributes) = payload.split_first_chunk::<72>().ok_or_else(|| malformed("inet_diag_msg"))?;
+    let remote = match header[0] {
+        AF_INET => IpAddr::V4(Ipv4Addr::from(chunk(header, 24).unwrap_or_default())),
+        AF_INET6 => IpAddr::V6(Ipv6Addr::from(chunk::<16>(header, 24).unwrap_or_default())),
+        _ => return Err(malformed("inet_diag family")),
+    };
+    let cookie = chunk(header, 44).map(u64::from_ne_bytes).unwrap_or_default();
+    let mut listed = Listed { cookie, remote, cgroup_id: None, bytes: None };
+    for attribute in NlasIterator::new(attributes) {
+        let attribute = attribute.map_err(|_| malformed("inet_diag attribute"))?;
+        match attribute.kind() {
+            INET_DIAG_CGROUP_ID => listed.cgroup_id = chunk(attribute.value(), 0).map(u64::from_ne_bytes),
+            INET_DIAG_INFO => listed.bytes = transferred(attribute.value()),
+            _ => {}
+        }
+    }
+    Ok(listed)
+}
+
+/// From `struct tcp_info` of linux/tcp.h. Sent are the bytes that left for the first time: `tcpi_bytes_sent` less
+/// `tcpi_bytes_retrans`. (`tcpi_bytes_acked` would count SYN and FIN as a byte each.)
+fn transferred(tcp_info: &[u8]) -> Option<Transferred> {
+    let field = |offset| chunk(tcp_info, offset).map(u64::from_ne_bytes);
+    Some(Transferred { rx: field(128)?, tx: field(200)?.saturating_sub(field(208)?) })
+}
+
+fn chunk<const N: usize>(bytes: &[u8], offset: usize) -> Option<[u8; N]> {
+    bytes.get(offset..)?.first_chunk().copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A message as the kernel sends it.
+    fn message(remote: &str, cookie: u64, cgroup: Option<u64>, bytes: Option<(u64, u64)>) -> Vec<u8> {
+        let mut m = vec![0; 72];
+        match remote.parse().unwrap() {
+            IpAddr::V4(a) => {
+                m[0] = AF_INET;
+                m[24..28].copy_from_slice(&a.octets());
+            }
+            IpAddr::V6(a) => {
+                m[0] = AF_INET6;
+                m[24..40].copy_from_slice(&a.octets());
+            }
+        }
+        m[44..52].copy_from_slice(&cookie.to_ne_bytes());
+        let mut attribute = |kind: u16, value: &[u8]| {
+            m.extend(u16::try_from(value.len() + 4).unwrap().to_ne_bytes());
+            m.extend(kind.to_ne_bytes());
+            m.extend(value);
+        };
+        if let Some((rx, tx)) = bytes {
+            let mut info = [0; 248];
+            info[128..136].copy_from_slice(&rx.to_ne_bytes());
+            info[200..208].copy_from_slice(&(tx + 7).to_ne_bytes());
+            info[208..216].copy_from_slice(&7u64.to_ne_bytes());
+            attribute(INET_DIAG_INFO, &info);
+        }
+        if let Some(id) = cgroup {
+            attribute(INET_DIAG_CGROUP_ID, &id.to_ne_bytes());
+        }
+        m
+    }
+
+    #[test]
+    fn messages_are_read_and_bad_ones_are_errors_not_panics() {
+        let whole = message("93.184.216.34", 5, Some(77), Some((1000, 200)));
+        let read = parse(&whole).unwrap();
+        assert_eq!((read.cookie, read.cgroup_id, read.remote.to_string()), (5, Some(77), "93.184.216.34".into()));
+        assert_eq!(read.bytes, Some(Transferred { rx: 1000, tx: 200 }));
+        for cut in 0..whole.len() {
+            let at_attribute_edge = [72, 72 + 252].contains(&cut);
+            assert_eq!(parse(&whole[..cut]).is_ok(), at_attribute_edge, "cut at {cut}");
+        }
+        for i in 0..whole.len() {
+            for value in [0, 1, 3, 0x7f, 0xff] {
+                let mut mutated = whole.clone();
+                mutated[i] = value;
+                _ = parse(&mutated);
+            }
+        }
+    }
+
+    #[test]
+    fn the_books_go_forward_only_and_count_a_socket_once() {
+        let tree = Tree::open().unwrap();
+        let prefixes = Prefixes::default();
+        let mut books = Books { row_of_id: HashMap::from([(1, 0), (2, 1)]), ..Books::default() };
+        books.rows = ["/a", "/b"].map(|c| Row { cgroup: c.into(), ..Row::default() }).into();
+        let mut look = |listed: &[(&str, u64, u64, u64)], gone: &[(&str, u64, u64)]| {
+            books.begin();
+            for (remote, cookie, cgroup, rx) in listed {
+                let m = message(remote, *cookie, Some(*cgroup), Some((*rx, 0)));
+                books.listed(&parse(&m).unwrap(), &tree, &prefixes);
+            }
+            for (remote, cookie, rx) in gone {
+                books.destroyed(&parse(&message(remote, *cookie, None, Some((*rx, 0)))).unwrap(), &prefixes);
+            }
+            books.end();
+            [books.rows[0].rx_bytes, books.rows[0].internal_rx_bytes, books.rows[1].rx_bytes]
+        };
+        let (out, lan) = ("8.8.8.8", "192.168.2.1");
+        assert_eq!(look(&[(out, 1, 1, 500), (lan, 2, 1, 9)], &[]), [0, 0, 0], "what was before the first look");
+        assert_eq!(look(&[(out, 1, 1, 600), (lan, 2, 1, 10), (out, 3, 2, 50)], &[]), [100, 1, 50]);
+        assert_eq!(look(&[(out, 1, 1, 600), (out, 1, 1, 600)], &[]), [100, 1, 50], "listed twice");
+        assert_eq!(look(&[(out, 1, 1, 590)], &[]), [100, 1, 50], "backwards");
+        assert_eq!(look(&[], &[(out, 1, 700), (lan, 2, 30), (out, 99, 1000)]), [200, 21, 50], "last words");
+        assert_eq!(look(&[(out, 4, 1, 5)], &[(out, 4, 6)]), [206, 21, 50], "born and gone in one look");
+        assert_eq!(look(&[], &[(out, 4, 6)]), [206, 21, 50], "heard of twice");
+    }
+}
