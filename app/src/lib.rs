@@ -6,3 +6,4 @@ pub mod monitor;
 pub mod rate;
 pub mod sampler;
 pub mod settings;
+pub mod target;

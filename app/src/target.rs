@@ -1,0 +1,346 @@
+//! Which cgroups are the app: targets, and the names that systemd and desktops give to apps. Pure: it looks at paths
+//! only.
+
+use glob::{MatchOptions, Pattern, PatternError};
+
+/// The app being watched: every cgroup that a selector names, all descendants included.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// What a person reads.
+    pub name: String,
+    selectors: Vec<Selector>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Selector {
+    /// A pattern for unit names, as systemctl takes them: `*`, `?`, `[…]`.
+    Unit(Pattern),
+    /// A path as in /proc/PID/cgroup.
+    Cgroup(String),
+    /// An app's id, as [`app_id`] says it.
+    App(String),
+}
+
+/// A part of a cgroup's path that stands for a unit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct UnitOf<'a> {
+    /// The unit's name, or the last part of the path where there is none; "/" for the root.
+    pub unit: &'a str,
+    /// The path down to it.
+    pub cgroup: &'a str,
+}
+
+/// The preset for which netglance was made: its name and its units.
+const STB: (&str, [&str; 3]) =
+    ("StB", ["stb-next-host-agent@*.service", "stb-next-server@*.service", "stb-next-shell@*.service"]);
+
+impl Target {
+    /// The preset StB: three user services.
+    pub fn stb() -> Self {
+        let (name, units) = STB;
+        let selectors = units.iter().filter_map(|unit| Pattern::new(unit).ok()).map(Selector::Unit).collect();
+        Self { name: name.to_owned(), selectors }
+    }
+
+    /// An app by the id that [`app_id`] gives it, or a preset by its name; `name` is what a person reads.
+    pub fn app(id: &str, name: &str) -> Self {
+        if id == STB.0 {
+            return Self::stb();
+        }
+        Self { name: name.to_owned(), selectors: vec![Selector::App(id.to_owned())] }
+    }
+
+    /// Unit patterns and cgroup paths, which may begin with the tree's mount point.
+    pub fn selection(units: &[String], cgroups: &[String], mount: &str) -> Result<Self, PatternError> {
+        let mut selectors = Vec::new();
+        for unit in units {
+            selectors.push(Selector::Unit(Pattern::new(unit)?));
+        }
+        for cgroup in cgroups {
+            let path = cgroup.strip_prefix(mount).filter(|rest| rest.is_empty() || rest.starts_with('/'));
+            let path = path.unwrap_or(cgroup).trim_matches('/');
+            selectors.push(Selector::Cgroup(format!("/{path}")));
+        }
+        Ok(Self { name: [units, cgroups].concat().join(" "), selectors })
+    }
+
+    /// Every cgroup there is.
+    pub fn everything() -> Self {
+        Self { name: "all applications".to_owned(), selectors: vec![Selector::Cgroup("/".to_owned())] }
+    }
+
+    /// What is waited for, in the words of the one who asked.
+    pub fn describe(&self) -> String {
+        let words = self.selectors.iter().map(|selector| match selector {
+            Selector::Unit(pattern) => pattern.as_str(),
+            Selector::Cgroup(text) | Selector::App(text) => text.as_str(),
+        });
+        words.collect::<Vec<_>>().join(", ")
+    }
+
+    /// The unit of this target to which a cgroup belongs: the deepest one in its path, at or below what a selector
+    /// names. `None`: not this target's.
+    pub fn unit_of<'a>(&self, path: &'a str) -> Option<UnitOf<'a>> {
+        let top = self.selectors.iter().filter_map(|s| s.matched(path)).map(str::len).min()?;
+        let unit = units(path).filter(|u| u.cgroup.len() >= top).last();
+        let itself = || {
+            let cgroup = path.get(..top)?;
+            Some(UnitOf { unit: cgroup.rsplit('/').next().filter(|s| !s.is_empty()).unwrap_or("/"), cgroup })
+        };
+        unit.or_else(itself)
+    }
+
+    /// Names of units among `paths` that are nearly what the patterns say, nearest first.
+    pub fn near<'a>(&self, paths: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
+        let mut near: Vec<(f64, &str)> = Vec::new();
+        for unit in paths.flat_map(units) {
+            let likeness = self.selectors.iter().map(|s| s.likeness(unit.unit)).fold(0.0, f64::max);
+            if likeness > 0.8 && !near.iter().any(|(_, name)| *name == unit.unit) {
+                near.push((likeness, unit.unit));
+            }
+        }
+        near.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(b.1)));
+        near.truncate(5);
+        near.into_iter().map(|(_, name)| name).collect()
+    }
+}
+
+impl Selector {
+    /// The path down to what this names, if `path` is it or is below it.
+    fn matched<'a>(&self, path: &'a str) -> Option<&'a str> {
+        match self {
+            Self::Unit(pattern) => {
+                // systemctl's fnmatch has no case folding and lets `*` match a leading dot.
+                let options = MatchOptions {
+                    case_sensitive: true,
+                    require_literal_separator: false,
+                    require_literal_leading_dot: false,
+                };
+                units(path).find(|u| pattern.matches_with(u.unit, options)).map(|u| u.cgroup)
+            }
+            Self::Cgroup(top) if top == "/" => path.get(..1),
+            Self::Cgroup(top) => {
+                let rest = path.strip_prefix(top.as_str())?;
+                (rest.is_empty() || rest.starts_with('/')).then_some(path.get(..top.len())?)
+            }
+            Self::App(id) => {
+                let (found, cgroup) = app_and_cgroup(path)?;
+                (found == *id).then_some(cgroup)
+            }
+        }
+    }
+
+    fn likeness(&self, unit: &str) -> f64 {
+        let wanted = match self {
+            Self::Unit(pattern) => pattern.as_str(),
+            Self::App(id) => id,
+            Self::Cgroup(path) => path.rsplit('/').next().unwrap_or_default(),
+        };
+        let plain = |s: &str| s.replace(['*', '?'], "");
+        let (wanted, stem) = (plain(wanted), stem(unit));
+        strsim::jaro_winkler(&wanted, unit).max(strsim::jaro_winkler(stem_of(&wanted), stem))
+    }
+}
+
+/// The units along a cgroup's path, outermost first.
+pub fn units(path: &str) -> impl Iterator<Item = UnitOf<'_>> {
+    let ends = path.match_indices('/').map(|(at, _)| at).skip(1).chain([path.len()]);
+    ends.filter_map(move |end| {
+        let cgroup = path.get(..end)?;
+        let unit = cgroup.rsplit('/').next()?;
+        let known = [".service", ".scope", ".slice", ".socket", ".mount", ".swap"];
+        known
+            .iter()
+            .any(|suffix| unit.len() > suffix.len() && unit.ends_with(suffix))
+            .then_some(UnitOf { unit, cgroup })
+    })
+}
+
+/// The user whose cgroup it is: from `user-UID.slice`; `None` for the system's own.
+pub fn uid_of(path: &str) -> Option<u32> {
+    units(path).find_map(|u| u.unit.strip_prefix("user-")?.strip_suffix(".slice")?.parse().ok())
+}
+
+/// The id of the app of a user to which a cgroup belongs, as the desktop specifies it (systemd.io/DESKTOP_ENVIRONMENTS):
+/// the desktop file's name for `app-<launcher>-<id>-<n>.scope`, `app-<id>@autostart.service` and their like, the
+/// unit's own name without instance otherwise; StB for its three services. `None`: no app of a user.
+pub fn app_id(path: &str) -> Option<String> {
+    if Target::stb().unit_of(path).is_some() {
+        return Some(STB.0.to_owned());
+    }
+    app_and_cgroup(path).map(|(id, _)| id)
+}
+
+fn app_and_cgroup(path: &str) -> Option<(String, &str)> {
+    let in_user = |unit: &UnitOf| unit.unit.starts_with("user@") && unit.unit.ends_with(".service");
+    let mut below = units(path).skip_while(|unit| !in_user(unit)).skip(1).peekable();
+    if below.peek().is_none() {
+        // No user manager's unit: a login session as a whole, as desktops have it that start apps without systemd.
+        let session = units(path).find(|u| u.unit.starts_with("session-") && u.unit.ends_with(".scope"))?;
+        return Some((stem(session.unit).to_owned(), session.cgroup));
+    }
+    let mut slice = None;
+    for unit in below {
+        if let Some(name) = unit.unit.strip_suffix(".slice") {
+            slice = slice.or_else(|| Some((app_slice(name)?, unit.cgroup)));
+            continue;
+        }
+        if unit.unit == "init.scope" {
+            return None;
+        }
+        return match (app_unit(unit.unit), slice) {
+            (Some(id), _) => Some((id, unit.cgroup)),
+            (None, Some((id, cgroup))) => Some((id, cgroup)),
+            (None, None) => Some((unescape(stem(unit.unit)), unit.cgroup)),
+        };
+    }
+    slice
+}
+
+/// `app-<id>.slice`, which systemd also makes for the instances of a template, escaping its name once more.
+fn app_slice(name: &str) -> Option<String> {
+    let id = unescape(name.strip_prefix("app-")?);
+    Some(id.strip_prefix("app-").map(unescape).unwrap_or(id))
+}
+
+/// The id in a unit name that follows the desktops' convention.
+fn app_unit(unit: &str) -> Option<String> {
+    let name = unit.rsplit_once('.')?.0;
+    if let Some(snap) = name.strip_prefix("snap.") {
+        return snap.split('.').next().map(str::to_owned);
+    }
+    if let Some(activated) = name.strip_prefix("dbus-").filter(|rest| rest.starts_with(':')) {
+        return Some(unescape(activated.split_once('-')?.1.split('@').next()?));
+    }
+    let rest = name.strip_prefix("app-")?;
+    let rest = match rest.split_once('@') {
+        Some((rest, _)) => rest,
+        None if unit.ends_with(".scope") => rest.rsplit_once('-').map_or(rest, |(rest, _)| rest),
+        None => rest,
+    };
+    let id = rest.rsplit('-').next().filter(|id| !id.is_empty())?;
+    Some(unescape(id))
+}
+
+/// A unit's name without suffix and instance.
+fn stem(unit: &str) -> &str {
+    stem_of(unit.rsplit_once('.').map_or(unit, |(name, _)| name))
+}
+
+fn stem_of(name: &str) -> &str {
+    name.split('@').next().unwrap_or(name)
+}
+
+/// Undoes systemd's `\xNN` (systemd.unit(5), "String escaping").
+fn unescape(name: &str) -> String {
+    let mut bytes = Vec::new();
+    let mut rest = name;
+    while let Some((before, after)) = rest.split_once(r"\x") {
+        bytes.extend_from_slice(before.as_bytes());
+        match after.get(..2).and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
+            Some(byte) => {
+                bytes.push(byte);
+                rest = after.get(2..).unwrap_or_default();
+            }
+            None => {
+                bytes.extend_from_slice(br"\x");
+                rest = after;
+            }
+        }
+    }
+    bytes.extend_from_slice(rest.as_bytes());
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const USER: &str = "/user.slice/user-1000.slice/user@1000.service";
+
+    #[test]
+    fn apps_are_named_as_their_desktop_files() {
+        let check = |below: &str, expected: Option<&str>| {
+            assert_eq!(app_id(&format!("{USER}{below}")).as_deref(), expected, "{below}");
+        };
+        check("/app.slice/app-gnome-firefox-1234.scope", Some("firefox"));
+        check("/app.slice/app-gnome-org.gnome.Terminal-77.scope", Some("org.gnome.Terminal"));
+        check("/app.slice/app-org.kde.konsole-99ab.scope", Some("org.kde.konsole"));
+        check("/app.slice/app-flatpak-org.mozilla.firefox-5.scope/inner", Some("org.mozilla.firefox"));
+        check(r"/app.slice/app-electron\x2dgpt@autostart.service", Some("electron-gpt"));
+        check(
+            r"/app.slice/app-app\x2delectron\x5cx2dgpt.slice/app-electron\x2dgpt@autostart.service",
+            Some("electron-gpt"),
+        );
+        check("/app.slice/app-firefox@0f3a.service", Some("firefox"));
+        check("/app.slice/snap.code.code-1-2.scope", Some("code"));
+        check(r"/app.slice/app-org.gnome.Terminal.slice/vte-spawn-1f.scope", Some("org.gnome.Terminal"));
+        check(r"/app.slice/app-dbus\x2d:1.2\x2dorg.a.B.slice/dbus-:1.2-org.a.B@0.service", Some("org.a.B"));
+        check("/session.slice/pipewire.service", Some("pipewire"));
+        check("/app.slice/app-foo.slice/foo@1.service/sub", Some("foo"));
+        check(r"/app.slice/app-stb\x2dnext\x2dshell.slice/stb-next-shell@split.service", Some("StB"));
+        check(r"/app.slice/app-stb\x2dnext\x2dother.slice/stb-next-other@split.service", Some("stb-next-other"));
+        check("/init.scope", None);
+        check("/app.slice", None);
+        check("", None);
+        assert_eq!(app_id("/user.slice/user-1000.slice/session-2.scope").as_deref(), Some("session-2"));
+        assert_eq!(app_id("/system.slice/ssh.service"), None);
+        assert_eq!(app_id(""), None);
+        assert_eq!(unescape(r"a\x2db\xzz\x"), r"a-b\xzz\x");
+        assert_eq!(uid_of(&format!("{USER}/x.service")), Some(1000));
+        assert_eq!(uid_of("/system.slice/ssh.service"), None);
+    }
+
+    #[test]
+    fn a_target_takes_its_units_and_all_below_them() {
+        let shell = format!(r"{USER}/app.slice/app-stb\x2dnext\x2dshell.slice/stb-next-shell@split.service");
+        let inner = format!("{shell}/renderer");
+        let other = format!(r"{USER}/app.slice/app-electron\x2dgpt@autostart.service");
+        let select = |unit: &[&str], cgroup: &[&str]| {
+            let owned = |list: &[&str]| list.iter().map(|s| (*s).to_owned()).collect::<Vec<_>>();
+            Target::selection(&owned(unit), &owned(cgroup), "/sys/fs/cgroup").unwrap()
+        };
+        let check = |target: &Target, path: &str, expected: Option<(&str, &str)>| {
+            let found = target.unit_of(path).map(|u| (u.unit, u.cgroup));
+            assert_eq!(found, expected, "{} in {path}", target.describe());
+        };
+        let shell_unit = Some(("stb-next-shell@split.service", shell.as_str()));
+        for target in [
+            Target::stb(),
+            Target::app("StB", "x"),
+            select(&["stb-next-*.service"], &[]),
+            select(&["app-stb*.slice"], &[]),
+            select(&[], &[&format!("/sys/fs/cgroup{shell}/")]),
+            Target::everything(),
+        ] {
+            check(&target, &shell, shell_unit);
+            check(&target, &inner, shell_unit);
+        }
+        check(&Target::stb(), &other, None);
+        check(&select(&["stb-next-?hell@split.service"], &[]), &shell, shell_unit);
+        check(&select(&["stb-next"], &[]), &shell, None);
+        check(&select(&[], &["/user.slice/user-1000"]), &shell, None);
+        check(&select(&[], &[&inner]), &inner, Some(("renderer", inner.as_str())));
+        check(
+            &Target::app("electron-gpt", "GPT"),
+            &other,
+            Some((r"app-electron\x2dgpt@autostart.service", other.as_str())),
+        );
+        check(&Target::everything(), "/", Some(("/", "/")));
+        check(&Target::everything(), "/plain/dir", Some(("/", "/")));
+    }
+
+    #[test]
+    fn near_names_are_found() {
+        let paths =
+            [format!("{USER}/app.slice/stb-next-shell@split.service"), format!("{USER}/app.slice/pipewire.service")];
+        let near = |unit: &str| {
+            let target = Target::selection(&[unit.to_owned()], &[], "").unwrap();
+            target.near(paths.iter().map(String::as_str)).join(" ")
+        };
+        assert_eq!(near("stb-next-shel*"), "stb-next-shell@split.service");
+        assert_eq!(near("stb-nxt-shell@split.service"), "stb-next-shell@split.service");
+        assert_eq!(near("pipewir"), "pipewire.service");
+        assert_eq!(near("zzz"), "");
+    }
+}
