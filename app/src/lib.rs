@@ -2,6 +2,7 @@
 //!
 //! One direction of flow: sampler -> target -> rate -> history -> chart, window, terminal. Only [`monitor`] sees all.
 
+pub mod desktop_entry;
 pub mod monitor;
 pub mod rate;
 pub mod sampler;

@@ -1,21 +1,25 @@
 //! The loop: one look a beat, and what each look says about the target.
 
-use std::path::PathBuf;
+use std::{
+    collections::{BTreeMap, HashMap},
+    path::PathBuf,
+    time::Duration,
+};
 
-use crate::rate::{Gap, Rate, Source};
+use ipnet::IpNet;
+use netglance_dbus::{
+    cgroup::{self, Tree},
+    onlink::Onlink,
+    scope::Prefixes,
+};
 
-/// Bytes since the watch began.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Bytes {
-    /// From external addresses.
-    pub rx: u64,
-    /// To external addresses.
-    pub tx: u64,
-    /// From internal addresses: left out of every rate.
-    pub internal_rx: u64,
-    /// To internal addresses: left out of every rate.
-    pub internal_tx: u64,
-}
+use crate::{
+    desktop_entry::DesktopEntries,
+    rate::{self, Bytes, Gap, Rate, Source},
+    sampler::{self, InetDiag, Look},
+    settings::{Settings, SettingsFile},
+    target::{self, Target, UnitOf},
+};
 
 /// What one look says about the target: all that the screen, the terminal and the JSON show.
 #[derive(Clone, Debug, PartialEq)]
@@ -92,4 +96,250 @@ pub enum Command {
     Watch(String),
     /// Look this often, in milliseconds (100 to 5000).
     Beat(u64),
+}
+
+/// Looks that lie further apart than this many beats, and at least [`SLEPT_SECS`], have a gap between them.
+const SLEPT_BEATS: f64 = 4.0;
+const SLEPT_SECS: f64 = 2.0;
+
+/// Why nothing can be watched at all.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No cgroup tree.
+    #[error(transparent)]
+    Cgroup(#[from] cgroup::Error),
+    /// No socket list.
+    #[error(transparent)]
+    Sampler(#[from] sampler::Error),
+    /// No routing table.
+    #[error("cannot read the routing table")]
+    Routes(#[from] netglance_dbus::netlink::Error),
+}
+
+/// One look after another, and what was seen so far.
+#[derive(Debug)]
+pub struct Monitor {
+    tree: Tree,
+    onlink: Onlink,
+    host_prefixes: Vec<IpNet>,
+    prefixes: Prefixes,
+    settings: SettingsFile,
+    sampler: InetDiag,
+    before: Option<Look>,
+    /// By cgroup path, since the monitor began.
+    moved: HashMap<String, Moved>,
+    watch: Option<Watch>,
+    desktop: DesktopEntries,
+    /// Seconds between the last two looks, or why they make no rate.
+    secs: Result<f64, Gap>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Moved {
+    total: Bytes,
+    /// Since the look before.
+    latest: Bytes,
+}
+
+#[derive(Debug)]
+struct Watch {
+    target: Target,
+    /// Set by the first look.
+    since_ns: Option<u64>,
+    /// What had moved before it began.
+    start: HashMap<String, Bytes>,
+}
+
+/// A look's outcome, before it is made a reading of one target.
+#[derive(Clone, Debug)]
+struct Beat {
+    source: Source,
+    boottime_ns: u64,
+    secs: Result<f64, Gap>,
+    unmeasured_udp: Option<HashMap<String, u32>>,
+}
+
+impl Monitor {
+    /// Opens everything that is needed and takes the first look, from which counting begins.
+    pub fn open() -> Result<Self, Error> {
+        let mut monitor = Self {
+            tree: Tree::open()?,
+            onlink: Onlink::open()?,
+            host_prefixes: Vec::new(),
+            prefixes: Prefixes::default(),
+            settings: SettingsFile::open(),
+            sampler: InetDiag::open()?,
+            before: None,
+            moved: HashMap::new(),
+            watch: None,
+            desktop: DesktopEntries::default(),
+            secs: Err(Gap::CountingRestarted),
+        };
+        monitor.refresh_prefixes(true)?;
+        monitor.before = Some(monitor.sampler.look(&monitor.tree, &monitor.prefixes)?);
+        Ok(monitor)
+    }
+
+    /// The settings in force and what is wrong with their file.
+    pub fn settings(&self) -> &SettingsFile {
+        &self.settings
+    }
+
+    /// The cgroup tree as of the last look.
+    pub fn tree(&self) -> &Tree {
+        &self.tree
+    }
+
+    /// Watches `target` from now on: its totals begin at the latest look.
+    pub fn watch(&mut self, target: Target) {
+        let start = self.moved.iter().map(|(path, moved)| (path.clone(), moved.total)).collect();
+        let since_ns = self.before.as_ref().map(|look| look.sample.boottime_ns);
+        self.watch = Some(Watch { target, since_ns, start });
+    }
+
+    /// What is watched.
+    pub fn target(&self) -> Option<&Target> {
+        self.watch.as_ref().map(|watch| &watch.target)
+    }
+
+    /// Whether any cgroup is `target`'s now.
+    pub fn exists(&self, target: &Target) -> bool {
+        self.tree.paths().any(|path| target.unit_of(path).is_some())
+    }
+
+    /// Looks. A look that fails is a gap; the totals go on with the next one that succeeds. `beat`: the nominal time
+    /// between two looks, from which a sleep is told.
+    pub fn look(&mut self, beat: Duration) -> Option<Reading> {
+        let outcome = self.take_look(beat);
+        self.secs = outcome.secs.clone();
+        let watch = self.watch.as_ref()?;
+        Some(self.reading(watch, &outcome))
+    }
+
+    fn take_look(&mut self, beat: Duration) -> Beat {
+        for moved in self.moved.values_mut() {
+            moved.latest = Bytes::default();
+        }
+        self.tree.refresh();
+        let edited = self.settings.refresh();
+        let look = self
+            .refresh_prefixes(edited)
+            .map_err(Error::from)
+            .and_then(|()| Ok(self.sampler.look(&self.tree, &self.prefixes)?));
+        let look = match look {
+            Ok(look) => look,
+            Err(error) => {
+                let source = self.before.as_ref().map_or(Source::Estimate, |before| before.source);
+                let gap = Gap::Failed(chain(&error));
+                return Beat { source, boottime_ns: sampler::boottime_ns(), secs: Err(gap), unmeasured_udp: None };
+            }
+        };
+        let longest_secs = (beat.as_secs_f64() * SLEPT_BEATS).max(SLEPT_SECS);
+        let mut secs = Err(Gap::CountingRestarted);
+        if let Some(before) = &self.before {
+            let between = rate::between(before, &look, longest_secs);
+            for (path, bytes) in between.bytes {
+                let moved = self.moved.entry(path.to_owned()).or_default();
+                *moved = Moved { total: moved.total.plus(bytes), latest: bytes };
+            }
+            secs = between.secs;
+        }
+        let (source, boottime_ns) = (look.source, look.sample.boottime_ns);
+        let unmeasured_udp = look.unmeasured_udp.clone();
+        self.before = Some(look);
+        Beat { source, boottime_ns, secs, unmeasured_udp }
+    }
+
+    fn refresh_prefixes(&mut self, edited: bool) -> Result<(), netglance_dbus::netlink::Error> {
+        let routes = self.onlink.changed()?;
+        if edited || routes.is_some() {
+            self.host_prefixes = routes.unwrap_or_else(|| std::mem::take(&mut self.host_prefixes));
+            let Settings { internal, external, .. } = &self.settings.settings;
+            self.prefixes = Prefixes::new(&self.host_prefixes, internal, external);
+        }
+        Ok(())
+    }
+
+    fn reading(&self, watch: &Watch, beat: &Beat) -> Reading {
+        let mut units: BTreeMap<UnitOf<'_>, Moved> = BTreeMap::new();
+        let mut all = Moved::default();
+        let mut alive = false;
+        for path in self.tree.paths().chain(["/"]) {
+            if let Some(unit) = watch.target.unit_of(path) {
+                alive = true;
+                units.entry(unit).or_default();
+            }
+        }
+        for (path, moved) in &self.moved {
+            let total = moved.total.since(watch.start.get(path).copied().unwrap_or_default());
+            let Some(unit) = watch.target.unit_of(path).filter(|_| total != Bytes::default()) else { continue };
+            for sum in [units.entry(unit).or_default(), &mut all] {
+                sum.total = sum.total.plus(total);
+                sum.latest = sum.latest.plus(moved.latest);
+            }
+        }
+        let secs = if alive { beat.secs.clone() } else { Err(Gap::Waiting(watch.target.describe())) };
+        let sockets = |sockets: &HashMap<String, u32>| {
+            sockets.iter().filter(|(path, _)| watch.target.unit_of(path).is_some()).map(|(_, count)| count).sum()
+        };
+        let units = units.into_iter().map(|(unit, moved)| UnitReading {
+            unit: unit.unit.to_owned(),
+            cgroup: unit.cgroup.to_owned(),
+            rx_bytes: moved.total.rx,
+            tx_bytes: moved.total.tx,
+            rate: secs.as_ref().ok().map(|secs| moved.latest.rate(*secs)),
+        });
+        let since_ns = watch.since_ns.unwrap_or(beat.boottime_ns);
+        Reading {
+            time: jiff::Timestamp::now(),
+            boottime_ns: beat.boottime_ns,
+            elapsed_secs: Duration::from_nanos(beat.boottime_ns.saturating_sub(since_ns)).as_secs_f64(),
+            app: watch.target.name.clone(),
+            source: beat.source,
+            bytes: all.total,
+            units: units.collect(),
+            unmeasured_udp_sockets: beat.unmeasured_udp.as_ref().map(sockets),
+            rate: secs.map(|secs| all.latest.rate(secs)),
+        }
+    }
+
+    /// Every app of the caller as of the latest look (of every user for root), busiest first.
+    pub fn apps(&mut self) -> Vec<AppReading> {
+        let uid = rustix::process::getuid().as_raw();
+        let mine = |path: &str| uid == 0 || target::uid_of(path) == Some(uid);
+        let mut apps: BTreeMap<String, (Moved, Vec<String>)> = BTreeMap::new();
+        for path in self.tree.paths().filter(|path| mine(path)) {
+            if let Some(id) = target::app_id(path) {
+                apps.entry(id).or_default().1.push(path.to_owned());
+            }
+        }
+        for (path, moved) in self.moved.iter().filter(|(path, _)| mine(path)) {
+            if let Some((sum, _)) = target::app_id(path).and_then(|id| apps.get_mut(&id)) {
+                *sum = Moved { total: sum.total.plus(moved.total), latest: sum.latest.plus(moved.latest) };
+            }
+        }
+        let mut apps: Vec<_> = apps
+            .into_iter()
+            .map(|(id, (moved, mut cgroups))| {
+                cgroups.sort_unstable();
+                let (name, icon) = self.desktop.find(&id);
+                let rate = self.secs.as_ref().ok().map(|secs| moved.latest.rate(*secs));
+                AppReading { id, name, icon, rate, bytes: moved.total, cgroups }
+            })
+            .collect();
+        let busy = |app: &AppReading| app.rate.map_or(0.0, |rate| rate.rx + rate.tx);
+        apps.sort_by(|a, b| {
+            let total = |app: &AppReading| app.bytes.rx.saturating_add(app.bytes.tx);
+            busy(b).total_cmp(&busy(a)).then(total(b).cmp(&total(a))).then_with(|| a.name.cmp(&b.name))
+        });
+        apps
+    }
+}
+
+/// An error and what caused it, on one line.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |e| e.source());
+    let mut texts: Vec<String> = causes.map(ToString::to_string).collect();
+    texts.dedup();
+    texts.join(": ")
 }

@@ -1,0 +1,33 @@
+//! What the desktop calls an app: name and icon of its .desktop file.
+
+use std::{collections::HashMap, path::PathBuf};
+
+use freedesktop_entry_parser::Entry;
+
+/// Pixels at which icons are asked for: twice what is shown, for HiDPI.
+const ICON_PIXELS: u16 = 48;
+
+/// Looked up once for each app id.
+#[derive(Debug, Default)]
+pub struct DesktopEntries {
+    found: HashMap<String, (String, Option<PathBuf>)>,
+}
+
+impl DesktopEntries {
+    /// Name and icon of the app with this id; the id itself and none where there is no .desktop file.
+    pub fn find(&mut self, id: &str) -> (String, Option<PathBuf>) {
+        self.found.entry(id.to_owned()).or_insert_with(|| read(id).unwrap_or_else(|| (id.to_owned(), None))).clone()
+    }
+}
+
+fn read(id: &str) -> Option<(String, Option<PathBuf>)> {
+    let path = xdg::BaseDirectories::new().find_data_file(format!("applications/{id}.desktop"))?;
+    let entry = Entry::parse_file(path).ok()?;
+    let value = |key| entry.get("Desktop Entry", key).and_then(|values| values.first()).filter(|text| !text.is_empty());
+    let name = value("Name")?.clone();
+    let icon = value("Icon").and_then(|icon| {
+        let path = PathBuf::from(icon);
+        if path.is_absolute() { Some(path) } else { freedesktop_icons::lookup(icon).with_size(ICON_PIXELS).find() }
+    });
+    Some((name, icon))
+}
