@@ -2,7 +2,9 @@
 //!
 //! One direction of flow: sampler -> target -> rate -> history -> chart, window, terminal. Only [`monitor`] sees all.
 
+pub mod cli;
 pub mod desktop_entry;
+pub mod format;
 pub mod monitor;
 pub mod rate;
 pub mod sampler;

@@ -1,2 +1,13 @@
-//! The program `netglance`.
-fn main() {}
+//! The program `netglance`: reads the command line and hands over.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use netglance::cli::{Cli, Start};
+
+fn main() -> ExitCode {
+    match Cli::parse().execute() {
+        Start::Done(code) => code,
+        Start::Window => ExitCode::SUCCESS,
+    }
+}

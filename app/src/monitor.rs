@@ -204,7 +204,7 @@ impl Monitor {
 
     /// Whether any cgroup is `target`'s now.
     pub fn exists(&self, target: &Target) -> bool {
-        self.tree.paths().any(|path| target.unit_of(path).is_some())
+        self.tree.paths().chain(["/"]).any(|path| target.unit_of(path).is_some())
     }
 
     /// Looks. A look that fails is a gap; the totals go on with the next one that succeeds. `beat`: the nominal time
@@ -214,6 +214,13 @@ impl Monitor {
         self.secs = outcome.secs.clone();
         let watch = self.watch.as_ref()?;
         Some(self.reading(watch, &outcome))
+    }
+
+    /// Keeps the books without making a beat of it, so that a connection which lives shorter than one is not missed.
+    /// A look that fails here fails again at the beat, which reports it.
+    pub fn listen(&mut self) {
+        self.tree.refresh();
+        _ = self.sampler.look(&self.tree, &self.prefixes);
     }
 
     fn take_look(&mut self, beat: Duration) -> Beat {

@@ -85,6 +85,11 @@ impl Tree {
         &self.mount
     }
 
+    /// The directory of a cgroup with this path.
+    pub fn directory(&self, path: &str) -> PathBuf {
+        self.mount.join(path.strip_prefix(self.root.as_str()).unwrap_or(path).trim_start_matches('/'))
+    }
+
     /// Takes in what was made and removed since the last call; never waits. Whether anything was.
     pub fn refresh(&mut self) -> bool {
         let Some(fd) = self.inotify.take() else { return self.rescan() };

@@ -1,0 +1,58 @@
+//! `netglance apps`.
+
+use std::process::ExitCode;
+
+use serde::Serialize;
+
+use super::{Error, watch::print};
+use crate::{format, monitor::Monitor};
+
+#[derive(Serialize)]
+struct Json<'a> {
+    id: &'a str,
+    name: &'a str,
+    rx_rate: Option<f64>,
+    tx_rate: Option<f64>,
+    cgroups: &'a [String],
+}
+
+/// Two looks, a beat apart, and what they say of each app.
+pub async fn apps(json: bool) -> Result<ExitCode, Error> {
+    let mut monitor = Monitor::open()?;
+    let settings = monitor.settings().settings.clone();
+    tokio::time::sleep(settings.beat).await;
+    monitor.look(settings.beat);
+    let apps = monitor.apps();
+    if json {
+        let apps: Vec<_> = apps
+            .iter()
+            .map(|app| Json {
+                id: &app.id,
+                name: &app.name,
+                rx_rate: app.rate.map(|r| r.rx),
+                tx_rate: app.rate.map(|r| r.tx),
+                cgroups: &app.cgroups,
+            })
+            .collect();
+        let text = serde_json::to_string(&apps).map_err(std::io::Error::from).map_err(Error::io("write JSON"))?;
+        print(&text)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    if apps.is_empty() {
+        eprintln!(
+            "netglance: no apps here: no cgroup below user@UID.service is yours. `netglance run -- CMD` makes one."
+        );
+    }
+    let width = |texts: &mut dyn Iterator<Item = usize>| texts.max().unwrap_or(0);
+    let id_width = width(&mut apps.iter().map(|app| app.id.chars().count()));
+    for app in &apps {
+        let rate = |f: fn(&crate::rate::Rate) -> f64| {
+            app.rate.as_ref().map_or("-".into(), |r| format::rate(f(r), settings.unit))
+        };
+        let name = if app.name == app.id { "" } else { &app.name };
+        print(
+            format!("{:id_width$}  {:>11} down  {:>11} up  {name}", app.id, rate(|r| r.rx), rate(|r| r.tx)).trim_end(),
+        )?;
+    }
+    Ok(ExitCode::SUCCESS)
+}

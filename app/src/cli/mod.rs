@@ -1,0 +1,195 @@
+//! The command line: what can be asked, and in which words it is answered. It draws no window.
+
+mod apps;
+mod report;
+mod run;
+mod terminal;
+mod watch;
+
+use std::{process::ExitCode, time::Duration};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::{
+    monitor::{Monitor, chain},
+    settings::BEAT_SECS,
+    target::Target,
+};
+
+/// How much is this application talking to the outside world right now?
+///
+/// Graphs the external throughput of one application, all its services and subprocesses included; loopback, private
+/// networks and the tailnet are left out. Without a command: opens the window, or the terminal view where there is no
+/// display.
+#[derive(Debug, Parser)]
+#[command(name = "netglance", version)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Show an app's external traffic in the terminal
+    Watch(WatchArgs),
+    /// List the apps that can be watched, busiest first
+    Apps {
+        /// One JSON array instead of a table
+        #[arg(long)]
+        json: bool,
+    },
+    /// Run a command in a cgroup of its own and count its external traffic
+    ///
+    /// Its exit status is passed on (128 + N if signal N ended it), and so are signals.
+    Run {
+        /// One JSON object a line on stdout; what the command prints there goes to stderr then
+        #[arg(long)]
+        json: bool,
+        /// The command and its arguments
+        #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "CMD")]
+        command: Vec<std::ffi::OsString>,
+    },
+    /// Stop until continued, then become the command: the second half of `run`
+    #[command(name = run::BECOME, hide = true)]
+    Become {
+        #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+        command: Vec<std::ffi::OsString>,
+    },
+}
+
+#[derive(Debug, Default, Args)]
+struct WatchArgs {
+    /// An app by its name or id, as `netglance apps` lists them
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["unit", "cgroup"])]
+    app: Option<String>,
+    /// Unit names, with * ? […] as systemctl takes them; all below a unit counts
+    #[arg(long, value_name = "PATTERN", num_args = 1..)]
+    unit: Vec<String>,
+    /// cgroup paths as in /proc/PID/cgroup; all below counts
+    #[arg(long, value_name = "PATH", num_args = 1..)]
+    cgroup: Vec<String>,
+    /// Seconds between two looks, 0.1 to 5 [default: the setting `beat`, or 0.5]
+    #[arg(long, value_name = "S", value_parser = interval)]
+    interval: Option<Duration>,
+    /// End after N lines
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    count: Option<u64>,
+    /// Insist on a source instead of taking the best there is
+    #[arg(long, value_enum)]
+    source: Option<SourceArg>,
+    /// One JSON object a line
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum SourceArg {
+    Exact,
+    Estimate,
+}
+
+fn interval(text: &str) -> Result<Duration, String> {
+    let secs: f64 = text.parse().map_err(|_| "not a number of seconds".to_owned())?;
+    if BEAT_SECS.contains(&secs) {
+        Ok(Duration::from_secs_f64(secs))
+    } else {
+        Err(format!("not between {} and {} seconds", BEAT_SECS.start(), BEAT_SECS.end()))
+    }
+}
+
+/// Why a command ended early. The text is for the person who gave it.
+#[derive(Debug, thiserror::Error)]
+enum Error {
+    #[error(transparent)]
+    Monitor(#[from] crate::monitor::Error),
+    #[error("\"{pattern}\" is not a unit pattern")]
+    Pattern { pattern: String, source: glob::PatternError },
+    #[error(
+        "exact counting needs netglance's helper, which is not installed here; \
+         leave out --source exact to see the estimate"
+    )]
+    NoHelper,
+    #[error("cannot {doing}")]
+    Io { doing: &'static str, source: std::io::Error },
+    #[error("cannot give the command a cgroup of its own: {systemd}; and {cgroupfs}")]
+    NoCgroup { systemd: String, cgroupfs: String },
+}
+
+impl Error {
+    fn io(doing: &'static str) -> impl Fn(std::io::Error) -> Self {
+        move |source| Self::Io { doing, source }
+    }
+}
+
+/// What `main` is to do.
+#[derive(Debug)]
+pub enum Start {
+    /// Open the window.
+    Window,
+    /// It is done; this is the exit status.
+    Done(ExitCode),
+}
+
+impl Cli {
+    /// Carries out the command.
+    pub fn execute(self) -> Start {
+        let result = match self.command {
+            None if has_display() => return Start::Window,
+            None => {
+                eprintln!(
+                    "netglance: no display (neither WAYLAND_DISPLAY nor DISPLAY is set), so here is `netglance watch`."
+                );
+                block_on(watch::watch(&WatchArgs::default()))
+            }
+            Some(Command::Watch(args)) => block_on(watch::watch(&args)),
+            Some(Command::Apps { json }) => block_on(apps::apps(json)),
+            Some(Command::Run { json, command }) => block_on(run::run(json, &command)),
+            Some(Command::Become { command }) => return Start::Done(run::become_command(&command)),
+        };
+        Start::Done(result.unwrap_or_else(|error| {
+            eprintln!("netglance: {}", chain(&error));
+            ExitCode::FAILURE
+        }))
+    }
+}
+
+fn has_display() -> bool {
+    ["WAYLAND_DISPLAY", "DISPLAY"].iter().any(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty()))
+}
+
+fn block_on<T>(future: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(Error::io("start the event loop"))?.block_on(future)
+}
+
+/// The target that the arguments name; without any, StB where it runs and everything elsewhere.
+fn target(args: &WatchArgs, monitor: &mut Monitor) -> Result<Target, Error> {
+    if !args.unit.is_empty() || !args.cgroup.is_empty() {
+        let mount = monitor.tree().mount().to_string_lossy().into_owned();
+        let bad = args.unit.iter().find_map(|p| Some((p.clone(), glob::Pattern::new(p).err()?)));
+        let named = Target::selection(&args.unit, &args.cgroup, &mount);
+        return named.map_err(|source| Error::Pattern { pattern: bad.map(|(p, _)| p).unwrap_or_default(), source });
+    }
+    if let Some(wanted) = &args.app {
+        let apps = monitor.apps();
+        let exact = apps.iter().find(|app| app.id == *wanted);
+        let named = || apps.iter().find(|app| [&app.id, &app.name].iter().any(|n| n.eq_ignore_ascii_case(wanted)));
+        if let Some(app) = exact.or_else(named) {
+            return Ok(Target::app(&app.id, &app.name));
+        }
+        let id = if wanted.eq_ignore_ascii_case("stb") { "StB" } else { wanted };
+        return Ok(Target::app(id, wanted));
+    }
+    let stb = Target::stb();
+    Ok(if monitor.exists(&stb) { stb } else { Target::everything() })
+}
+
+/// Says on stderr that nothing matches the target yet, and what is called nearly so.
+fn say_waiting(target: &Target, monitor: &Monitor) {
+    if monitor.exists(target) {
+        return;
+    }
+    let near = target.near(monitor.tree().paths());
+    let near = if near.is_empty() { String::new() } else { format!(" Near names: {}.", near.join(", ")) };
+    eprintln!("netglance: nothing matches {} now.{near} Waiting for it.", target.describe());
+}
