@@ -7,6 +7,7 @@
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -158,6 +159,14 @@ impl Program {
         self
     }
 
+    /// CPU time it has used, in milliseconds. To user programs a tick is 10 ms on every Linux.
+    pub fn cpu_ms(&self) -> u64 {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
+        let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
+        let ticks: u64 = fields[11..13].iter().map(|field| field.parse::<u64>().unwrap()).sum();
+        ticks * 10
+    }
+
     /// Sends a signal to the process.
     pub fn signal(&self, signal: rustix::process::Signal) {
         rustix::process::kill_process(rustix::process::Pid::from_child(&self.child), signal).expect("send a signal");
@@ -167,6 +176,12 @@ impl Program {
     #[track_caller]
     pub fn end(mut self) -> (ExitStatus, Vec<String>, String) {
         drop(self.stdin.take());
+        self.ended()
+    }
+
+    /// Waits until it has ended by itself: status, stdout, stderr.
+    #[track_caller]
+    pub fn ended(mut self) -> (ExitStatus, Vec<String>, String) {
         let status = eventually("the program ends", || self.child.try_wait().unwrap());
         self.readers.drain(..).for_each(|reader| reader.join().unwrap());
         (status, self.stdout(), self.stderr())
@@ -201,7 +216,7 @@ pub struct World {
     mount: PathBuf,
     /// The test's own cgroup: what netglance sees as the root.
     root: PathBuf,
-    config: tempfile::TempDir,
+    home: tempfile::TempDir,
 }
 
 impl World {
@@ -220,13 +235,8 @@ impl World {
         let mount = mounts.lines().find(|line| line.contains(" - cgroup2 ")).and_then(|line| line.split(' ').nth(4));
         let mount = PathBuf::from(mount.expect("no cgroup2 file system is mounted: mount -t cgroup2 none DIRECTORY"));
         let root = mount.join(&name);
-        let mut world = Self {
-            programs: Vec::new(),
-            name,
-            root,
-            mount,
-            config: tempfile::tempdir().expect("a temporary directory"),
-        };
+        let mut world =
+            Self { programs: Vec::new(), name, root, mount, home: tempfile::tempdir().expect("a temporary directory") };
         fs::create_dir_all(world.root.join(SESSION)).expect("make a cgroup");
         fs::create_dir_all(world.root.join("system.slice/peer.service")).unwrap();
         [AGENT, SERVER, SHELL, OTHER].iter().for_each(|unit| drop(world.unit(unit)));
@@ -345,13 +355,28 @@ impl World {
 
     /// Starts netglance on the host, in a session of the user, with no bus to reach and its own configuration.
     pub fn netglance(&self, arguments: &[&str]) -> Program {
+        self.netglance_by(&[env!("CARGO_BIN_EXE_netglance")], arguments)
+    }
+
+    /// Starts a copy of netglance with no privilege at all.
+    pub fn netglance_as_user(&self, arguments: &[&str]) -> Program {
+        let copy = self.home.path().join("netglance");
+        if !copy.exists() {
+            fs::copy(env!("CARGO_BIN_EXE_netglance"), &copy).expect("copy netglance");
+            fs::set_permissions(self.home.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        let user = ["setpriv", "--reuid=1000", "--regid=1000", "--clear-groups", "--inh-caps=-all"];
+        self.netglance_by(&[&user[..], &[copy.to_str().unwrap()]].concat(), arguments)
+    }
+
+    fn netglance_by(&self, program: &[&str], arguments: &[&str]) -> Program {
         let mut command = Command::new("sh");
         let view = r#"umount -l "$0"; mount -t cgroup2 cgroup2 "$0" && echo $$ > "$1" && shift && exec "$@""#;
         let outer = r#"echo $$ > "$0/cgroup.procs" && exec unshare --mount --cgroup "$@""#;
         command.args(["-c", outer]).arg(&self.root).args(["sh", "-c", view]).arg(&self.mount);
         command.arg(self.mount.join(SESSION).join("cgroup.procs")).args(["nsenter", &self.enter("host")]);
-        command.arg(env!("CARGO_BIN_EXE_netglance")).args(arguments);
-        command.env("XDG_CONFIG_HOME", self.config.path()).env("HOME", self.config.path());
+        command.args(program).args(arguments);
+        command.env("XDG_CONFIG_HOME", self.home.path()).env("HOME", self.home.path());
         command.env("DBUS_SYSTEM_BUS_ADDRESS", "unix:path=/nonexistent");
         for variable in ["DBUS_SESSION_BUS_ADDRESS", "XDG_RUNTIME_DIR", "DISPLAY", "WAYLAND_DISPLAY"] {
             command.env_remove(variable);
@@ -369,7 +394,7 @@ impl World {
 
     /// Writes netglance's configuration.
     pub fn configure(&self, text: &str) -> PathBuf {
-        let path = self.config.path().join("netglance/config.toml");
+        let path = self.home.path().join("netglance/config.toml");
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::File::create(&path).unwrap().write_all(text.as_bytes()).unwrap();
         path
@@ -422,7 +447,8 @@ pub fn at(address: &str) -> String {
     }
 }
 
-fn traffic() -> PathBuf {
+/// Where cargo has built the traffic program.
+pub fn traffic() -> PathBuf {
     let mut path = std::env::current_exe().unwrap();
     path.pop();
     path.set_file_name("examples");
