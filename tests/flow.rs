@@ -1,0 +1,280 @@
+//! The estimate from end to end: netglance as a person starts it, against the bytes that the peer's nft counters saw.
+
+mod support;
+
+use rustix::process::Signal;
+use serde_json::Value;
+use support::{
+    AGENT, GUEST, HOST4, HOST6, LAN4, LAN6, OTHER, OTHER4, PUBLIC4, PUBLIC6, SERVER, SHELL, TAILNET, Truth, World, at,
+};
+
+const STB: [&str; 2] = ["--unit", "stb-next-*.service"];
+const MB: u64 = 1_000_000;
+
+fn bytes(value: &Value, field: &str) -> u64 {
+    value[field].as_u64().unwrap_or_else(|| panic!("no {field} in {value}"))
+}
+
+fn unit<'a>(line: &'a Value, cgroup: &str) -> &'a Value {
+    let units = line["units"].as_array().expect("units");
+    let found = units.iter().find(|unit| unit["cgroup"].as_str().is_some_and(|path| path.ends_with(cgroup)));
+    found.unwrap_or_else(|| panic!("no unit {cgroup} in {line}"))
+}
+
+/// Within one per cent, both ways.
+#[track_caller]
+fn agrees(seen: &Value, truth: Truth) {
+    for (field, truth) in [("rx_bytes", truth.rx), ("tx_bytes", truth.tx)] {
+        let seen = bytes(seen, field);
+        assert!(seen.abs_diff(truth) * 100 <= truth, "{field}: netglance says {seen}, the peer's counters say {truth}");
+    }
+}
+
+#[test]
+fn the_estimate_agrees_with_the_peer() {
+    let world = World::new();
+    let mut watch = world.watch(&STB);
+    let _v4 = world.moved(AGENT, 5 * MB, 2 * MB, &[PUBLIC4, "::ffff:93.184.216.34"]);
+    let _v6 = world.moved(SERVER, 2 * MB, 5 * MB, &[PUBLIC6]);
+    let line = watch.look();
+    let (v4, v6) = (world.truth(PUBLIC4), world.truth(PUBLIC6));
+    assert!(v4.rx > 9 * MB && v6.tx > 4 * MB, "the peer has moved nothing: {v4:?} {v6:?}");
+    agrees(&line, Truth { rx: v4.rx + v6.rx, tx: v4.tx + v6.tx });
+    agrees(unit(&line, AGENT), v4);
+    agrees(unit(&line, SERVER), v6);
+    assert_eq!(unit(&line, SHELL)["rx_bytes"], 0);
+    assert_eq!(unit(&line, SHELL)["unit"], "stb-next-shell@split.service");
+    assert_eq!(line["source"], "estimate");
+    assert_eq!(line["units"].as_array().unwrap().len(), 3, "{line}");
+    let idle = watch.look();
+    assert_eq!((idle["rx_rate"].as_f64(), idle["gap"].is_null()), (Some(0.0), true), "{idle}");
+}
+
+#[test]
+fn what_is_not_outside_or_not_the_app_is_left_out() {
+    let world = World::new();
+    let own = ["127.0.0.1", "::1", HOST4, HOST6];
+    let listen = own.map(at);
+    let _server = world.traffic(SERVER, &[&["serve"], &listen.each_ref().map(String::as_str)[..]].concat());
+    let mut watch = world.watch(&STB);
+    let mut other = world.watch(&["--app", "electron-gpt"]);
+    let _own = world.moved(SHELL, 2 * MB, MB, &own);
+    let _around = world.moved(SHELL, 2 * MB, MB, &[LAN4, LAN6, TAILNET, GUEST, "::ffff:192.168.2.1"]);
+    let _other = world.moved(OTHER, 20 * MB, 10 * MB, &[OTHER4, PUBLIC6]);
+
+    watch.look();
+    for line in watch.lines() {
+        for part in line["units"].as_array().unwrap().iter().chain([&line]) {
+            assert_eq!((&part["rx_bytes"], &part["tx_bytes"]), (&0.into(), &0.into()), "{line}");
+            assert!(part["rx_rate"].as_f64().is_none_or(|rate| rate == 0.0), "{line}");
+        }
+    }
+    // The shell's nine connections, and the server's end of the four that it accepted.
+    let line = watch.look();
+    let internal = |field: &str, sent: u64| assert!(bytes(&line, field).abs_diff(sent) * 100 <= sent, "{line}");
+    internal("internal_rx_bytes", 9 * 2 * MB + 4 * MB);
+    internal("internal_tx_bytes", 9 * MB + 4 * 2 * MB);
+
+    let (v4, v6) = (world.truth(OTHER4), world.truth(PUBLIC6));
+    agrees(&other.look(), Truth { rx: v4.rx + v6.rx, tx: v4.tx + v6.tx });
+}
+
+#[test]
+fn a_service_restarts_under_traffic_and_the_total_goes_on() {
+    let world = World::new();
+    let mut watch = world.watch(&["--unit", "stb-next-shell@*.service"]);
+    let traffic = |total: u64| {
+        let total = total.to_string();
+        world.traffic(SHELL, &["move", &total, &total, "4000000", &at(PUBLIC4)])
+    };
+    let first = traffic(1000 * MB);
+    watch.line("traffic", |line| bytes(line, "rx_bytes") > MB && bytes(line, "tx_bytes") > MB);
+    drop(first);
+    world.remove(SHELL);
+    watch.line("a gap", |line| line["gap"].as_str().is_some_and(|gap| gap.contains("waiting for")));
+    let before = watch.look();
+    assert!(before["rx_rate"].is_null(), "a rate in a gap: {before}");
+    agrees(&before, world.truth(PUBLIC4));
+    let _second = traffic(2 * MB).says("done");
+    agrees(&watch.look(), world.truth(PUBLIC4));
+    assert!(bytes(&watch.look(), "rx_bytes") >= bytes(&before, "rx_bytes") + 2 * MB);
+    for field in ["rx_bytes", "tx_bytes", "internal_rx_bytes", "internal_tx_bytes", "boottime_ns"] {
+        let lines = watch.lines();
+        assert!(lines.is_sorted_by_key(|line| bytes(line, field)), "{field} went backwards: {lines:#?}");
+    }
+}
+
+#[test]
+fn ten_thousand_sockets() {
+    let mut world = World::new();
+    world.peer(&["accept", "93.184.216.34:8002"]);
+    let mut watch = world.watch(&STB);
+    let _held = world.traffic(SERVER, &["hold", "10000", "93.184.216.34:8002"]).says("ready");
+    let before = world.truth(PUBLIC4);
+    let _moved = world.moved(SHELL, 5 * MB, 2 * MB, &[PUBLIC4]);
+    let line = watch.look();
+    let after = world.truth(PUBLIC4);
+    agrees(unit(&line, SHELL), Truth { rx: after.rx - before.rx, tx: after.tx - before.tx });
+    let (cpu_ms, looks) = (watch.cpu_ms(), watch.lines().len());
+    watch.look();
+    let (cpu_ms, looks) = (watch.cpu_ms() - cpu_ms, watch.lines().len() - looks);
+    println!("10,000 sockets, debug build: {cpu_ms} ms of CPU for {looks} look(s)");
+}
+
+#[test]
+fn udp_that_goes_unmeasured_is_said() {
+    let world = World::new();
+    let mut watch = world.watch(&STB);
+    assert_eq!(watch.look()["unmeasured_udp_sockets"], 0);
+    let [_v4, _v6, _lan, _loopback] =
+        [PUBLIC4, PUBLIC6, LAN4, "127.0.0.1"].map(|address| world.traffic(SHELL, &["udp", &at(address)]).says("ready"));
+    let _other = world.traffic(OTHER, &["udp", &at(PUBLIC4)]).says("ready");
+    assert_eq!(watch.look()["unmeasured_udp_sockets"], 2);
+}
+
+#[test]
+fn the_preset_is_found_by_itself_and_by_name() {
+    let world = World::new();
+    for arguments in [&[][..], &["--app", "StB"], &["--app", "stb"]] {
+        let mut watch = world.watch(arguments);
+        let line = watch.look();
+        assert_eq!(
+            (&line["app"], line["units"].as_array().unwrap().len()),
+            (&"StB".into(), 3),
+            "{arguments:?}: {line}"
+        );
+    }
+    let mut bare = world.netglance(&[]);
+    bare.wait("a line of watch", |program| program.stdout().iter().any(|line| line.contains("StB")).then_some(()));
+    assert!(bare.stderr().contains("no display"), "{}", bare.stderr());
+}
+
+#[test]
+fn any_user_sees_the_estimate() {
+    let world = World::new();
+    let mut watch = world.netglance_as_user(&["watch", "--json", "--interval", "0.2"]);
+    watch.look();
+    let _open = world.moved(SHELL, 3 * MB, MB, &[PUBLIC4]);
+    let (status, ..) = world.moved(SHELL, 3 * MB, MB, &[PUBLIC4]).end();
+    assert!(status.success());
+    agrees(&watch.look(), world.truth(PUBLIC4));
+    let (status, _, stderr) = world.netglance_as_user(&["run", "--", "true"]).end();
+    assert_eq!(status.code(), Some(1));
+    assert!(stderr.contains("cannot give the command a cgroup of its own"), "{stderr}");
+}
+
+#[test]
+fn apps_are_told_apart() {
+    let world = World::new();
+    let (status, stdout, stderr) = world.netglance(&["apps", "--json"]).end();
+    assert!(status.success(), "{stderr}");
+    let apps: Value = serde_json::from_str(&stdout.join("\n")).expect("JSON");
+    let check = |id: &str, units: &[&str]| {
+        let app = apps.as_array().unwrap().iter().find(|app| app["id"] == id);
+        let cgroups = app.unwrap_or_else(|| panic!("no {id} in {apps:#}"))["cgroups"].as_array().unwrap();
+        assert_eq!(cgroups.len(), units.len(), "{cgroups:?}");
+        for unit in units {
+            assert!(cgroups.iter().any(|path| path.as_str().unwrap().ends_with(unit)), "{unit} in {cgroups:?}");
+        }
+    };
+    check("StB", &[AGENT, SERVER, SHELL]);
+    check("electron-gpt", &[OTHER]);
+}
+
+#[test]
+fn run_counts_the_command_and_passes_on_how_it_ended() {
+    let world = World::new();
+    let traffic = support::traffic();
+    let address = at(PUBLIC4);
+    let command = ["run", "--json", "--", traffic.to_str().unwrap(), "move", "5000000", "2000000", "0", &address];
+    // It ends as soon as it has moved its bytes: nothing of it may be missed.
+    let (status, stdout, stderr) = world.netglance(&command).end();
+    assert!(status.success(), "{stderr}");
+    assert!(stderr.contains("done"), "the command's stdout goes to stderr: {stderr}");
+    let last: Value = serde_json::from_str(stdout.last().expect("a last line")).expect("JSON");
+    agrees(&last, world.truth(PUBLIC4));
+
+    let check = |script: &str, code: i32| {
+        let (status, _, stderr) = world.netglance(&["run", "--json", "--", "sh", "-c", script]).end();
+        assert_eq!(status.code(), Some(code), "{script}: {stderr}");
+    };
+    check("exit 7", 7);
+    check("exec /nonexistent/command", 127);
+    check("kill -KILL $$", 128 + 9);
+    for (signal, code) in [(Signal::TERM, 128 + 15), (Signal::INT, 128 + 2)] {
+        let udp = ["run", "--", traffic.to_str().unwrap(), "udp", &address];
+        let mut program = world.netglance(&udp);
+        program.wait("ready", |program| program.stdout().contains(&"ready".to_owned()).then_some(()));
+        program.signal(signal);
+        assert_eq!(program.ended().0.code(), Some(code));
+    }
+}
+
+#[test]
+fn an_unknown_unit_is_waited_for() {
+    let world = World::new();
+    let mut watch = world.watch(&["--unit", "stb-next-shel.service"]);
+    let stderr = watch.stderr();
+    assert!(stderr.contains("stb-next-shel.service") && stderr.contains("stb-next-shell@split.service"), "{stderr}");
+    let line = watch.look();
+    assert!(line["gap"].as_str().is_some_and(|gap| gap.contains("waiting for stb-next-shel.service")), "{line}");
+    let _moved = world.moved("app.slice/stb-next-shel.service", 2 * MB, MB, &[PUBLIC4]);
+    agrees(&watch.look(), world.truth(PUBLIC4));
+    assert!(watch.look()["gap"].is_null());
+}
+
+#[test]
+fn wrong_arguments_are_answered_with_help() {
+    let world = World::new();
+    let check = |arguments: &[&str], code: i32, said: &[&str]| {
+        let (status, stdout, stderr) = world.netglance(arguments).end();
+        assert_eq!(status.code(), Some(code), "{arguments:?}: {stderr}");
+        assert!(stdout.is_empty(), "{arguments:?}: {stdout:?}");
+        said.iter().for_each(|word| assert!(stderr.contains(word), "{arguments:?}: no {word:?} in: {stderr}"));
+    };
+    check(&["wach"], 2, &["wach", "'watch'"]);
+    check(&["watch", "--unti", "x.service"], 2, &["--unti", "--unit"]);
+    check(&["watch", "--interval", "0"], 2, &["0.1", "5 seconds"]);
+    check(&["watch", "--count", "0"], 2, &["--count"]);
+    check(&["watch", "--app", "StB", "--unit", "x.service"], 2, &["cannot be used with"]);
+    check(&["watch", "--unit", "["], 1, &["\"[\" is not a unit pattern"]);
+    check(&["watch", "--source", "exact"], 1, &["helper"]);
+    check(&["run"], 2, &["<CMD>..."]);
+}
+
+#[test]
+fn a_bad_configuration_is_named_and_the_last_good_one_stays() {
+    let world = World::new();
+    let path = world.configure("[prefixes]\ninternal = [\"10.0.0.0/99\"]\n");
+    let (status, stdout, stderr) = world.netglance(&["watch", "--json", "--count", "2"]).end();
+    assert!(status.success(), "{stderr}");
+    assert_eq!(stdout.len(), 2, "--count 2");
+    for said in [path.to_str().unwrap(), "line 2", "10.0.0.0/99"] {
+        assert!(stderr.contains(said), "no {said:?} in: {stderr}");
+    }
+
+    world.configure("[prefixes]\ninternal = [\"93.184.216.0/24\"]\nexternal = [\"192.168.2.1/32\"]\n");
+    let mut watch = world.watch(&STB);
+    assert_eq!(watch.stderr(), "");
+    world.configure("[prefixes]\nexternal = 3\n# and longer than it was, so that nobody takes it for the same file\n");
+    watch.wait("the complaint", |program| program.stderr().contains("line 2").then_some(()));
+    let _moved = world.moved(SHELL, 2 * MB, MB, &[PUBLIC4, LAN4]);
+    let line = watch.look();
+    agrees(&line, world.truth(LAN4));
+    assert!(bytes(&line, "internal_rx_bytes").abs_diff(2 * MB) < MB / 50, "{line}");
+}
+
+#[test]
+fn an_interrupt_prints_the_totals() {
+    let world = World::new();
+    let mut watch = world.netglance(&["watch", "--interval", "0.2"]);
+    watch.wait("the first line", |program| (!program.stdout().is_empty()).then_some(()));
+    let _moved = world.moved(SHELL, 5 * MB, 2 * MB, &[PUBLIC4, LAN4]);
+    watch.signal(Signal::INT);
+    let (status, stdout, stderr) = watch.end();
+    assert!(status.success(), "{stderr}");
+    let last = stdout.last().unwrap();
+    for said in ["StB: down 5", "up 2", "MB", "estimate, TCP only", "left out: loopback and LAN 7"] {
+        assert!(last.contains(said), "no {said:?} in: {last}");
+    }
+}

@@ -1,0 +1,105 @@
+//! The traffic of the whole-system tests: a peer that gives and takes what it is asked for, and its clients.
+//!
+//! Every mode prints one line once it has done what its name says and then keeps its sockets open until stdin closes,
+//! so that a test decides how many looks a connection lives for. It measures nothing: the truth is nft's.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a broken test peer must end loudly")]
+
+use std::error::Error;
+use std::io::{BufRead as _, BufReader, Read, Write, stdin};
+use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::thread;
+use std::time::{Duration, Instant};
+
+const USAGE: &str = "traffic serve ADDR:PORT… | accept ADDR:PORT | move DOWN UP RATE ADDR:PORT… | udp ADDR:PORT \
+                     | hold COUNT ADDR:PORT";
+const PIECE: usize = 16 * 1024;
+
+type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
+
+fn main() -> Result<()> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match arguments.as_slice() {
+        ["serve", addresses @ ..] => {
+            let listeners: Vec<_> = addresses.iter().map(TcpListener::bind).collect::<std::io::Result<_>>()?;
+            // Datagrams are swallowed: an ICMP error would close the connected socket that a test wants to see.
+            let _datagrams: Vec<_> = addresses.iter().map(UdpSocket::bind).collect::<std::io::Result<_>>()?;
+            for listener in listeners {
+                spawn(move || listener.incoming().for_each(|stream| spawn(move || serve(&stream.unwrap()))));
+            }
+            stay("ready")
+        }
+        ["accept", address] => {
+            let listener = TcpListener::bind(address)?;
+            spawn(move || drop(listener.incoming().collect::<Vec<_>>()));
+            stay("ready")
+        }
+        ["move", down, up, rate, addresses @ ..] => {
+            let (down, up, rate) = (down.parse()?, up.parse()?, rate.parse()?);
+            let streams: Vec<_> = addresses.iter().map(TcpStream::connect).collect::<std::io::Result<_>>()?;
+            thread::scope(|scope| {
+                for mut stream in &streams {
+                    scope.spawn(move || {
+                        writeln!(stream, "{down} {up} {rate}").unwrap();
+                        exchange(stream, stream, up, down, rate).expect("the peer closed the connection");
+                    });
+                }
+            });
+            stay("done")
+        }
+        ["udp", address] => {
+            let socket = UdpSocket::bind(if address.starts_with('[') { "[::]:0" } else { "0.0.0.0:0" })?;
+            socket.connect(address)?;
+            socket.send(&[0; 100])?;
+            stay("ready")
+        }
+        ["hold", count, address] => {
+            let count: usize = count.parse()?;
+            let _streams: Vec<_> = (0..count).map(|_| TcpStream::connect(address)).collect::<std::io::Result<_>>()?;
+            stay("ready")
+        }
+        _ => Err(USAGE.into()),
+    }
+}
+
+fn spawn(work: impl FnOnce() + Send + 'static) {
+    thread::Builder::new().name("traffic".into()).stack_size(128 * 1024).spawn(work).unwrap();
+}
+
+fn stay(word: &str) -> Result<()> {
+    println!("{word}");
+    stdin().read_to_end(&mut Vec::new())?;
+    Ok(())
+}
+
+/// One connection's other end. A client that goes away in the middle is a test's business, not a failure.
+fn serve(stream: &TcpStream) {
+    let mut reader = BufReader::new(stream);
+    let mut request = String::new();
+    reader.read_line(&mut request).unwrap();
+    let numbers: Vec<u64> = request.split_whitespace().map(|word| word.parse().unwrap()).collect();
+    let [down, up, rate] = numbers[..] else { return };
+    if exchange(reader.by_ref(), stream, down, up, rate).is_ok() {
+        drop(reader.read(&mut [0; 1])); // open until the client closes
+    }
+}
+
+/// Sends and receives at the same time; `rate` in bytes per second paces what is sent, 0 sends without a pause.
+fn exchange(mut from: impl Read, mut to: &TcpStream, send: u64, receive: u64, rate: u64) -> std::io::Result<()> {
+    thread::scope(|scope| {
+        let sender = scope.spawn(move || {
+            let (start, piece, mut sent) = (Instant::now(), [b'x'; PIECE], 0);
+            while sent < send {
+                let next = (PIECE as u64).min(send - sent);
+                to.write_all(&piece[..usize::try_from(next).unwrap_or(PIECE)])?;
+                sent += next;
+                let due = Duration::from_secs_f64(if rate == 0 { 0.0 } else { sent as f64 / rate as f64 });
+                thread::sleep(due.saturating_sub(start.elapsed()));
+            }
+            std::io::Result::Ok(())
+        });
+        let received = std::io::copy(&mut from.by_ref().take(receive), &mut std::io::sink())?;
+        sender.join().unwrap()?;
+        if received == receive { Ok(()) } else { Err(std::io::ErrorKind::UnexpectedEof.into()) }
+    })
+}
