@@ -88,7 +88,8 @@ fn a_service_restarts_under_traffic_and_the_total_goes_on() {
         world.traffic(SHELL, &["move", &total, &total, "4000000", &at(PUBLIC4)])
     };
     let first = traffic(1000 * MB);
-    watch.line("traffic", |line| bytes(line, "rx_bytes") > MB && bytes(line, "tx_bytes") > MB);
+    watch.line("traffic", |line| bytes(line, "rx_bytes") > 4 * MB && bytes(line, "tx_bytes") > 4 * MB);
+    // What is on the wire when the program is killed (a piece of 16 kB or two) is sent and never received.
     drop(first);
     world.remove(SHELL);
     watch.line("a gap", |line| line["gap"].as_str().is_some_and(|gap| gap.contains("waiting for")));
@@ -106,7 +107,7 @@ fn a_service_restarts_under_traffic_and_the_total_goes_on() {
 
 #[test]
 fn ten_thousand_sockets() {
-    let mut world = World::new();
+    let mut world = World::alone();
     world.peer(&["accept", "93.184.216.34:8002"]);
     let mut watch = world.watch(&STB);
     let _held = world.traffic(SERVER, &["hold", "10000", "93.184.216.34:8002"]).says("ready");
@@ -155,7 +156,8 @@ fn any_user_sees_the_estimate() {
     let mut watch = world.netglance_as_user(&["watch", "--json", "--interval", "0.2"]);
     watch.look();
     let _open = world.moved(SHELL, 3 * MB, MB, &[PUBLIC4]);
-    let (status, ..) = world.moved(SHELL, 3 * MB, MB, &[PUBLIC4]).end();
+    // Closed by the time of the next look: what the kernel says of it at its end counts.
+    let (status, ..) = world.traffic(SHELL, &["move", "3000000", "1000000", "4000000", &at(PUBLIC4)]).end();
     assert!(status.success());
     agrees(&watch.look(), world.truth(PUBLIC4));
     let (status, _, stderr) = world.netglance_as_user(&["run", "--", "true"]).end();
@@ -186,8 +188,9 @@ fn run_counts_the_command_and_passes_on_how_it_ended() {
     let world = World::new();
     let traffic = support::traffic();
     let address = at(PUBLIC4);
-    let command = ["run", "--json", "--", traffic.to_str().unwrap(), "move", "5000000", "2000000", "0", &address];
-    // It ends as soon as it has moved its bytes: nothing of it may be missed.
+    let command =
+        ["run", "--json", "--", traffic.to_str().unwrap(), "move", "5000000", "2000000", "10000000", &address];
+    // It ends as soon as it has moved its bytes: nothing may be missed of a connection that lived over several looks.
     let (status, stdout, stderr) = world.netglance(&command).end();
     assert!(status.success(), "{stderr}");
     assert!(stderr.contains("done"), "the command's stdout goes to stderr: {stderr}");

@@ -11,7 +11,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -217,11 +217,30 @@ pub struct World {
     /// The test's own cgroup: what netglance sees as the root.
     root: PathBuf,
     home: tempfile::TempDir,
+    turn: Turn,
+}
+
+/// All network namespaces share the kernel's receive queues (`net.core.netdev_max_backlog`): a burst in one world makes
+/// another lose packets, and what is sent again is not what netglance counts. So some worlds stand alone.
+static TURNS: RwLock<()> = RwLock::new(());
+
+enum Turn {
+    Shared(RwLockReadGuard<'static, ()>),
+    Alone(RwLockWriteGuard<'static, ()>),
 }
 
 impl World {
     /// Builds it, with StB's three units and the other app's, all empty, and the peer serving.
     pub fn new() -> Self {
+        Self::build(Turn::Shared(TURNS.read().unwrap_or_else(PoisonError::into_inner)))
+    }
+
+    /// The same, while no other world of this test program stands: for what keeps the whole machine busy.
+    pub fn alone() -> Self {
+        Self::build(Turn::Alone(TURNS.write().unwrap_or_else(PoisonError::into_inner)))
+    }
+
+    fn build(turn: Turn) -> Self {
         assert!(rustix::process::geteuid().is_root(), "needs root: run the tests with sudo (tests/all does)");
         for (tool, package) in
             [("nft", "nftables"), ("ip", "iproute2"), ("nsenter", "util-linux"), ("unshare", "util-linux")]
@@ -235,8 +254,14 @@ impl World {
         let mount = mounts.lines().find(|line| line.contains(" - cgroup2 ")).and_then(|line| line.split(' ').nth(4));
         let mount = PathBuf::from(mount.expect("no cgroup2 file system is mounted: mount -t cgroup2 none DIRECTORY"));
         let root = mount.join(&name);
-        let mut world =
-            Self { programs: Vec::new(), name, root, mount, home: tempfile::tempdir().expect("a temporary directory") };
+        let mut world = Self {
+            turn,
+            programs: Vec::new(),
+            name,
+            root,
+            mount,
+            home: tempfile::tempdir().expect("a temporary directory"),
+        };
         fs::create_dir_all(world.root.join(SESSION)).expect("make a cgroup");
         fs::create_dir_all(world.root.join("system.slice/peer.service")).unwrap();
         [AGENT, SERVER, SHELL, OTHER].iter().for_each(|unit| drop(world.unit(unit)));
