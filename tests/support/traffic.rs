@@ -31,6 +31,7 @@ fn main() -> Result<()> {
         }
         ["accept", address] => {
             let listener = TcpListener::bind(address)?;
+            rustix::net::listen(&listener, 4096)?; // std's queue of 128 overflows, and a lost SYN costs a second
             spawn(move || drop(listener.incoming().collect::<Vec<_>>()));
             stay("ready")
         }
