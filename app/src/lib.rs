@@ -2,11 +2,14 @@
 //!
 //! One direction of flow: sampler -> target -> rate -> history -> chart, window, terminal. Only [`monitor`] sees all.
 
+pub mod chart;
 pub mod cli;
 pub mod desktop_entry;
 pub mod format;
+pub mod history;
 pub mod monitor;
 pub mod rate;
 pub mod sampler;
 pub mod settings;
 pub mod target;
+pub mod window;

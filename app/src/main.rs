@@ -1,13 +1,35 @@
 //! The program `netglance`: reads the command line and hands over.
 
-use std::process::ExitCode;
+use std::{process::ExitCode, sync::mpsc, thread};
 
 use clap::Parser;
-use netglance::cli::{Cli, Start};
+use netglance::{
+    cli::{Cli, Start},
+    monitor,
+    settings::SettingsFile,
+    window,
+};
 
 fn main() -> ExitCode {
     match Cli::parse().execute() {
         Start::Done(code) => code,
-        Start::Window => ExitCode::SUCCESS,
+        Start::Window => show_window(),
+    }
+}
+
+fn show_window() -> ExitCode {
+    let (update_sender, updates) = mpsc::channel();
+    let (commands, command_receiver) = mpsc::channel();
+    let shown = window::run(&SettingsFile::open().settings, move |ctx| {
+        let beat = move || monitor::serve(&update_sender, &command_receiver, || ctx.request_repaint());
+        let started = thread::Builder::new().name("monitor".to_owned()).spawn(beat);
+        started.map(|_| (updates, commands))
+    });
+    match shown {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("netglance: cannot open the window: {error}. The same figures in this terminal: netglance watch");
+            ExitCode::FAILURE
+        }
     }
 }

@@ -3,7 +3,8 @@
 use std::{
     collections::{BTreeMap, HashMap},
     path::PathBuf,
-    time::Duration,
+    sync::mpsc::{Receiver, RecvTimeoutError, Sender},
+    time::{Duration, Instant},
 };
 
 use ipnet::IpNet;
@@ -78,13 +79,17 @@ pub struct AppReading {
 }
 
 /// What the monitor sends the window each beat.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Update {
     /// The watched target's reading; `None` while no app is chosen. A failed look is a reading whose rate is
     /// [`Gap::Failed`].
     pub reading: Option<Reading>,
+    /// The id of the app that is watched.
+    pub watched: Option<String>,
     /// Every app of the user, busiest first.
     pub apps: Vec<AppReading>,
+    /// Why nothing can be watched at all, worded for a person.
+    pub failure: Option<String>,
     /// A problem with the settings file, already worded for a person; the last good settings are in force.
     pub settings_error: Option<String>,
 }
@@ -129,6 +134,8 @@ pub struct Monitor {
     /// By cgroup path, since the monitor began.
     moved: HashMap<String, Moved>,
     watch: Option<Watch>,
+    /// The id of the app that a window watches.
+    watched: Option<String>,
     desktop: DesktopEntries,
     /// Seconds between the last two looks, or why they make no rate.
     secs: Result<f64, Gap>,
@@ -172,6 +179,7 @@ impl Monitor {
             before: None,
             moved: HashMap::new(),
             watch: None,
+            watched: None,
             desktop: DesktopEntries::default(),
             secs: Err(Gap::CountingRestarted),
         };
@@ -221,6 +229,21 @@ impl Monitor {
     pub fn listen(&mut self) {
         self.tree.refresh();
         _ = self.sampler.look(&self.tree, &self.prefixes);
+    }
+
+    /// Looks, and says all that a window shows. Watches `watched`; StB where none is chosen and StB runs.
+    fn update(&mut self, watched: &mut Option<String>, beat: Duration) -> Update {
+        if watched.is_none() && self.exists(&Target::stb()) {
+            *watched = Some(Target::stb().name);
+        }
+        if let Some(id) = watched.as_ref().filter(|id| self.watched.as_ref() != Some(id)) {
+            let (name, _) = self.desktop.find(id);
+            self.watch(Target::app(id, &name));
+            self.watched = Some(id.clone());
+        }
+        let reading = self.look(beat);
+        let settings_error = self.settings.error.as_ref().map(ToString::to_string);
+        Update { reading, watched: watched.clone(), apps: self.apps(), failure: None, settings_error }
     }
 
     fn take_look(&mut self, beat: Duration) -> Beat {
@@ -340,6 +363,38 @@ impl Monitor {
             busy(b).total_cmp(&busy(a)).then(total(b).cmp(&total(a))).then_with(|| a.name.cmp(&b.name))
         });
         apps
+    }
+}
+
+/// Looks every beat and sends what was seen, until nobody listens any more. `wake` is called after each update. Where
+/// nothing can be watched, the reason is sent and it is tried again each beat.
+pub fn serve(updates: &Sender<Update>, commands: &Receiver<Command>, wake: impl Fn()) {
+    let mut beat = SettingsFile::open().settings.beat;
+    let mut monitor = Monitor::open();
+    let mut watched = None;
+    let mut next = Instant::now() + beat;
+    loop {
+        match commands.recv_timeout(next.saturating_duration_since(Instant::now())) {
+            Ok(Command::Watch(id)) => watched = Some(id),
+            Ok(Command::Beat(ms)) => {
+                beat = Duration::from_millis(ms);
+                next = Instant::now() + beat;
+                continue;
+            }
+            Err(RecvTimeoutError::Disconnected) => return,
+            Err(RecvTimeoutError::Timeout) => next = (next + beat).max(Instant::now()),
+        }
+        if monitor.is_err() {
+            monitor = Monitor::open();
+        }
+        let update = match &mut monitor {
+            Ok(monitor) => monitor.update(&mut watched, beat),
+            Err(error) => Update { failure: Some(chain(error)), ..Update::default() },
+        };
+        if updates.send(update).is_err() {
+            return;
+        }
+        wake();
     }
 }
 

@@ -1,0 +1,97 @@
+//! How the window looks: colours, spacing, text sizes; dark and light. It knows no content.
+
+use eframe::egui::{
+    Color32, Context, CornerRadius, FontFamily, FontId, Margin, Stroke, Style, TextStyle, Theme, ThemePreference, Vec2,
+    Visuals,
+};
+use plotters::style::RGBColor;
+
+use crate::{chart, settings};
+
+/// Sets both themes up. Nothing moves by itself: no animation, no blinking cursor, hence no repaint of its own.
+pub fn apply(ctx: &Context) {
+    ctx.all_styles_mut(|style| {
+        style.animation_time = 0.0;
+        style.spacing.item_spacing = Vec2::new(8.0, 6.0);
+        style.spacing.button_padding = Vec2::new(10.0, 5.0);
+        style.spacing.interact_size.y = 26.0;
+        style.text_styles = [
+            (TextStyle::Small, 12.0),
+            (TextStyle::Body, 14.0),
+            (TextStyle::Button, 14.0),
+            (TextStyle::Monospace, 13.0),
+            (TextStyle::Heading, 22.0),
+        ]
+        .map(|(name, size)| {
+            let family = if name == TextStyle::Monospace { FontFamily::Monospace } else { FontFamily::Proportional };
+            (name, FontId::new(size, family))
+        })
+        .into();
+    });
+    ctx.style_mut_of(Theme::Dark, |style| {
+        style.visuals = Visuals::dark();
+        paint(
+            style,
+            chart::DARK,
+            Color32::from_rgb(19, 22, 27),
+            Color32::from_rgb(38, 43, 51),
+            Color32::from_rgb(228, 232, 238),
+        );
+    });
+    ctx.style_mut_of(Theme::Light, |style| {
+        style.visuals = Visuals::light();
+        paint(
+            style,
+            chart::LIGHT,
+            Color32::from_rgb(243, 245, 248),
+            Color32::from_rgb(227, 231, 237),
+            Color32::from_rgb(28, 33, 40),
+        );
+    });
+}
+
+fn paint(style: &mut Style, chart: chart::Colours, around: Color32, button: Color32, text: Color32) {
+    let visuals = &mut style.visuals;
+    visuals.text_cursor.blink = false;
+    visuals.panel_fill = colour(chart.background);
+    visuals.window_fill = colour(chart.background);
+    visuals.faint_bg_color = around;
+    visuals.extreme_bg_color = around;
+    visuals.override_text_color = Some(text);
+    visuals.selection.bg_fill = colour(chart.download).gamma_multiply(0.35);
+    visuals.selection.stroke = Stroke::new(1.5, colour(chart.download));
+    let widgets = &mut visuals.widgets;
+    for state in [
+        &mut widgets.noninteractive,
+        &mut widgets.inactive,
+        &mut widgets.hovered,
+        &mut widgets.active,
+        &mut widgets.open,
+    ] {
+        state.corner_radius = CornerRadius::same(6);
+        state.expansion = 0.0;
+    }
+    widgets.inactive.weak_bg_fill = button;
+    widgets.inactive.bg_fill = button;
+    widgets.noninteractive.bg_stroke = Stroke::new(1.0, colour(chart.grid));
+    style.spacing.window_margin = Margin::same(12);
+}
+
+/// The chart's colours in this theme.
+pub fn colours(dark: bool) -> chart::Colours {
+    if dark { chart::DARK } else { chart::LIGHT }
+}
+
+/// A colour of the chart in egui's words.
+pub fn colour(colour: RGBColor) -> Color32 {
+    Color32::from_rgb(colour.0, colour.1, colour.2)
+}
+
+/// A theme of the settings in egui's words.
+pub fn theme(theme: settings::Theme) -> ThemePreference {
+    match theme {
+        settings::Theme::System => ThemePreference::System,
+        settings::Theme::Dark => ThemePreference::Dark,
+        settings::Theme::Light => ThemePreference::Light,
+    }
+}
