@@ -11,7 +11,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -200,13 +200,40 @@ fn gather(stream: impl Read + Send + 'static, lines: Arc<Mutex<Vec<String>>>) ->
     thread::Builder::new().name("output".into()).spawn(read).unwrap()
 }
 
-/// The bytes that one of the peer's addresses saw, as nft counts them.
+/// The bytes that the peer's addresses saw, as nft counts them.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Truth {
-    /// TCP payload the host downloaded from it.
+    /// TCP payload the host downloaded from them.
     pub rx: u64,
-    /// TCP payload the host uploaded to it.
+    /// TCP payload the host uploaded to them.
     pub tx: u64,
+    /// At most so much of `rx` was sent twice: all namespaces share the kernel's receive queues, and a burst anywhere on
+    /// the machine loses packets here. What arrived twice is in the packets' bytes and not in the sockets' books.
+    pub rx_again: u64,
+    /// At most so much of `tx` was sent twice.
+    pub tx_again: u64,
+}
+
+impl Truth {
+    /// Of both addresses; what was sent again is counted by namespace and is in both.
+    pub fn plus(self, other: Self) -> Self {
+        Self { rx: self.rx + other.rx, tx: self.tx + other.tx, ..self }
+    }
+
+    /// Since an earlier moment.
+    pub fn since(self, before: Self) -> Self {
+        Self { rx: self.rx - before.rx, tx: self.tx - before.tx, ..self }
+    }
+
+    /// Fails unless netglance's figures are within one per cent.
+    #[track_caller]
+    pub fn agrees(self, seen: &Value) {
+        for (field, truth, again) in [("rx_bytes", self.rx, self.rx_again), ("tx_bytes", self.tx, self.tx_again)] {
+            let seen = seen[field].as_u64().unwrap_or_else(|| panic!("no {field} in {seen}"));
+            let fits = seen * 100 <= truth * 101 && (seen + again) * 100 >= truth * 99;
+            assert!(fits, "{field}: netglance says {seen}, the peer's counters say {truth}, {again} sent again");
+        }
+    }
 }
 
 /// The owner's host and its outside. Field order is drop order: programs end before their world does.
@@ -217,11 +244,30 @@ pub struct World {
     /// The test's own cgroup: what netglance sees as the root.
     root: PathBuf,
     home: tempfile::TempDir,
+    turn: Turn,
+}
+
+/// All network namespaces share the kernel's receive queues (`net.core.netdev_max_backlog`): a burst in one world makes
+/// another lose packets, and what is sent again is not what netglance counts. So some worlds stand alone.
+static TURNS: RwLock<()> = RwLock::new(());
+
+enum Turn {
+    Shared(RwLockReadGuard<'static, ()>),
+    Alone(RwLockWriteGuard<'static, ()>),
 }
 
 impl World {
     /// Builds it, with StB's three units and the other app's, all empty, and the peer serving.
     pub fn new() -> Self {
+        Self::build(Turn::Shared(TURNS.read().unwrap_or_else(PoisonError::into_inner)))
+    }
+
+    /// The same, while no other world of this test program stands: for what keeps the whole machine busy.
+    pub fn alone() -> Self {
+        Self::build(Turn::Alone(TURNS.write().unwrap_or_else(PoisonError::into_inner)))
+    }
+
+    fn build(turn: Turn) -> Self {
         assert!(rustix::process::geteuid().is_root(), "needs root: run the tests with sudo (tests/all does)");
         for (tool, package) in
             [("nft", "nftables"), ("ip", "iproute2"), ("nsenter", "util-linux"), ("unshare", "util-linux")]
@@ -235,8 +281,14 @@ impl World {
         let mount = mounts.lines().find(|line| line.contains(" - cgroup2 ")).and_then(|line| line.split(' ').nth(4));
         let mount = PathBuf::from(mount.expect("no cgroup2 file system is mounted: mount -t cgroup2 none DIRECTORY"));
         let root = mount.join(&name);
-        let mut world =
-            Self { programs: Vec::new(), name, root, mount, home: tempfile::tempdir().expect("a temporary directory") };
+        let mut world = Self {
+            turn,
+            programs: Vec::new(),
+            name,
+            root,
+            mount,
+            home: tempfile::tempdir().expect("a temporary directory"),
+        };
         fs::create_dir_all(world.root.join(SESSION)).expect("make a cgroup");
         fs::create_dir_all(world.root.join("system.slice/peer.service")).unwrap();
         [AGENT, SERVER, SHELL, OTHER].iter().for_each(|unit| drop(world.unit(unit)));
@@ -303,7 +355,22 @@ impl World {
             let counter = counter.into_iter().find(|counter| counter["name"] == name.as_str()).expect("the counter");
             counter["bytes"].as_u64().unwrap().saturating_sub(headers * counter["packets"].as_u64().unwrap())
         };
-        Truth { rx: payload(format!("{name}_out")), tx: payload(format!("{name}_in")) }
+        Truth {
+            rx: payload(format!("{name}_out")),
+            tx: payload(format!("{name}_in")),
+            rx_again: self.sent_again("peer"),
+            tx_again: self.sent_again("host"),
+        }
+    }
+
+    /// Payload bytes that this side has sent more than once, to whomever.
+    fn sent_again(&self, side: &str) -> u64 {
+        let snmp = run("nsenter", &[&self.enter(side), "cat", "/proc/net/snmp"], "");
+        let snmp = String::from_utf8(snmp.stdout).unwrap();
+        let mut tcp = snmp.lines().filter_map(|line| line.strip_prefix("Tcp: ")).map(|line| line.split(' '));
+        let (names, values) = (tcp.next().unwrap(), tcp.next().unwrap());
+        let segments = names.zip(values).find(|(name, _)| *name == "RetransSegs").unwrap().1;
+        segments.parse::<u64>().unwrap() * 1448
     }
 
     /// Makes a unit's cgroup, given below the user manager.

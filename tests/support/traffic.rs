@@ -31,17 +31,18 @@ fn main() -> Result<()> {
         }
         ["accept", address] => {
             let listener = TcpListener::bind(address)?;
+            rustix::net::listen(&listener, 4096)?; // std's queue of 128 overflows, and a lost SYN costs a second
             spawn(move || drop(listener.incoming().collect::<Vec<_>>()));
             stay("ready")
         }
         ["move", down, up, rate, addresses @ ..] => {
-            let (down, up, rate) = (down.parse()?, up.parse()?, rate.parse()?);
+            let (down, up, rate): (u64, u64, u64) = (down.parse()?, up.parse()?, rate.parse()?);
             let streams: Vec<_> = addresses.iter().map(TcpStream::connect).collect::<std::io::Result<_>>()?;
             thread::scope(|scope| {
                 for mut stream in &streams {
                     scope.spawn(move || {
                         writeln!(stream, "{down} {up} {rate}").unwrap();
-                        exchange(stream, stream, up, down, rate).expect("the peer closed the connection");
+                        exchange(stream, stream, up, down + 1, rate).expect("the peer closed the connection");
                     });
                 }
             });
@@ -80,7 +81,9 @@ fn serve(stream: &TcpStream) {
     let numbers: Vec<u64> = request.split_whitespace().map(|word| word.parse().unwrap()).collect();
     let [down, up, rate] = numbers[..] else { return };
     if exchange(reader.by_ref(), stream, down, up, rate).is_ok() {
-        drop(reader.read(&mut [0; 1])); // open until the client closes
+        // One byte more says that all has arrived; then open until the client closes.
+        drop({ stream }.write_all(b"."));
+        drop(reader.read(&mut [0; 1]));
     }
 }
 
