@@ -1,4 +1,5 @@
 //! The window as a person and a screen reader meet it: each state by role and label, and a real window under Xvfb.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test stops at the first surprise")]
 
 use std::{
     process::{Command as Process, Stdio},

@@ -4,7 +4,7 @@
 mod figures;
 mod look;
 mod picker;
-mod plot;
+pub mod plot;
 
 use std::sync::mpsc::{Receiver, Sender};
 
