@@ -1,10 +1,11 @@
 //! The window as a person and a screen reader meet it: each state by role and label, and a real window under Xvfb.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test stops at the first surprise")]
 
+mod support;
+
 use std::{
-    process::{Command as Process, Stdio},
+    process::{Child, Command, Stdio},
     sync::mpsc::{Receiver, Sender, channel},
-    time::{Duration, Instant},
 };
 
 use eframe::egui::{Key, Modifiers, accesskit::Role, vec2};
@@ -13,16 +14,17 @@ use egui_kittest::{
     kittest::{NodeT, Queryable},
 };
 use netglance::{
-    monitor::{AppReading, Command, Reading, UnitReading, Update},
+    monitor::{self, AppReading, Reading, UnitReading, Update},
     rate::{Bytes, Gap, Rate, Source},
     settings::Settings,
     window::Window,
 };
+use support::{AGENT, LAN4, OTHER, PUBLIC4, SERVER, SHELL, World, at, eventually};
 
 struct Screen {
     harness: Harness<'static, Option<Window>>,
     updates: Sender<Update>,
-    commands: Receiver<Command>,
+    commands: Receiver<monitor::Command>,
     beats: u64,
 }
 
@@ -122,7 +124,7 @@ fn without_a_choice_it_helps_to_choose() {
     screen.says("Choose an application");
     screen.harness.get_by_label_contains("firefox name").click();
     screen.harness.run();
-    assert_eq!(screen.commands.try_recv(), Ok(Command::Watch("firefox".into())));
+    assert_eq!(screen.commands.try_recv(), Ok(monitor::Command::Watch("firefox".into())));
 }
 
 #[test]
@@ -199,7 +201,7 @@ fn keys_set_the_span_search_and_choose() {
     screen.press(Key::Num3);
     screen.says("Chart of the last 15 minutes");
     screen.press(Key::ArrowDown);
-    assert_eq!(screen.commands.try_recv(), Ok(Command::Watch("firefox".into())));
+    assert_eq!(screen.commands.try_recv(), Ok(monitor::Command::Watch("firefox".into())));
     screen.harness.key_press_modifiers(Modifiers::COMMAND, Key::F);
     screen.harness.run();
     screen.harness.get_by_role(Role::TextInput).type_text("mai1");
@@ -215,7 +217,7 @@ fn keys_set_the_span_search_and_choose() {
     screen.harness.run();
     screen.says_not("firefox name");
     screen.press(Key::Enter);
-    assert_eq!(screen.commands.try_recv(), Ok(Command::Watch("mail".into())));
+    assert_eq!(screen.commands.try_recv(), Ok(monitor::Command::Watch("mail".into())));
 }
 
 #[test]
@@ -241,7 +243,7 @@ fn settings_apply_at_once() {
     screen.says("Download 9.87 Mbit/s");
     screen.harness.get_by_label("5 s").click();
     screen.harness.run();
-    assert_eq!(screen.commands.try_recv(), Ok(Command::Beat(5000)));
+    assert_eq!(screen.commands.try_recv(), Ok(monitor::Command::Beat(5000)));
     screen.harness.get_by_label("Light").click();
     screen.harness.run();
     assert!(!screen.harness.ctx.global_style().visuals.dark_mode);
@@ -264,58 +266,54 @@ fn every_control_has_a_name() {
     }
 }
 
-/// Ends the processes it holds, also when the test fails.
-struct Running(Vec<std::process::Child>);
+/// Ends the X server also when the test fails.
+struct Server(Child);
 
-impl Drop for Running {
+impl Drop for Server {
     fn drop(&mut self) {
-        for child in &mut self.0 {
-            _ = child.kill();
-            _ = child.wait();
-        }
+        self.0.kill().expect("end Xvfb");
+        self.0.wait().expect("end Xvfb");
     }
 }
 
-fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let end = Instant::now() + Duration::from_secs(60);
-    while Instant::now() < end {
-        if let Some(found) = look() {
-            return found;
-        }
-        std::thread::sleep(Duration::from_millis(100));
-    }
-    panic!("waited in vain for {what}");
-}
-
-/// The real program in a real window; the picture is kept beside the test's other output.
+/// The real program in a real window, watching StB's real traffic without having been told to. The picture is kept.
 #[test]
-fn a_real_window_opens_and_paints() {
+fn a_real_window_shows_stb_by_itself() {
+    let missing = |program: &str| format!("{program} does not start: run tests/all, which installs it");
     let display = format!(":{}", 200 + std::process::id() % 700);
-    let spawn = |program: &str, args: &[&str]| {
-        Process::new(program)
-            .args(args)
-            .env("DISPLAY", &display)
-            .env_remove("WAYLAND_DISPLAY")
-            .stdout(Stdio::null())
-            .spawn()
-            .unwrap_or_else(|e| panic!("{program} does not start ({e}): run tests/all, which installs it"))
-    };
-    let mut running = Running(vec![spawn("Xvfb", &[&display, "-screen", "0", "1000x700x24", "-nolisten", "tcp"])]);
+    let server = Command::new("Xvfb").args([&display, "-screen", "0", "1000x700x24", "-nolisten", "tcp"]).spawn();
+    let _server = Server(server.unwrap_or_else(|_| panic!("{}", missing("Xvfb"))));
     let ask = |program: &str, args: &[&str]| {
-        let out = Process::new(program).args(args).env("DISPLAY", &display).stderr(Stdio::null()).output();
-        out.unwrap_or_else(|e| panic!("{program} does not start ({e}): run tests/all, which installs it"))
+        let out = Command::new(program).args(args).env("DISPLAY", &display).stderr(Stdio::null()).output();
+        String::from_utf8_lossy(&out.unwrap_or_else(|_| panic!("{}", missing(program))).stdout).trim().to_owned()
     };
-    wait_for("the X server", || ask("xdpyinfo", &[]).status.success().then_some(()));
-    running.0.push(spawn(env!("CARGO_BIN_EXE_netglance"), &[]));
-    let window = wait_for("the window", || {
-        let found = ask("xdotool", &["search", "--onlyvisible", "--name", "^netglance$"]);
-        String::from_utf8_lossy(&found.stdout).lines().next().map(str::to_owned)
+    eventually("the X server", || (!ask("xdpyinfo", &[]).is_empty()).then_some(()));
+
+    let world = World::new();
+    let stream = |unit: &str, down: &str, up: &str, rate: &str| {
+        world.traffic(unit, &["move", down, up, rate, &at(PUBLIC4), &at(LAN4)])
+    };
+    let _traffic = [
+        stream(AGENT, "90000000", "90000000", "60000"),
+        stream(SERVER, "90000000", "1500000", "200000"),
+        stream(SHELL, "90000000", "0", "500000"),
+        stream(SHELL, "12000000", "600000", "1500000"),
+        stream(OTHER, "900000000", "90000000", "9000000"),
+    ];
+    let _window = world.netglance_on(&display);
+    let window = eventually("the window", || {
+        ask("xdotool", &["search", "--onlyvisible", "--name", "^netglance$"]).lines().next().map(str::to_owned)
     });
-    let picture = format!("{}/window-under-xvfb.png", env!("CARGO_TARGET_TMPDIR"));
-    wait_for("a painted window", || {
+    let picture = format!("{}/window.png", env!("CARGO_TARGET_TMPDIR"));
+    // The download's area fills a good part of the minute, and both lines are there.
+    eventually("a chart of the traffic", || {
         ask("import", &["-window", &window, &picture]);
-        let colours = ask("identify", &["-format", "%k", &picture]);
-        String::from_utf8_lossy(&colours.stdout).trim().parse().ok().filter(|colours: &u32| *colours > 16)
+        let histogram = ask("convert", &[&picture, "-format", "%c", "histogram:info:"]);
+        let pixels = |colour: &str| {
+            let line = histogram.lines().find(|line| line.contains(colour))?;
+            line.split(':').next()?.trim().parse::<u32>().ok()
+        };
+        (pixels("#2B485B")? > 20_000 && pixels("#56B4E9")? > 200 && pixels("#F0A528")? > 200).then_some(())
     });
     println!("the window's picture: {picture}");
 }

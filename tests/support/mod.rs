@@ -425,6 +425,11 @@ impl World {
         self.netglance_by(&[env!("CARGO_BIN_EXE_netglance")], arguments)
     }
 
+    /// Starts netglance with a window on an X display.
+    pub fn netglance_on(&self, display: &str) -> Program {
+        self.netglance_by(&["env", &format!("DISPLAY={display}"), env!("CARGO_BIN_EXE_netglance")], &[])
+    }
+
     /// Starts a copy of netglance with no privilege at all.
     pub fn netglance_as_user(&self, arguments: &[&str]) -> Program {
         let copy = self.home.path().join("netglance");

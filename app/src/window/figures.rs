@@ -62,7 +62,7 @@ fn badge(ui: &mut Ui, reading: &Reading) {
 pub fn rates(ui: &mut Ui, reading: &Reading, unit: Unit) {
     let colours = colours(ui.visuals().dark_mode);
     let rate = reading.rate.as_ref().ok();
-    ui.horizontal(|ui| {
+    ui.horizontal_top(|ui| {
         for (down, name, rate, colour_of) in [
             (true, "Download", rate.map(|r| r.rx), colours.download),
             (false, "Upload", rate.map(|r| r.tx), colours.upload),
@@ -242,7 +242,7 @@ pub fn units(ui: &mut Ui, reading: &Reading, unit: Unit) {
         .auto_shrink([false, true])
         .cell_layout(Layout::left_to_right(Align::Center))
         .column(Column::remainder().at_least(120.0).clip(true))
-        .columns(Column::exact(96.0), 4)
+        .columns(Column::exact(84.0), 4)
         .header(ROW_HEIGHT - 2.0, |mut header| {
             header.col(|ui| _ = ui.label(RichText::new("Service").small().weak()));
             for title in ["Download", "Upload", "Total down", "Total up"] {

@@ -53,7 +53,7 @@ pub fn run(
         .with_app_id("org.netglance.Netglance")
         .with_title("netglance")
         .with_inner_size([920.0, 640.0])
-        .with_min_inner_size([620.0, 420.0]);
+        .with_min_inner_size([800.0, 500.0]);
     let options = eframe::NativeOptions { viewport, ..Default::default() };
     let settings = settings.clone();
     eframe::run_native(
