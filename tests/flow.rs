@@ -1,5 +1,5 @@
 //! The estimate from end to end: netglance as a person starts it, against the bytes that the peer's nft counters saw.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a failure is the test's")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test stops at the first surprise")]
 
 mod support;
 

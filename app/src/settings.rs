@@ -223,7 +223,7 @@ mod tests {
         assert_eq!(good.unwrap(), expected);
         assert_eq!(read("").unwrap(), Settings::default());
         let check = |text: &str, message: &str| {
-            assert_eq!(read(text).unwrap_err().to_string(), format!("/c.toml, line {message}"))
+            assert_eq!(read(text).unwrap_err().to_string(), format!("/c.toml, line {message}"));
         };
         check(
             "\n[prefixes]\ninternal = [\"10.0.0.0/8\",\n \"10.0.0.0/99\"]",

@@ -194,7 +194,8 @@ fn app_and_cgroup(path: &str) -> Option<(String, &str)> {
             (None, None) => Some((unescape(stem(unit.unit)), unit.cgroup)),
         };
     }
-    slice
+    // A slice holds no process itself.
+    None
 }
 
 /// `app-<id>.slice`, which systemd also makes for the instances of a template, escaping its name once more.

@@ -68,7 +68,7 @@ pub async fn run(json: bool, command: &[OsString]) -> Result<ExitCode, Error> {
         }
     };
     let name = command.first().map(|program| program.to_string_lossy().into_owned()).unwrap_or_default();
-    let mut target = Target::selection(&[], &[cgroup.path.clone()], "")
+    let mut target = Target::selection(&[], std::slice::from_ref(&cgroup.path), "")
         .map_err(|source| Error::Pattern { pattern: cgroup.path.clone(), source })?;
     target.name = name;
     monitor.watch(target);

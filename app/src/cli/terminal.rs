@@ -55,7 +55,7 @@ impl Terminal {
     }
 
     /// Leaves the last picture and puts the cursor below it.
-    pub fn close(mut self: Box<Self>) -> Result<(), Error> {
+    pub fn close(mut self) -> Result<(), Error> {
         let area = self.inner.get_frame().area();
         let closed = self.inner.set_cursor_position((0, area.bottom().saturating_sub(1)));
         closed.and_then(|()| self.inner.show_cursor()).map_err(Error::io("restore this terminal"))?;

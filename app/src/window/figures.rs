@@ -1,9 +1,10 @@
 //! What stands around and in the chart: name, source, rates, units, totals.
 
 use eframe::egui::{
-    Align, Align2, FontId, Frame, Grid, Layout, Margin, Pos2, Rect, RichText, ScrollArea, Sense, Stroke, Ui, Vec2,
+    Align, Align2, Color32, FontId, Frame, Label, Layout, Margin, Pos2, Rect, RichText, Sense, Shape, Stroke, Ui, Vec2,
     WidgetInfo, accesskit::Role, vec2,
 };
+use egui_extras::{Column, TableBuilder};
 use jiff::{Timestamp, ZonedDateTime, tz::TimeZone};
 use plotters::drawing::IntoDrawingArea;
 
@@ -27,7 +28,7 @@ const ROWS_SHOWN: usize = 6;
 /// Name and source badge.
 pub fn header(ui: &mut Ui, reading: &Reading) {
     ui.horizontal(|ui| {
-        ui.add(eframe::egui::Label::new(RichText::new(&reading.app).heading().strong()).truncate());
+        ui.add(Label::new(RichText::new(&reading.app).heading().strong()).truncate());
         ui.with_layout(Layout::right_to_left(Align::Center), |ui| badge(ui, reading));
     });
 }
@@ -62,16 +63,20 @@ pub fn rates(ui: &mut Ui, reading: &Reading, unit: Unit) {
     let colours = colours(ui.visuals().dark_mode);
     let rate = reading.rate.as_ref().ok();
     ui.horizontal(|ui| {
-        for (mark, name, rate, colour_of) in [
-            ("⬇", "Download", rate.map(|r| r.rx), colours.download),
-            ("⬆", "Upload", rate.map(|r| r.tx), colours.upload),
+        for (down, name, rate, colour_of) in [
+            (true, "Download", rate.map(|r| r.rx), colours.download),
+            (false, "Upload", rate.map(|r| r.tx), colours.upload),
         ] {
             let text = rate.map_or("–".to_owned(), |rate| format::rate(rate, unit));
             let group = ui.allocate_ui(vec2(210.0, 58.0), |ui| {
                 ui.set_min_width(210.0);
                 ui.vertical(|ui| {
                     ui.spacing_mut().item_spacing.y = 0.0;
-                    ui.label(RichText::new(format!("{mark} {name}")).color(colour(colour_of)).strong());
+                    ui.horizontal(|ui| {
+                        ui.spacing_mut().item_spacing.x = 6.0;
+                        arrow(ui, down, colour(colour_of));
+                        ui.label(RichText::new(name).color(colour(colour_of)).strong());
+                    });
                     ui.label(RichText::new(&text).size(32.0));
                 });
             });
@@ -81,6 +86,14 @@ pub fn rates(ui: &mut Ui, reading: &Reading, unit: Unit) {
             ui.vertical(|ui| explain(ui, gap));
         }
     });
+}
+
+/// A triangle that points down or up.
+fn arrow(ui: &mut Ui, down: bool, colour: Color32) {
+    let (rect, _) = ui.allocate_exact_size(Vec2::splat(11.0), Sense::hover());
+    let (flat, tip) = if down { (rect.top(), rect.center_bottom()) } else { (rect.bottom(), rect.center_top()) };
+    let corners = vec![Pos2::new(rect.left(), flat), Pos2::new(rect.right(), flat), tip];
+    ui.painter().add(Shape::convex_polygon(corners, colour, Stroke::NONE));
 }
 
 fn explain(ui: &mut Ui, gap: &Gap) {
@@ -181,7 +194,7 @@ impl ChartFrame<'_> {
         let time = ZonedDateTime::new(time, self.zone.clone()).strftime("%H:%M:%S");
         let rates = match point {
             Some(Point { rate: Some(rate), .. }) => {
-                format!("⬇ {}\n⬆ {}", format::rate(rate.rx, self.unit), format::rate(rate.tx, self.unit))
+                format!("Download {}\nUpload {}", format::rate(rate.rx, self.unit), format::rate(rate.tx, self.unit))
             }
             Some(Point { rate: None, .. }) => "Gap: not known".to_owned(),
             None => "Not watched yet".to_owned(),
@@ -216,38 +229,41 @@ pub fn below_height(reading: &Reading, available: f32) -> f32 {
 
 /// The units, a row each.
 pub fn units(ui: &mut Ui, reading: &Reading, unit: Unit) {
+    const FOOTER_HEIGHT: f32 = 48.0;
     ui.add_space(6.0);
     let colours = colours(ui.visuals().dark_mode);
-    let width = ui.available_width();
-    let figure = 92.0_f32;
-    let name = (width - 4.0 * (figure + 8.0) - 8.0).max(120.0);
-    let height = (ui.available_height() - 44.0).max(ROW_HEIGHT * 2.0);
     let right = |ui: &mut Ui, text: RichText| {
-        ui.allocate_ui_with_layout(vec2(figure, ROW_HEIGHT - 4.0), Layout::right_to_left(Align::Center), |ui| {
-            ui.label(text)
-        });
+        ui.with_layout(Layout::right_to_left(Align::Center), |ui| ui.label(text));
     };
-    ScrollArea::vertical().max_height(height).auto_shrink([false, true]).show(ui, |ui| {
-        Grid::new("units").striped(true).min_row_height(ROW_HEIGHT).spacing(vec2(8.0, 2.0)).show(ui, |ui| {
-            ui.allocate_ui(vec2(name, ROW_HEIGHT - 4.0), |ui| ui.label(RichText::new("Service").small().weak()));
+    let height = (ui.available_height() - FOOTER_HEIGHT).max(ROW_HEIGHT * 2.0);
+    TableBuilder::new(ui)
+        .striped(true)
+        .max_scroll_height(height - ROW_HEIGHT)
+        .auto_shrink([false, true])
+        .cell_layout(Layout::left_to_right(Align::Center))
+        .column(Column::remainder().at_least(120.0).clip(true))
+        .columns(Column::exact(96.0), 4)
+        .header(ROW_HEIGHT - 2.0, |mut header| {
+            header.col(|ui| _ = ui.label(RichText::new("Service").small().weak()));
             for title in ["Download", "Upload", "Total down", "Total up"] {
-                right(ui, RichText::new(title).small().weak());
+                header.col(|ui| right(ui, RichText::new(title).small().weak()));
             }
-            ui.end_row();
-            for entry in &reading.units {
-                ui.allocate_ui_with_layout(vec2(name, ROW_HEIGHT - 4.0), Layout::left_to_right(Align::Center), |ui| {
-                    ui.set_min_width(name);
-                    ui.add(eframe::egui::Label::new(&entry.unit).truncate()).on_hover_text(&entry.cgroup);
-                });
+        })
+        .body(|body| {
+            body.rows(ROW_HEIGHT, reading.units.len(), |mut row| {
+                let Some(entry) = reading.units.get(row.index()) else { return };
+                row.col(|ui| _ = ui.add(Label::new(&entry.unit).truncate()).on_hover_text(&entry.cgroup));
                 let rate = |f: fn(&Rate) -> f64| entry.rate.as_ref().map_or("–".into(), |r| format::rate(f(r), unit));
-                right(ui, RichText::new(rate(|r| r.rx)).color(colour(colours.download)));
-                right(ui, RichText::new(rate(|r| r.tx)).color(colour(colours.upload)));
-                right(ui, RichText::new(format::bytes(entry.rx_bytes)));
-                right(ui, RichText::new(format::bytes(entry.tx_bytes)));
-                ui.end_row();
-            }
+                for text in [
+                    RichText::new(rate(|r| r.rx)).color(colour(colours.download)),
+                    RichText::new(rate(|r| r.tx)).color(colour(colours.upload)),
+                    RichText::new(format::bytes(entry.rx_bytes)),
+                    RichText::new(format::bytes(entry.tx_bytes)),
+                ] {
+                    row.col(|ui| right(ui, text));
+                }
+            });
         });
-    });
 }
 
 /// Totals, and what was left out.

@@ -73,6 +73,7 @@ fn paint(style: &mut Style, chart: chart::Colours, around: Color32, button: Colo
     }
     widgets.inactive.weak_bg_fill = button;
     widgets.inactive.bg_fill = button;
+    widgets.inactive.bg_stroke = Stroke::new(1.0, colour(chart.grid));
     widgets.noninteractive.bg_stroke = Stroke::new(1.0, colour(chart.grid));
     style.spacing.window_margin = Margin::same(12);
 }

@@ -4,11 +4,14 @@
 mod figures;
 mod look;
 mod picker;
-mod plot;
+pub mod plot;
 
 use std::sync::mpsc::{Receiver, Sender};
 
-use eframe::egui::{self, CentralPanel, Context, Frame, Key, Margin, Panel, RichText, Ui, ViewportBuilder};
+use eframe::egui::{
+    self, CentralPanel, Context, Frame, Key, Margin, Panel, RichText, Ui, ViewportBuilder,
+    containers::menu::{MenuButton, MenuConfig},
+};
 use jiff::{Timestamp, tz::TimeZone};
 use picker::Picker;
 
@@ -157,7 +160,8 @@ impl Window {
     }
 
     fn settings_menu(&mut self, ui: &mut Ui) {
-        ui.menu_button("Settings", |ui| {
+        let stay = MenuConfig::new().close_behavior(egui::PopupCloseBehavior::CloseOnClickOutside);
+        MenuButton::new("Settings").config(stay).ui(ui, |ui| {
             ui.set_min_width(220.0);
             ui.label("Rates in");
             ui.horizontal(|ui| {

@@ -17,11 +17,10 @@ impl Picker {
     /// Draws the list. The id of the app that was just chosen, if one was.
     pub fn ui(&mut self, ui: &mut Ui, apps: &[AppReading], watched: Option<&str>, unit: Unit) -> Option<String> {
         let mut chosen = None;
-        ui.label(RichText::new("Applications").strong());
+        let title = ui.label(RichText::new("Applications").strong());
         let search =
             ui.add(TextEdit::singleline(&mut self.search).hint_text("Search (Ctrl+F)").desired_width(f32::INFINITY));
-        search
-            .widget_info(|| eframe::egui::WidgetInfo::text_edit(true, "", self.search.as_str(), "Search applications"));
+        let search = search.labelled_by(title.id);
         if ui.input_mut(|i| i.consume_key(eframe::egui::Modifiers::COMMAND, Key::F)) {
             search.request_focus();
         }
