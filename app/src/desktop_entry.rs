@@ -16,7 +16,7 @@ pub struct DesktopEntries {
 impl DesktopEntries {
     /// Name and icon of the app with this id; the id itself and none where there is no .desktop file.
     pub fn find(&mut self, id: &str) -> (String, Option<PathBuf>) {
-        self.found.entry(id.to_owned()).or_insert_with(|| read(id).unwrap_or_else(|| (id.to_owned(), None))).clone()
+        self.found.entry(id.to_owned()).or_insert_with(|| read(id).unwrap_or_else(|| (plain_name(id), None))).clone()
     }
 }
 
@@ -30,4 +30,9 @@ fn read(id: &str) -> Option<(String, Option<PathBuf>)> {
         if path.is_absolute() { Some(path) } else { freedesktop_icons::lookup(icon).with_size(ICON_PIXELS).find() }
     });
     Some((name, icon))
+}
+
+/// Without a .desktop file the id has to do. A login session holds all that a desktop starts without systemd.
+fn plain_name(id: &str) -> String {
+    id.strip_prefix("session-").map_or_else(|| id.to_owned(), |number| format!("Login session {number}"))
 }

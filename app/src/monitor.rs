@@ -293,7 +293,7 @@ impl Monitor {
     fn reading(&self, watch: &Watch, beat: &Beat) -> Reading {
         let mut units: BTreeMap<UnitOf<'_>, Moved> = BTreeMap::new();
         let mut all = Moved::default();
-        let mut alive = false;
+        let mut alive = !watch.target.comes_back;
         for path in self.tree.paths().chain(["/"]) {
             if let Some(unit) = watch.target.unit_of(path) {
                 alive = true;

@@ -8,6 +8,8 @@ use glob::{MatchOptions, Pattern, PatternError};
 pub struct Target {
     /// What a person reads.
     pub name: String,
+    /// Whether it is waited for while none of its cgroups exists. A command that has ended does not come back.
+    pub comes_back: bool,
     selectors: Vec<Selector>,
 }
 
@@ -39,7 +41,7 @@ impl Target {
     pub fn stb() -> Self {
         let (name, units) = STB;
         let selectors = units.iter().filter_map(|unit| Pattern::new(unit).ok()).map(Selector::Unit).collect();
-        Self { name: name.to_owned(), selectors }
+        Self { name: name.to_owned(), comes_back: true, selectors }
     }
 
     /// An app by the id that [`app_id`] gives it, or a preset by its name; `name` is what a person reads.
@@ -47,7 +49,7 @@ impl Target {
         if id == STB.0 {
             return Self::stb();
         }
-        Self { name: name.to_owned(), selectors: vec![Selector::App(id.to_owned())] }
+        Self { name: name.to_owned(), comes_back: true, selectors: vec![Selector::App(id.to_owned())] }
     }
 
     /// Unit patterns and cgroup paths, which may begin with the tree's mount point.
@@ -61,12 +63,16 @@ impl Target {
             let path = path.unwrap_or(cgroup).trim_matches('/');
             selectors.push(Selector::Cgroup(format!("/{path}")));
         }
-        Ok(Self { name: [units, cgroups].concat().join(" "), selectors })
+        Ok(Self { name: [units, cgroups].concat().join(" "), comes_back: true, selectors })
     }
 
     /// Every cgroup there is.
     pub fn everything() -> Self {
-        Self { name: "all applications".to_owned(), selectors: vec![Selector::Cgroup("/".to_owned())] }
+        Self {
+            name: "all applications".to_owned(),
+            comes_back: true,
+            selectors: vec![Selector::Cgroup("/".to_owned())],
+        }
     }
 
     /// What is waited for, in the words of the one who asked.

@@ -71,6 +71,7 @@ pub async fn run(json: bool, command: &[OsString]) -> Result<ExitCode, Error> {
     let mut target = Target::selection(&[], std::slice::from_ref(&cgroup.path), "")
         .map_err(|source| Error::Pattern { pattern: cgroup.path.clone(), source })?;
     target.name = name;
+    target.comes_back = false;
     monitor.watch(target);
     rustix::process::kill_process(pid, Signal::CONT).map_err(|e| Error::io("start the command")(e.into()))?;
     let result = accompany(json, &mut monitor, &mut child, &mut signals).await;
