@@ -1,4 +1,5 @@
-//! What netglance costs: `cargo bench` prints one table. Needs root (cgroups of its own) and Xvfb, as the tests do.
+//! What netglance costs: `cargo bench` prints one table. Needs root (cgroups of its own) and Xvfb, as the
+//! tests do, and openbox, which can minimise a window.
 //!
 //! CPU times are of this thread or of the whole measured process, not of the clock on the wall. Figures of one run may
 //! be compared with each other.
@@ -27,13 +28,14 @@ use netglance::{
 use netglance_dbus::{cgroup::Tree, scope::Prefixes};
 use plotters::drawing::IntoDrawingArea;
 use rustix::{
-    process::{Resource, Rlimit, setrlimit},
+    process::{Resource, Rlimit, getrlimit, setrlimit},
     time::{ClockId, clock_gettime},
 };
 
 fn main() {
-    let files = Rlimit { current: Some(60_000), maximum: Some(60_000) };
-    setrlimit(Resource::Nofile, files).expect("needs root: run it with sudo");
+    // 10,000 sockets are held at once.
+    let files = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: files.maximum, ..files }).unwrap();
     println!("| what | figure |\n|---|---|");
     for (sockets, cgroups) in [(1000, 1), (1000, 100), (1000, 1000), (10_000, 1), (10_000, 100), (10_000, 1000)] {
         look(sockets, cgroups);
@@ -201,6 +203,7 @@ fn window() {
     while ask("xdpyinfo", &[]).is_empty() {
         sleep(Duration::from_millis(20));
     }
+    let _manager = Running::start("openbox", &[], &display);
     let start = Instant::now();
     let window = Running::start(PROGRAM, &[], &display);
     let mut id = String::new();
@@ -211,6 +214,6 @@ fn window() {
     let ms = start.elapsed().as_secs_f64() * 1e3;
     row("start to first painted frame, looked for by screenshots", &format!("at most {ms:.0} ms"));
     window.cost("window visible, software renderer");
-    ask("xdotool", &["windowunmap", &id]);
+    ask("xdotool", &["windowminimize", "--sync", &id]);
     window.cost("window minimised");
 }

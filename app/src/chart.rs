@@ -149,7 +149,7 @@ impl Chart<'_> {
     }
 }
 
-/// Draws the chart.
+/// Draws the chart on what is there: the background is its caller's.
 pub fn draw<DB: DrawingBackend>(
     area: &DrawingArea<DB, Shift>,
     chart: &Chart<'_>,
@@ -157,7 +157,6 @@ pub fn draw<DB: DrawingBackend>(
     let (width, height) = area.dim_in_pixel();
     let [left, top, right, bottom] = chart.plot_area(width.into(), height.into());
     let colours = chart.colours;
-    area.fill(&colours.background)?;
     let span = f64::from(chart.span_secs);
     let x = |secs: f64| pixel(left + (right - left) * (1.0 + secs / span));
     let y = |rate: f64| pixel(bottom - (bottom - top) * (rate / chart.axis.top).clamp(0.0, 1.0));

@@ -1,6 +1,6 @@
 //! The program `netglance`: reads the command line and hands over.
 
-use std::{process::ExitCode, sync::mpsc, thread};
+use std::{process::ExitCode, sync::mpsc, thread, time::Duration};
 
 use clap::Parser;
 use netglance::{
@@ -21,7 +21,9 @@ fn show_window() -> ExitCode {
     let (update_sender, updates) = mpsc::channel();
     let (commands, command_receiver) = mpsc::channel();
     let shown = window::run(&SettingsFile::open().settings, move |ctx| {
-        let beat = move || monitor::serve(&update_sender, &command_receiver, || ctx.request_repaint());
+        // A request without a delay is two frames in egui; one with the shortest delay is one.
+        let wake = move || ctx.request_repaint_after(Duration::from_nanos(1));
+        let beat = move || monitor::serve(&update_sender, &command_receiver, wake);
         let started = thread::Builder::new().name("monitor".to_owned()).spawn(beat);
         started.map(|_| (updates, commands))
     });

@@ -120,7 +120,8 @@ impl Window {
                 self.send(Command::Watch(id));
             }
         });
-        let inside = Frame::new().fill(ui.visuals().panel_fill).inner_margin(Margin::same(16));
+        // Its background is what the window is cleared with: a software renderer feels each pixel that is filled twice.
+        let inside = Frame::new().inner_margin(Margin::same(16));
         CentralPanel::default().frame(inside).show(ui, |ui| match (&update.failure, &update.reading) {
             (Some(failure), _) => failed(ui, failure),
             (None, Some(reading)) => self.watched(ui, reading),
@@ -270,7 +271,15 @@ fn nothing_chosen(ui: &mut Ui, no_apps: bool) {
 }
 
 impl eframe::App for Window {
+    fn clear_color(&self, visuals: &egui::Visuals) -> [f32; 4] {
+        visuals.panel_fill.to_normalized_gamma_f32()
+    }
+
     fn ui(&mut self, ui: &mut Ui, _frame: &mut eframe::Frame) {
+        if ui.input(|i| i.viewport().minimized == Some(true)) {
+            self.receive(); // the history goes on
+            return;
+        }
         self.contents(ui);
     }
 }
