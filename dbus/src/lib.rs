@@ -1,9 +1,11 @@
 //! What the app and the helper of netglance share.
 //!
-//! Rows and samples, what counts as external, the kernel's routing table and cgroup tree as both sides read them.
+//! The interface on the bus, rows and samples, what counts as external, the kernel's routing table and cgroup tree as both
+//! sides read them.
 //! It knows no application, draws nothing and decides nothing about who may see what.
 
 pub mod cgroup;
+pub mod helper1;
 pub mod netlink;
 pub mod onlink;
 pub mod sample;

@@ -3,7 +3,7 @@
 /// One cgroup's counters: bytes since counting began in this epoch, cumulative, never backwards within an epoch.
 ///
 /// Which bytes depends on the source: IP packets with their headers (exact) or TCP payload (estimate).
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Deserialize, serde::Serialize, zbus::Type)]
 pub struct Row {
     /// The path as in `/proc/PID/cgroup`: starts with `/`, relative to the cgroup v2 root.
     pub cgroup: String,

@@ -1,0 +1,168 @@
+//! The interface between app and helper, once: `org.netglance.Helper1` on the system bus.
+//!
+//! [`Helper1`] serves it, [`Helper1Proxy`] calls it; what stands behind it is a [`Counters`]. It decides nothing about who
+//! may do what. `../org.netglance.Helper1.xml` is this interface as others see it; a test compares the two.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use zbus::message::Header;
+
+use crate::sample::{Row, Sample};
+
+/// The helper's name on the system bus.
+pub const BUS_NAME: &str = "org.netglance.Helper1";
+/// Where the one object is.
+pub const OBJECT_PATH: &str = "/org/netglance/Helper1";
+
+/// What a call fails with. Each carries a sentence for a person: what happened, why, and what to do.
+#[derive(Clone, Debug, PartialEq, zbus::DBusError)]
+#[zbus(prefix = "org.netglance.Helper1.Error")]
+pub enum Error {
+    /// polkit said no, nobody could be asked, or the person cancelled.
+    NotAuthorized(String),
+    /// Nothing is counted: `Install` comes first.
+    NotInstalled(String),
+    /// This kernel lacks something that the table needs; the sentence names it.
+    Unsupported(String),
+    /// The kernel refused, or the state directory can't be written.
+    Kernel(String),
+    /// A prefix that is none, or too many of them.
+    InvalidPrefix(String),
+    /// The caller has too many calls under way.
+    LimitsExceeded(String),
+    /// Everything else: the bus, no helper, a reply that makes no sense.
+    #[zbus(error)]
+    Bus(zbus::Error),
+}
+
+/// A prefix on the bus: address in network byte order (4 or 16 bytes), prefix length in bits.
+pub type WirePrefix = (Vec<u8>, u8);
+
+/// A sample on the bus: epoch, `CLOCK_BOOTTIME` in nanoseconds, rows.
+pub type WireSample = (u64, u64, Vec<Row>);
+
+impl From<WireSample> for Sample {
+    fn from((epoch, boottime_ns, rows): WireSample) -> Self {
+        Self { epoch, boottime_ns, rows }
+    }
+}
+
+/// A prefix as it goes over the bus.
+pub fn to_wire(prefix: IpNet) -> WirePrefix {
+    let bytes = match prefix.network() {
+        IpAddr::V4(address) => address.octets().to_vec(),
+        IpAddr::V6(address) => address.octets().to_vec(),
+    };
+    (bytes, prefix.prefix_len())
+}
+
+/// A prefix that came over the bus: bits behind its length must be 0. The error says what is wrong with it.
+pub fn from_wire((bytes, length): &WirePrefix) -> Result<IpNet, Error> {
+    let invalid = |what: String| Error::InvalidPrefix(format!("{what}; nothing was changed"));
+    let address = match bytes.len() {
+        4 => <[u8; 4]>::try_from(bytes.as_slice()).ok().map(IpAddr::from),
+        16 => <[u8; 16]>::try_from(bytes.as_slice()).ok().map(IpAddr::from),
+        _ => None,
+    };
+    let address = address.ok_or_else(|| {
+        invalid(format!("an address of {} bytes is neither IPv4 (4 bytes) nor IPv6 (16 bytes)", bytes.len()))
+    })?;
+    let prefix =
+        IpNet::new(address, *length).map_err(|_| invalid(format!("{address} can't have a prefix of {length} bits")))?;
+    if prefix.addr() == prefix.network() {
+        Ok(prefix)
+    } else {
+        Err(invalid(format!("{prefix} has bits set behind its length: is {} meant?", prefix.trunc())))
+    }
+}
+
+/// What the helper does. Each call gets the header of its message, which says who calls; the implementation checks whether
+/// the caller may before it touches anything.
+pub trait Counters: Send + Sync + 'static {
+    /// Counts from now on and after every boot.
+    fn install(&self, call: &Header<'_>) -> impl Future<Output = Result<(), Error>> + Send;
+    /// Stops counting and forgets.
+    fn uninstall(&self, call: &Header<'_>) -> impl Future<Output = Result<(), Error>> + Send;
+    /// The rows of the caller's own slice.
+    fn read(&self, call: &Header<'_>) -> impl Future<Output = Result<Sample, Error>> + Send;
+    /// All rows.
+    fn read_all(&self, call: &Header<'_>) -> impl Future<Output = Result<Sample, Error>> + Send;
+    /// Replaces the host's own additions and exceptions.
+    fn set_prefixes(
+        &self,
+        call: &Header<'_>,
+        internal: &[WirePrefix],
+        external: &[WirePrefix],
+    ) -> impl Future<Output = Result<(), Error>> + Send;
+    /// Whether it counts.
+    fn installed(&self) -> impl Future<Output = bool> + Send;
+    /// The prefixes that are internal now, each address family sorted.
+    fn internal_prefixes(&self) -> impl Future<Output = Vec<WirePrefix>> + Send;
+}
+
+/// The object on the bus.
+#[derive(Debug)]
+pub struct Helper1<C>(pub C);
+
+/// Counts the bytes of every cgroup's IP packets, external and internal apart, for as long as it is installed.
+#[zbus::interface(
+    name = "org.netglance.Helper1",
+    proxy(default_service = "org.netglance.Helper1", default_path = "/org/netglance/Helper1", visibility = "pub")
+)]
+impl<C: Counters> Helper1<C> {
+    /// Starts counting, now and after every boot. polkit: `org.netglance.install`.
+    #[zbus(proxy(allow_interactive_auth))]
+    async fn install(&self, #[zbus(header)] call: Header<'_>) -> Result<(), Error> {
+        self.0.install(&call).await
+    }
+
+    /// Stops counting and forgets all counters and prefixes. polkit: `org.netglance.install`.
+    #[zbus(proxy(allow_interactive_auth))]
+    async fn uninstall(&self, #[zbus(header)] call: Header<'_>) -> Result<(), Error> {
+        self.0.uninstall(&call).await
+    }
+
+    /// The rows of the caller's own `user-UID.slice`: cgroup path, external bytes received and sent, internal bytes received
+    /// and sent, since counting began in this epoch.
+    #[zbus(out_args("epoch", "boottime_ns", "rows"))]
+    async fn read(&self, #[zbus(header)] call: Header<'_>) -> Result<WireSample, Error> {
+        self.0.read(&call).await.map(|sample| (sample.epoch, sample.boottime_ns, sample.rows))
+    }
+
+    /// The rows of every cgroup. polkit: `org.netglance.read-all`.
+    #[zbus(out_args("epoch", "boottime_ns", "rows"), proxy(allow_interactive_auth))]
+    async fn read_all(&self, #[zbus(header)] call: Header<'_>) -> Result<WireSample, Error> {
+        self.0.read_all(&call).await.map(|sample| (sample.epoch, sample.boottime_ns, sample.rows))
+    }
+
+    /// Replaces the host's own additions to the internal prefixes and exceptions from them: address bytes and prefix length.
+    /// polkit: `org.netglance.configure`.
+    #[zbus(proxy(allow_interactive_auth))]
+    async fn set_prefixes(
+        &self,
+        #[zbus(header)] call: Header<'_>,
+        internal: Vec<WirePrefix>,
+        external: Vec<WirePrefix>,
+    ) -> Result<(), Error> {
+        self.0.set_prefixes(&call, &internal, &external).await
+    }
+
+    /// Whether it counts.
+    #[zbus(property)]
+    async fn installed(&self) -> bool {
+        self.0.installed().await
+    }
+
+    /// The helper's version.
+    #[zbus(property(emits_changed_signal = "const"))]
+    async fn version(&self) -> &str {
+        env!("CARGO_PKG_VERSION")
+    }
+
+    /// What is internal now: built in, on-link, and added by the host's administrator.
+    #[zbus(property)]
+    async fn internal_prefixes(&self) -> Vec<WirePrefix> {
+        self.0.internal_prefixes().await
+    }
+}

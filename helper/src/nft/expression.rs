@@ -1,0 +1,125 @@
+//! The parts of a rule, and nft's notes about an object, as attributes. Pure; it knows no set or chain of ours.
+//!
+//! The numbers are attributes of linux/netfilter/nf_tables.h.
+
+use super::message::Attributes;
+
+/// `NFT_REG_1`, the 16 bytes that every expression here loads and reads.
+const REGISTER: u32 = 1;
+
+/// The expressions of one rule.
+pub struct Expressions<'a>(&'a mut Attributes);
+
+impl<'a> Expressions<'a> {
+    /// Appends to the list of a rule's expressions.
+    pub fn new(list: &'a mut Attributes) -> Self {
+        Self(list)
+    }
+
+    fn expression(&mut self, name: &str, write: impl FnOnce(&mut Attributes)) -> &mut Self {
+        self.0.nest(1, |a| {
+            a.string(1, name).nest(2, write);
+        });
+        self
+    }
+
+    /// Loads a fact about the packet: `NFT_META_*`.
+    pub fn meta(&mut self, key: u32) -> &mut Self {
+        self.expression("meta", |a| {
+            a.u32(1, REGISTER).u32(2, key);
+        })
+    }
+
+    fn compare(&mut self, operation: u32, value: &[u8]) -> &mut Self {
+        self.expression("cmp", |a| {
+            a.u32(1, REGISTER).u32(2, operation).nest(3, |a| {
+                a.bytes(1, value);
+            });
+        })
+    }
+
+    /// Goes on if what is loaded is `value`.
+    pub fn equal(&mut self, value: &[u8]) -> &mut Self {
+        self.compare(0, value)
+    }
+
+    /// Goes on if what is loaded is `value` or more.
+    pub fn at_least(&mut self, value: &[u8]) -> &mut Self {
+        self.compare(5, value)
+    }
+
+    fn payload(&mut self, base: u32, offset: u32, length: u32) -> &mut Self {
+        self.expression("payload", |a| {
+            a.u32(1, REGISTER).u32(2, base).u32(3, offset).u32(4, length);
+        })
+    }
+
+    /// Loads the first byte of the link-layer header; ends the rule where there is none.
+    pub fn link_header(&mut self) -> &mut Self {
+        self.payload(0, 0, 1)
+    }
+
+    /// Loads bytes of the IP header.
+    pub fn network_header(&mut self, offset: u32, length: u32) -> &mut Self {
+        self.payload(1, offset, length)
+    }
+
+    /// Goes on if what is loaded is in the set.
+    pub fn lookup(&mut self, set: &str) -> &mut Self {
+        self.expression("lookup", |a| {
+            a.string(1, set).u32(2, REGISTER);
+        })
+    }
+
+    /// Loads the id of the socket's cgroup, or of its ancestor at `level`, counted from the root.
+    pub fn cgroup(&mut self, level: u8) -> &mut Self {
+        const NFT_SOCKET_CGROUPV2: u32 = 3;
+        self.expression("socket", |a| {
+            a.u32(1, NFT_SOCKET_CGROUPV2).u32(2, REGISTER).u32(3, level.into());
+        })
+    }
+
+    /// Adds the packet to the element of what is loaded. The set's own counter is copied into an element that it makes.
+    pub fn update(&mut self, set: &str) -> &mut Self {
+        const NFT_DYNSET_OP_UPDATE: u32 = 1;
+        self.expression("dynset", |a| {
+            a.string(1, set).u32(3, NFT_DYNSET_OP_UPDATE).u32(4, REGISTER);
+        })
+    }
+
+    /// Ends the chain and the packet's way through our table.
+    pub fn accept(&mut self) {
+        self.verdict(1, None);
+    }
+
+    /// Goes on in another chain and doesn't come back.
+    pub fn goto(&mut self, chain: &str) {
+        const NFT_GOTO: i32 = -4;
+        self.verdict(NFT_GOTO, Some(chain));
+    }
+
+    fn verdict(&mut self, code: i32, chain: Option<&str>) {
+        self.expression("immediate", |a| {
+            a.u32(1, 0).nest(2, |a| {
+                a.nest(2, |a| {
+                    a.bytes(1, &code.to_be_bytes());
+                    if let Some(chain) = chain {
+                        a.string(2, chain);
+                    }
+                });
+            });
+        });
+    }
+}
+
+/// A comment for `nft list`, one of nft's own notes (libnftnl's udata.h: type, length, value), which the kernel keeps as they are. `kind` is the number of
+/// the comment: 0 for tables and chains, 7 for sets.
+pub fn comment(kind: u8, text: &str) -> Vec<u8> {
+    let length = u8::try_from(text.len() + 1).unwrap_or_default();
+    [&[kind, length], text.as_bytes(), &[0]].concat()
+}
+
+/// nft's note of a key's byte order, 1 host and 2 big-endian; without it `nft list` shows cgroup ids byte-swapped.
+pub fn byte_order(order: u32) -> Vec<u8> {
+    [&[0, 4], order.to_ne_bytes().as_slice()].concat()
+}

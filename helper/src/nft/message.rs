@@ -1,0 +1,297 @@
+//! nf_tables netlink messages as bytes: attributes and batches written, set elements and refusals read. Pure.
+//!
+//! It knows the format (linux/netfilter/nf_tables.h and nfnetlink.h), not what our table looks like.
+
+use netglance_dbus::netlink::Error;
+use netlink_packet_core::{
+    Emitable, ErrorBuffer, NLA_F_NESTED, NLA_HEADER_SIZE, NLM_F_ACK, NLM_F_ACK_TLVS, NLM_F_CAPPED, NLM_F_REQUEST,
+    NLMSG_ALIGNTO, NetlinkHeader, NlaBuffer, NlasIterator,
+};
+
+/// `NFPROTO_INET`: IPv4 and IPv6 in one table.
+const FAMILY: u8 = 1;
+const NFNL_SUBSYS_NFTABLES: u16 = 10;
+const NFNL_MSG_BATCH_BEGIN: u16 = 0x10;
+const NFNL_MSG_BATCH_END: u16 = 0x11;
+const NLMSG_HEADER: usize = 16;
+/// `struct nfgenmsg`: family, version, res_id.
+const NFGEN_HEADER: usize = 4;
+/// `NLMSGERR_ATTR_MSG`: the kernel's sentence about an error.
+const NLMSGERR_ATTR_MSG: u16 = 1;
+
+/// What a message asks for: `enum nf_tables_msg_types`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u16)]
+#[expect(missing_docs, reason = "the kernel's own names")]
+pub enum Kind {
+    NewTable = 0,
+    GetTable = 1,
+    DelTable = 2,
+    NewChain = 3,
+    NewRule = 6,
+    GetRule = 7,
+    NewSet = 9,
+    NewSetElem = 12,
+    GetSetElem = 13,
+    DelSetElem = 14,
+}
+
+impl Kind {
+    /// `nlmsg_type`.
+    pub const fn on_wire(self) -> u16 {
+        NFNL_SUBSYS_NFTABLES << 8 | self as u16
+    }
+}
+
+/// A list of attributes being written. All numbers of nf_tables are big-endian.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Attributes {
+    bytes: Vec<u8>,
+    /// An attribute was longer than `nla_len` can say; such a message is never sent.
+    too_long: bool,
+}
+
+impl Attributes {
+    /// Appends an attribute of raw bytes.
+    pub fn bytes(&mut self, kind: u16, value: &[u8]) -> &mut Self {
+        let Ok(length) = u16::try_from(value.len() + NLA_HEADER_SIZE) else {
+            self.too_long = true;
+            return self;
+        };
+        self.bytes.extend(length.to_ne_bytes());
+        self.bytes.extend(kind.to_ne_bytes());
+        self.bytes.extend(value);
+        self.bytes.resize(self.bytes.len().next_multiple_of(4), 0);
+        self
+    }
+
+    /// Appends a big-endian number.
+    pub fn u32(&mut self, kind: u16, value: u32) -> &mut Self {
+        self.bytes(kind, &value.to_be_bytes())
+    }
+
+    /// Appends a string with its terminating zero.
+    pub fn string(&mut self, kind: u16, value: &str) -> &mut Self {
+        self.bytes(kind, &[value.as_bytes(), &[0]].concat())
+    }
+
+    /// Appends an attribute made of attributes.
+    pub fn nest(&mut self, kind: u16, write: impl FnOnce(&mut Attributes)) -> &mut Self {
+        let mut inner = Attributes::default();
+        write(&mut inner);
+        self.too_long |= inner.too_long;
+        self.bytes(kind | NLA_F_NESTED, &inner.bytes)
+    }
+}
+
+/// One request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    kind: u16,
+    flags: u16,
+    resource: u16,
+    attributes: Attributes,
+    what: &'static str,
+}
+
+impl Request {
+    /// A request with `NLM_F_*` flags. `what` names it in an error: "the set of internal prefixes".
+    pub fn new(kind: Kind, flags: u16, what: &'static str, write: impl FnOnce(&mut Attributes)) -> Self {
+        let mut attributes = Attributes::default();
+        write(&mut attributes);
+        Self { kind: kind.on_wire(), flags, resource: 0, attributes, what }
+    }
+
+    fn frame(kind: u16) -> Self {
+        let what = "the transaction as a whole";
+        Self { kind, flags: 0, resource: NFNL_SUBSYS_NFTABLES, attributes: Attributes::default(), what }
+    }
+
+    /// What the request is about.
+    pub fn what(&self) -> &'static str {
+        self.what
+    }
+
+    /// The bytes to send. `None`: an attribute is too long for the format.
+    pub fn encode(&self, seq: u32) -> Option<Vec<u8>> {
+        self.encode_with(seq, 0)
+    }
+
+    fn encode_with(&self, seq: u32, more_flags: u16) -> Option<Vec<u8>> {
+        if self.attributes.too_long {
+            return None;
+        }
+        let length = NLMSG_HEADER + NFGEN_HEADER + self.attributes.bytes.len();
+        let mut header = NetlinkHeader::default();
+        header.length = u32::try_from(length).ok()?;
+        header.message_type = self.kind;
+        header.flags = self.flags | more_flags | NLM_F_REQUEST;
+        header.sequence_number = seq;
+        let mut bytes = vec![0; NLMSG_HEADER];
+        header.emit(&mut bytes);
+        // The frame of a batch belongs to no family.
+        bytes.extend([if self.resource == 0 { FAMILY } else { 0 }, 0]);
+        bytes.extend(self.resource.to_be_bytes());
+        bytes.extend(&self.attributes.bytes);
+        Some(bytes)
+    }
+}
+
+/// Requests that the kernel carries out all together or not at all.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Batch {
+    /// In the order in which they are carried out.
+    pub requests: Vec<Request>,
+}
+
+impl Batch {
+    /// The bytes of the transaction, which must go out in one datagram; its numbers go from `first_seq` to the returned
+    /// one, which is acknowledged. Only that one is: on an error the kernel reports each bad request by itself.
+    pub fn encode(&self, first_seq: u32) -> Option<(Vec<u8>, u32)> {
+        let mut seq = first_seq;
+        let mut bytes = Request::frame(NFNL_MSG_BATCH_BEGIN).encode(seq)?;
+        for (i, request) in self.requests.iter().enumerate() {
+            seq = seq.wrapping_add(1);
+            let flags = if i + 1 == self.requests.len() { NLM_F_ACK } else { 0 };
+            bytes.extend(request.encode_with(seq, flags)?);
+        }
+        bytes.extend(Request::frame(NFNL_MSG_BATCH_END).encode(seq.wrapping_add(1))?);
+        Some((bytes, seq))
+    }
+
+    /// What the request with the number `seq` of a transaction encoded from `first_seq` is about.
+    pub fn what(&self, first_seq: u32, seq: u32) -> &'static str {
+        let index = usize::try_from(seq.wrapping_sub(first_seq)).ok().and_then(|at| at.checked_sub(1));
+        index.and_then(|at| self.requests.get(at)).map_or("the transaction as a whole", Request::what)
+    }
+}
+
+/// What the kernel booked to one cgroup in one set.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Element {
+    /// The cgroup's id: the inode number of its directory.
+    pub cgroup_id: u64,
+    /// IP packets, or aggregates of them.
+    pub packets: u64,
+    /// Bytes of IP packets, headers included.
+    pub bytes: u64,
+}
+
+/// Some elements of one set, out of a dump or an echo.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Elements {
+    /// The set's name.
+    pub set: String,
+    /// In no order that means anything.
+    pub elements: Vec<Element>,
+}
+
+/// Reads a `NEWSETELEM` or `DELSETELEM` payload of a set keyed by cgroup with counters.
+pub fn elements(payload: &[u8]) -> Result<Elements, Error> {
+    let mut list = Elements::default();
+    for attribute in attributes(payload.get(NFGEN_HEADER..).ok_or_else(|| Error::malformed("nfgenmsg", payload))?) {
+        let attribute = attribute?;
+        match attribute.kind() {
+            // NFTA_SET_ELEM_LIST_SET, NFTA_SET_ELEM_LIST_ELEMENTS
+            2 => list.set = string(attribute.value()),
+            3 => {
+                for item in attributes(attribute.value()) {
+                    list.elements.push(element(item?.value())?);
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(list)
+}
+
+fn element(bytes: &[u8]) -> Result<Element, Error> {
+    let (mut id, mut counter) = (None, None);
+    for attribute in attributes(bytes) {
+        let attribute = attribute?;
+        match attribute.kind() {
+            // NFTA_SET_ELEM_KEY { NFTA_DATA_VALUE }: the id in host byte order
+            1 => id = find(attribute.value(), 1)?.and_then(|v| v.value().try_into().ok()).map(u64::from_ne_bytes),
+            // NFTA_SET_ELEM_EXPR { NFTA_EXPR_DATA { NFTA_COUNTER_BYTES, NFTA_COUNTER_PACKETS } }
+            7 => {
+                if let Some(data) = find(attribute.value(), 2)? {
+                    let number = |kind| -> Result<_, Error> {
+                        Ok(find(data.value(), kind)?.and_then(|v| v.value().try_into().ok()).map(u64::from_be_bytes))
+                    };
+                    counter = number(1)?.zip(number(2)?);
+                }
+            }
+            _ => {}
+        }
+    }
+    let (Some(cgroup_id), Some((bytes, packets))) = (id, counter) else {
+        return Err(Error::malformed("set element without cgroup or counter", bytes));
+    };
+    Ok(Element { cgroup_id, packets, bytes })
+}
+
+/// The low 16 bits of the ruleset's generation: changes with every transaction of anybody.
+pub fn generation(payload: &[u8]) -> Option<u16> {
+    payload.get(2..NFGEN_HEADER)?.try_into().ok().map(u16::from_be_bytes)
+}
+
+/// The port of the socket that owns a table, from a `NEWTABLE` payload. `None`: nobody owns it.
+pub fn table_owner(payload: &[u8]) -> Result<Option<u32>, Error> {
+    const NFTA_TABLE_OWNER: u16 = 7;
+    let list = payload.get(NFGEN_HEADER..).ok_or_else(|| Error::malformed("nfgenmsg", payload))?;
+    let Some(owner) = find(list, NFTA_TABLE_OWNER)? else { return Ok(None) };
+    let port = owner.value().try_into().map_err(|_| Error::malformed("owner of a table", owner.value()))?;
+    Ok(Some(u32::from_be_bytes(port)))
+}
+
+/// The kernel's answer to one request, `NLMSG_ERROR`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Answer {
+    /// The error number, positive; 0 acknowledges.
+    pub errno: i32,
+    /// The kernel's own sentence about it, where it has one.
+    pub sentence: Option<String>,
+}
+
+/// Reads an `NLMSG_ERROR` payload. `flags` are those of its header.
+pub fn answer(payload: &[u8], flags: u16) -> Result<Answer, Error> {
+    let buffer = ErrorBuffer::new_checked(payload).map_err(|_| Error::malformed("error code", payload))?;
+    let errno = buffer.code().map_or(0, |code| code.get().checked_neg().unwrap_or(i32::MAX));
+    let mut sentence = None;
+    if flags & NLM_F_ACK_TLVS != 0 {
+        let request = buffer.payload();
+        let length = if flags & NLM_F_CAPPED != 0 {
+            NLMSG_HEADER
+        } else {
+            let length = request.first_chunk().map(|c| u32::from_ne_bytes(*c)).unwrap_or_default();
+            usize::try_from(length).unwrap_or(usize::MAX).checked_next_multiple_of(NLMSG_ALIGNTO.into()).unwrap_or(0)
+        };
+        let list = request.get(length..).ok_or_else(|| Error::malformed("error attributes", payload))?;
+        sentence = find(list, NLMSGERR_ATTR_MSG)?.map(|text| string(text.value()));
+    }
+    Ok(Answer { errno, sentence })
+}
+
+fn string(bytes: &[u8]) -> String {
+    let end = bytes.iter().position(|b| *b == 0).unwrap_or(bytes.len());
+    String::from_utf8_lossy(bytes.get(..end).unwrap_or_default()).into_owned()
+}
+
+fn attributes(bytes: &[u8]) -> impl Iterator<Item = Result<NlaBuffer<&[u8]>, Error>> {
+    NlasIterator::new(bytes).map(move |a| a.map_err(|_| Error::malformed("attribute length", bytes)))
+}
+
+fn find(bytes: &[u8], kind: u16) -> Result<Option<NlaBuffer<&[u8]>>, Error> {
+    let mut found = None;
+    for attribute in attributes(bytes) {
+        let attribute = attribute?;
+        if attribute.kind() == kind {
+            found = Some(attribute);
+        }
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+#[path = "message_tests.rs"]
+mod tests;

@@ -1,0 +1,390 @@
+//! The kernel's side of counting: the table is made, read, changed and removed here and nowhere else.
+//!
+//! The table belongs to the socket (its port, not the process): it lives until the last descriptor of it is closed, so a
+//! socket that systemd keeps for us keeps the counters over a restart. Nothing here waits: the kernel has answered when a
+//! request's `send` returns, and what isn't there then never comes. It knows ids of cgroups, not their paths.
+
+use std::{
+    collections::HashMap,
+    io,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+};
+
+use netglance_dbus::netlink::{self, Message, messages};
+use netlink_packet_core::{NLM_F_DUMP_INTR, NLMSG_DONE, NLMSG_ERROR};
+use rustix::{
+    io::Errno,
+    net::{RecvFlags, SendFlags, netlink as nl, netlink::SocketAddrNetlink, sockopt},
+};
+
+use self::{
+    message::{Batch, Element, Kind, Request},
+    ruleset::{Counter, Internal, TABLE},
+};
+
+mod expression;
+pub mod message;
+pub mod ruleset;
+
+/// Elements that [`Nft::delete`] takes at once: their final counters must fit the socket's buffer, or they are lost.
+pub const DELETED_AT_ONCE: usize = 256;
+/// The kernel fills at most 32 KiB a dump datagram (netlink_dump in net/netlink/af_netlink.c).
+const DATAGRAM_BYTES: usize = 1 << 16;
+/// A transaction is one datagram and must fit the buffer; 4 MiB hold some 50,000 prefixes.
+const BUFFER_BYTES: usize = 4 << 20;
+/// Looks at one set when the ruleset keeps changing under the dump.
+const LOOKS: usize = 4;
+/// The table of [`Nft::probe`], which never outlives its transaction.
+const PROBE_TABLE: &str = "netglance-probe";
+
+/// What goes wrong between us and nf_tables.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A system call on the socket failed.
+    #[error("cannot {doing} the nf_tables socket")]
+    Socket {
+        /// What was being done.
+        doing: &'static str,
+        /// Why it failed.
+        source: io::Error,
+    },
+    /// The kernel can't do what the table needs.
+    #[error("this kernel does not support {what}{}", in_brackets(sentence))]
+    Unsupported {
+        /// The part of the table that it refused.
+        what: &'static str,
+        /// The kernel's own words, where it has some.
+        sentence: Option<String>,
+        /// The error number.
+        source: io::Error,
+    },
+    /// The kernel refused a request.
+    #[error("the kernel refused {what}{}", in_brackets(sentence))]
+    Refused {
+        /// The request.
+        what: &'static str,
+        /// The kernel's own words, where it has some.
+        sentence: Option<String>,
+        /// The error number.
+        source: io::Error,
+    },
+    /// A reply that makes no sense.
+    #[error("cannot understand the kernel about {what}")]
+    Malformed {
+        /// The request.
+        what: &'static str,
+        /// What it said.
+        source: netlink::Error,
+    },
+    /// The kernel said nothing, or stopped in the middle.
+    #[error("the kernel gave no answer about {what}")]
+    NoAnswer {
+        /// The request.
+        what: &'static str,
+    },
+    /// Counters were deleted and not all of their last values came back.
+    #[error("{deleted} counters were deleted, but the last values of {} came", last.len())]
+    Lost {
+        /// How many were deleted.
+        deleted: usize,
+        /// Those that came.
+        last: Vec<(Counter, Element)>,
+    },
+    /// An attribute longer than 64 KiB.
+    #[error("a request is too long for netlink")]
+    TooLong,
+    /// A descriptor that was handed over is something else.
+    #[error("the socket handed over is not an nf_tables socket")]
+    NotOurs,
+}
+
+fn in_brackets(sentence: &Option<String>) -> String {
+    sentence.as_ref().map(|s| format!(" ({s})")).unwrap_or_default()
+}
+
+impl Error {
+    fn socket(doing: &'static str) -> impl Fn(Errno) -> Self {
+        move |errno| Self::Socket { doing, source: errno.into() }
+    }
+
+    fn malformed(what: &'static str) -> impl Fn(netlink::Error) -> Self {
+        move |source| Self::Malformed { what, source }
+    }
+
+    fn has_errno(&self, wanted: Errno) -> bool {
+        match self {
+            Self::Refused { source, .. } | Self::Socket { source, .. } => {
+                source.raw_os_error() == Some(wanted.raw_os_error())
+            }
+            _ => false,
+        }
+    }
+
+    /// In a dry run everything but want of rights, memory or space says what the kernel does not know.
+    fn in_probe(self) -> Self {
+        let environment = [Errno::PERM, Errno::NOMEM, Errno::NOBUFS, Errno::MSGSIZE, Errno::EXIST];
+        match self {
+            Self::Refused { what, sentence, source }
+                if !environment.iter().any(|e| source.raw_os_error() == Some(e.raw_os_error())) =>
+            {
+                Self::Unsupported { what, sentence, source }
+            }
+            other => other,
+        }
+    }
+}
+
+/// The socket that owns the table, or will.
+#[derive(Debug)]
+pub struct Nft {
+    fd: OwnedFd,
+    port: u32,
+    seq: u32,
+    buffer: Vec<u8>,
+}
+
+impl AsFd for Nft {
+    /// What to hand to the keeper of descriptors: the table lives as long as a copy of it.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+impl Nft {
+    /// Opens a socket that owns nothing yet, in the network namespace of the calling thread.
+    pub fn open() -> Result<Self, Error> {
+        let failed = |doing| move |source| Error::Socket { doing, source };
+        let mut socket = netlink_sys::Socket::new(netlink_sys::protocols::NETLINK_NETFILTER).map_err(failed("open"))?;
+        socket.bind_auto().map_err(failed("bind"))?;
+        // These last as long as the socket, in whatever process it is used.
+        socket.set_cap_ack(true).map_err(failed("set up"))?;
+        socket.set_ext_ack(true).map_err(failed("set up"))?;
+        let fd = socket.as_fd().try_clone_to_owned().map_err(failed("duplicate"))?;
+        let nft = Self::on(fd)?;
+        // Above the host's limits where we may; in a user namespace we may not, and the limits have to do.
+        if sockopt::set_socket_send_buffer_size_force(&nft.fd, BUFFER_BYTES).is_err() {
+            sockopt::set_socket_send_buffer_size(&nft.fd, BUFFER_BYTES).map_err(Error::socket("set up"))?;
+        }
+        if sockopt::set_socket_recv_buffer_size_force(&nft.fd, BUFFER_BYTES).is_err() {
+            sockopt::set_socket_recv_buffer_size(&nft.fd, BUFFER_BYTES).map_err(Error::socket("set up"))?;
+        }
+        Ok(nft)
+    }
+
+    /// Goes on with a socket that an earlier process has opened.
+    pub fn adopt(fd: OwnedFd) -> Result<Self, Error> {
+        if sockopt::socket_protocol(&fd).map_err(|_| Error::NotOurs)? != Some(nl::NETFILTER) {
+            return Err(Error::NotOurs);
+        }
+        let mut nft = Self::on(fd)?;
+        // Answers to the earlier process that nobody has read.
+        while nft.receive("leftovers")?.is_some() {}
+        Ok(nft)
+    }
+
+    fn on(fd: OwnedFd) -> Result<Self, Error> {
+        let address = rustix::net::getsockname(&fd).map_err(Error::socket("name"))?;
+        let port = SocketAddrNetlink::try_from(address).map_err(|_| Error::NotOurs)?.pid();
+        Ok(Self { fd, port, seq: 0, buffer: vec![0; DATAGRAM_BYTES] })
+    }
+
+    /// Asks the kernel whether it could make the table, which is there for nobody at any time.
+    pub fn probe(&mut self) -> Result<(), Error> {
+        self.commit(&ruleset::probe(PROBE_TABLE, 1)).map_err(Error::in_probe).map(drop)
+    }
+
+    /// Makes the table. Fails where one of its name exists, of whatever owner.
+    pub fn create(&mut self, levels: u8, internal: Internal) -> Result<(), Error> {
+        self.commit(&ruleset::create(TABLE, levels, internal)).map(drop)
+    }
+
+    /// The levels of the table that this socket owns; `None` where it owns none.
+    pub fn levels(&mut self) -> Result<Option<u8>, Error> {
+        let request = ruleset::get_table(TABLE);
+        let mut owner = None;
+        let found = self.ask(&request, |message| {
+            if message.kind == Kind::NewTable.on_wire() {
+                owner = message::table_owner(message.payload)?;
+            }
+            Ok(())
+        });
+        match found {
+            Err(error) if error.has_errno(Errno::NOENT) => return Ok(None),
+            other => other.map(drop)?,
+        }
+        if owner != Some(self.port) {
+            return Ok(None);
+        }
+        let mut rules = 0u8;
+        self.dump(&ruleset::dump_rules(TABLE, Counter::TxExternal), |message| {
+            rules = rules.saturating_add(u8::from(message.kind == Kind::NewRule.on_wire()));
+            Ok(())
+        })?;
+        Ok(Some(rules))
+    }
+
+    /// Adds rules for the levels above `from` up to `to`.
+    pub fn grow(&mut self, from: u8, to: u8) -> Result<(), Error> {
+        if to > from { self.commit(&ruleset::grow(TABLE, from, to)).map(drop) } else { Ok(()) }
+    }
+
+    /// Puts other internal prefixes in place, all at once; counters stay.
+    pub fn replace_internal(&mut self, internal: Internal) -> Result<(), Error> {
+        self.commit(&ruleset::replace_internal(TABLE, internal)).map(drop)
+    }
+
+    /// Reads one set. An element that the kernel makes meanwhile may be missing until the next time.
+    ///
+    /// Another program's transaction may fall into the dump. It can't touch our table, but the kernel promises nothing
+    /// about such a dump, so that it is repeated; a counter only grows, hence the larger of two values is the later one.
+    pub fn read(&mut self, counter: Counter) -> Result<Vec<Element>, Error> {
+        let request = ruleset::dump_counters(TABLE, counter);
+        let mut latest: HashMap<u64, Element> = HashMap::new();
+        for _ in 0..LOOKS {
+            let (mut generation, mut disturbed) = (None, false);
+            self.dump(&request, |message| {
+                disturbed |= message.flags & NLM_F_DUMP_INTR != 0;
+                if message.kind == Kind::NewSetElem.on_wire() {
+                    let now = message::generation(message.payload);
+                    disturbed |= now != *generation.get_or_insert(now);
+                    for element in message::elements(message.payload)?.elements {
+                        let known = latest.entry(element.cgroup_id).or_insert(element);
+                        if element.bytes > known.bytes {
+                            *known = element;
+                        }
+                    }
+                }
+                Ok(())
+            })?;
+            if !disturbed {
+                break;
+            }
+        }
+        Ok(latest.into_values().collect())
+    }
+
+    /// Deletes elements, at most [`DELETED_AT_ONCE`] of them, and returns what each had counted in the end. All must exist:
+    /// the kernel deletes all or none. Should a packet come to one of them afterwards, it begins anew at zero.
+    pub fn delete(&mut self, doomed: &[(Counter, u64)]) -> Result<Vec<(Counter, Element)>, Error> {
+        let doomed = doomed.get(..DELETED_AT_ONCE).unwrap_or(doomed);
+        if doomed.is_empty() {
+            return Ok(Vec::new());
+        }
+        let last = self.commit(&ruleset::delete_elements(TABLE, doomed))?;
+        if last.len() == doomed.len() { Ok(last) } else { Err(Error::Lost { deleted: doomed.len(), last }) }
+    }
+
+    /// Deletes the table and all its counters.
+    pub fn delete_table(&mut self) -> Result<(), Error> {
+        self.commit(&ruleset::delete_table(TABLE)).map(drop)
+    }
+
+    /// Carries out a transaction. Returns the elements that the kernel echoed.
+    fn commit(&mut self, batch: &Batch) -> Result<Vec<(Counter, Element)>, Error> {
+        let what = "the transaction as a whole";
+        let first = self.seq.wrapping_add(1);
+        let (bytes, last) = batch.encode(first).ok_or(Error::TooLong)?;
+        self.seq = last.wrapping_add(1);
+        let (mut echoed, mut acknowledged) = (Vec::new(), false);
+        self.exchange(what, &bytes, |message| {
+            let about = batch.what(first, message.seq);
+            // An echo's number is 0 in newer kernels (6.18 is one). Anything else of another number was left behind earlier.
+            if message.seq.wrapping_sub(first) > last.wrapping_sub(first) && message.seq != 0 {
+                return Ok(());
+            }
+            if message.kind == NLMSG_ERROR {
+                refused(message, about)?;
+                acknowledged |= message.seq == last;
+            } else if message.kind == Kind::DelSetElem.on_wire() {
+                let list = message::elements(message.payload).map_err(Error::malformed(about))?;
+                if let Some(counter) = Counter::ALL.into_iter().find(|c| c.name() == list.set) {
+                    echoed.extend(list.elements.into_iter().map(|element| (counter, element)));
+                }
+            }
+            Ok(())
+        })?;
+        if acknowledged { Ok(echoed) } else { Err(Error::NoAnswer { what }) }
+    }
+
+    /// Sends one request outside a transaction and gives what comes back to `each`. Whether the end of a list came.
+    fn ask(
+        &mut self,
+        request: &Request,
+        mut each: impl FnMut(&Message) -> Result<(), netlink::Error>,
+    ) -> Result<bool, Error> {
+        let what = request.what();
+        self.seq = self.seq.wrapping_add(1);
+        let seq = self.seq;
+        let bytes = request.encode(seq).ok_or(Error::TooLong)?;
+        let mut done = false;
+        self.exchange(what, &bytes, |message| {
+            match message.kind {
+                _ if message.seq != seq => {} // left behind by an earlier request
+                NLMSG_DONE => done = true,
+                NLMSG_ERROR => refused(message, what)?,
+                _ => each(message).map_err(Error::malformed(what))?,
+            }
+            Ok(())
+        })?;
+        Ok(done)
+    }
+
+    /// As [`Self::ask`], for a list that has an end.
+    fn dump(
+        &mut self,
+        request: &Request,
+        each: impl FnMut(&Message) -> Result<(), netlink::Error>,
+    ) -> Result<(), Error> {
+        if self.ask(request, each)? { Ok(()) } else { Err(Error::NoAnswer { what: request.what() }) }
+    }
+
+    /// Sends `bytes` and reads all that comes back, even after an error: a dump that is not read to its end would block the
+    /// next one. The first error is returned.
+    fn exchange(
+        &mut self,
+        what: &'static str,
+        bytes: &[u8],
+        mut each: impl FnMut(&Message) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        rustix::io::retry_on_intr(|| rustix::net::send(&self.fd, bytes, SendFlags::empty()))
+            .map_err(Error::socket("write to"))?;
+        let mut outcome = Ok(());
+        loop {
+            match self.receive(what) {
+                Ok(None) => return outcome,
+                Ok(Some(datagram)) => {
+                    for message in messages(datagram) {
+                        outcome =
+                            outcome.and(message.map_err(Error::malformed(what)).and_then(|message| each(&message)));
+                    }
+                }
+                Err(error) if matches!(error, Error::Malformed { .. }) || error.has_errno(Errno::NOBUFS) => {
+                    outcome = outcome.and(Err(error));
+                }
+                Err(error) => return outcome.and(Err(error)),
+            }
+        }
+    }
+
+    /// The next datagram, `None` when there is none.
+    fn receive(&mut self, what: &'static str) -> Result<Option<&[u8]>, Error> {
+        let flags = RecvFlags::DONTWAIT | RecvFlags::TRUNC;
+        let length = match rustix::io::retry_on_intr(|| rustix::net::recv(&self.fd, self.buffer.as_mut_slice(), flags))
+        {
+            Ok((_, length)) => length,
+            Err(Errno::AGAIN) => return Ok(None),
+            Err(errno) => return Err(Error::socket("read from")(errno)),
+        };
+        match self.buffer.get(..length) {
+            Some(datagram) => Ok(Some(datagram)),
+            None => Err(Error::malformed(what)(netlink::Error::malformed("datagram longer than the buffer", &[]))),
+        }
+    }
+}
+
+/// The error that an `NLMSG_ERROR` carries, unless it acknowledges.
+fn refused(message: &Message, what: &'static str) -> Result<(), Error> {
+    let answer = message::answer(message.payload, message.flags).map_err(Error::malformed(what))?;
+    let source = io::Error::from_raw_os_error(answer.errno);
+    if answer.errno == 0 { Ok(()) } else { Err(Error::Refused { what, sentence: answer.sentence, source }) }
+}

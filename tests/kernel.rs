@@ -1,0 +1,310 @@
+//! The table in a real kernel: real sockets, and every byte compared with what the peer's own nft counted.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
+#[path = "support/lab.rs"]
+mod lab;
+
+use std::{collections::HashMap, os::fd::AsFd as _};
+
+use lab::{LAN, LAN_SINK, Lab, OUTSIDE, OUTSIDE_SINK, eventually, tool};
+use netglance_dbus::scope::Prefixes;
+use netglance_helper::nft::{
+    DELETED_AT_ONCE, Error, Nft,
+    ruleset::{Counter, Internal},
+};
+
+/// No test: what an application's process runs.
+#[test]
+fn application() {
+    lab::application();
+}
+
+fn with_builtin<T>(act: impl FnOnce(Internal) -> T) -> T {
+    let prefixes = Prefixes::new(&[], &[], &[]);
+    act(Internal { v4: &prefixes.internal_v4(), v6: &prefixes.internal_v6() })
+}
+
+fn table(lab: &Lab, levels: u8) -> Nft {
+    let mut nft = lab.host.inside(Nft::open).unwrap();
+    with_builtin(|internal| nft.create(levels, internal)).unwrap();
+    nft
+}
+
+/// What is booked to each cgroup: rx external, tx external, rx internal, tx internal.
+fn booked(nft: &mut Nft) -> HashMap<u64, [u64; 4]> {
+    let mut rows: HashMap<u64, [u64; 4]> = HashMap::new();
+    for (i, counter) in Counter::ALL.into_iter().enumerate() {
+        for element in nft.read(counter).unwrap() {
+            rows.entry(element.cgroup_id).or_default()[i] = element.bytes;
+        }
+    }
+    rows
+}
+
+#[track_caller]
+fn same(nft: &mut Nft, lab: &Lab, expected: impl Fn([u64; 4]) -> HashMap<u64, [u64; 4]>) {
+    eventually("the table says what the peer says", || {
+        let (booked, expected) = (booked(nft), expected(lab.truth()));
+        if booked == expected { Ok(()) } else { Err(format!("booked {booked:?}, the truth is {expected:?}")) }
+    });
+}
+
+#[test]
+fn every_byte_is_booked_once_and_to_its_own_cgroup() {
+    let lab = Lab::default();
+    let mut nft = table(&lab, lab.level("a/b/c"));
+    let mut expected = HashMap::new();
+    let mut before = [0; 4];
+    for below in ["", "a", "a/b/c", "other"] {
+        let mut application = lab.application(below);
+        for address in OUTSIDE.into_iter().chain(LAN) {
+            application.run(&format!("tcp {address} 300000 1000000"));
+            for _ in 0..20 {
+                application.run(&format!("tcp {address} 500 2000"));
+            }
+            // Fragments are for IPv4 only here: see the next test.
+            for bytes in if address.starts_with('[') { [1, 64, 500, 1400] } else { [1, 64, 1400, 8000] } {
+                application.run(&format!("udp {address} 20 {bytes}"));
+                application.run(&format!("unconnected {address} 20 {bytes}"));
+            }
+        }
+        let mut now = before;
+        eventually("the table says what the peer says", || {
+            now = lab.truth();
+            expected.insert(application.cgroup_id, std::array::from_fn(|i| now[i] - before[i]));
+            let booked = booked(&mut nft);
+            if booked == expected { Ok(()) } else { Err(format!("{below}: booked {booked:?}, truth {expected:?}")) }
+        });
+        assert!(expected[&application.cgroup_id].iter().all(|bytes| *bytes > 1_000_000), "{expected:?}");
+        before = now;
+    }
+}
+
+/// IPv6 fragments are joined behind the input hook, and only the first names the socket's port: of a received datagram of
+/// 8,000 bytes the first fragment's 1,496 are booked. What is sent is booked before it is cut.
+#[test]
+fn of_received_ipv6_fragments_the_first_is_booked() {
+    let lab = Lab::default();
+    let mut nft = table(&lab, lab.level(""));
+    let mut application = lab.application("");
+    application.run(&format!("udp {} 10 8000", OUTSIDE[1]));
+    let booked = booked(&mut nft)[&application.cgroup_id];
+    assert_eq!(booked, [10 * 1496, 10 * 8048, 0, 0]);
+}
+
+#[test]
+fn loopback_and_the_hosts_own_addresses_are_internal() {
+    let lab = Lab::default();
+    lab.host.ip("addr add 93.184.216.99/32 dev up0");
+    let mut nft = table(&lab, lab.level(""));
+    lab.host.inside(|| lab::swallow_udp("[::]:9"));
+    let mut application = lab.application("");
+    for address in ["127.0.0.1:9", "[::1]:9", "93.184.216.99:9"] {
+        application.run(&format!("flood {address} 10 100"));
+    }
+    // IPv4 header 20, IPv6 header 40, UDP header 8. The receiver is in another cgroup.
+    let sent = 2 * 10 * 128 + 10 * 148;
+    assert_eq!(booked(&mut nft).get(&application.cgroup_id), Some(&[0, 0, 0, sent]));
+}
+
+#[test]
+fn deeper_levels_are_added_while_it_counts() {
+    let lab = Lab::default();
+    let (top, deep) = (lab.level(""), lab.level("a/b/c"));
+    let mut nft = table(&lab, top);
+    let mut application = lab.application("a/b/c");
+    application.run(&format!("tcp {} 1000 1000", OUTSIDE[0]));
+    let ancestor = lab.cgroup_id("");
+    same(&mut nft, &lab, |truth| HashMap::from([(ancestor, truth)]));
+    let before = lab.truth();
+    assert_eq!(nft.levels().unwrap(), Some(top));
+    nft.grow(top, deep).unwrap();
+    nft.grow(deep, deep).unwrap();
+    assert_eq!(nft.levels().unwrap(), Some(deep));
+    application.run(&format!("tcp {} 1000 1000", OUTSIDE[1]));
+    let own = application.cgroup_id;
+    same(&mut nft, &lab, |truth| {
+        HashMap::from([(ancestor, before), (own, std::array::from_fn(|i| truth[i] - before[i]))])
+    });
+}
+
+#[test]
+fn a_tunnels_outer_packets_are_left_out_and_an_applications_own_are_not() {
+    let lab = Lab::default();
+    for (namespace, own, other, inner) in [
+        (&lab.host, "93.184.217.2", "93.184.217.1", "10.99.0.2/24"),
+        (&lab.peer, "93.184.217.1", "93.184.217.2", "10.99.0.1/24"),
+    ] {
+        let interface = if namespace.name == lab.host.name { "up0" } else { "up1" };
+        namespace.ip(&format!("addr add {own}/24 dev {interface}"));
+        namespace.ip(&format!("link add vx type vxlan id 7 local {own} remote {other} dstport 4789"));
+        namespace.ip(&format!("addr add {inner} dev vx"));
+        namespace.ip("link set vx gso_max_segs 1");
+        namespace.ip("link set vx up");
+    }
+    lab.peer.inside(|| lab::answer_udp("10.99.0.1:8001"));
+    let mut nft = table(&lab, lab.level(""));
+    let mut application = lab.application("");
+    // Datagrams: of TCP the two ends of this tunnel see other aggregates, with other numbers of headers.
+    application.run("unconnected 10.99.0.1:8001 200 64");
+    application.run("udp 10.99.0.1:8001 100 1000");
+    let id = application.cgroup_id;
+    same(&mut nft, &lab, |truth| HashMap::from([(id, truth)]));
+    assert_eq!(lab.truth()[..2], [0, 0]);
+    // To the tunnel's own port, from an application: counted like anything else.
+    application.run("flood 93.184.216.34:4789 100 1000");
+    same(&mut nft, &lab, |truth| HashMap::from([(id, truth)]));
+    assert_eq!(lab.truth()[1], 100 * 1028);
+}
+
+#[test]
+fn nobody_else_can_flush_or_change_the_table() {
+    let lab = Lab::default();
+    let mut nft = table(&lab, lab.level(""));
+    let mut application = lab.application("");
+    application.begin(&format!("flood {} 20000 200", OUTSIDE_SINK));
+    for _ in 0..20 {
+        lab.host.nft("flush ruleset").unwrap();
+    }
+    application.finish("flood");
+    let id = application.cgroup_id;
+    same(&mut nft, &lab, |truth| HashMap::from([(id, truth)]));
+    let refused = lab.host.nft("delete table inet netglance").unwrap_err();
+    assert!(refused.contains("Operation not permitted"), "{refused}");
+    let error = lab.host.inside(Nft::open).unwrap().replace_internal(Internal::default()).unwrap_err();
+    assert!(matches!(&error, Error::Refused { source, .. } if source.raw_os_error() == Some(1)), "{error}");
+    let error = with_builtin(|internal| lab.host.inside(Nft::open).unwrap().create(1, internal)).unwrap_err();
+    assert_eq!(error.to_string(), "the kernel refused a table of its owner (flags owner)");
+    assert_eq!(lab.host.inside(Nft::open).unwrap().levels().unwrap(), None);
+}
+
+#[test]
+fn nft_shows_an_administrator_what_it_is() {
+    let lab = Lab::default();
+    let _nft = table(&lab, 2);
+    let text = lab.host.inside(|| tool("nft", &["list", "table", "inet", "netglance"], "")).unwrap();
+    for expected in [
+        "comment \"netglance-helper counts bytes per cgroup here, internal and external apart. It changes no packet.\"",
+        "flags owner",
+        "192.168.0.0/16",
+        "comment \"sent to external addresses, by cgroup\"",
+        "update @tx_external { socket cgroupv2 level 2 } accept",
+        "type filter hook output priority 200; policy accept;",
+        "@ll,0,8 >= 0x0 accept",
+        "oiftype loopback goto tx_internal",
+        "ip6 saddr @internal6 goto rx_internal",
+    ] {
+        assert!(text.contains(expected), "no {expected:?} in:\n{text}");
+    }
+}
+
+#[test]
+fn the_table_lives_as_long_as_a_descriptor_of_its_socket() {
+    let lab = Lab::default();
+    let levels = lab.level("");
+    let nft = table(&lab, levels);
+    let mut application = lab.application("");
+    let id = application.cgroup_id;
+    application.run(&format!("tcp {} 1000 1000", OUTSIDE[0]));
+    let kept = nft.as_fd().try_clone_to_owned().unwrap();
+    drop(nft);
+    application.run(&format!("tcp {} 1000 1000", OUTSIDE[1]));
+    let mut nft = Nft::adopt(kept).unwrap();
+    assert_eq!(nft.levels().unwrap(), Some(levels));
+    application.run(&format!("tcp {} 1000 1000", LAN[0]));
+    same(&mut nft, &lab, |truth| HashMap::from([(id, truth)]));
+    nft.grow(levels, levels + 1).unwrap();
+    drop(nft);
+    assert_eq!(lab.host.nft("list tables").unwrap(), "");
+
+    let other = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    assert!(matches!(Nft::adopt(other.into()), Err(Error::NotOurs)));
+    let stdin = std::io::stdin().as_fd().try_clone_to_owned().unwrap();
+    assert!(matches!(Nft::adopt(stdin), Err(Error::NotOurs)));
+}
+
+#[test]
+fn what_is_deleted_under_load_is_not_lost() {
+    let lab = Lab::default();
+    let mut nft = table(&lab, lab.level("a"));
+    let mut application = lab.application("a");
+    let id = application.cgroup_id;
+    application.begin(&format!("flood {} 400000 64", OUTSIDE_SINK));
+    let (mut last, mut deleted) = (0, 0);
+    while lab.truth()[1] < 300_000 * 92 {
+        for element in nft.read(Counter::TxExternal).unwrap() {
+            for (counter, element) in nft.delete(&[(Counter::TxExternal, element.cgroup_id)]).unwrap() {
+                assert_eq!((counter, element.cgroup_id), (Counter::TxExternal, id));
+                last += element.bytes;
+                deleted += 1;
+            }
+        }
+    }
+    application.finish("flood");
+    same(&mut nft, &lab, |truth| HashMap::from([(id, [0, truth[1] - last, 0, 0])]));
+    assert!(deleted > 20, "{deleted}");
+    println!("{deleted} deletions, {} bytes, none lost", lab.truth()[1]);
+    let error = nft.delete(&[(Counter::TxExternal, 1)]).unwrap_err();
+    assert_eq!(error.to_string(), "the kernel refused deleting counters");
+}
+
+#[test]
+fn many_elements_are_read_and_deleted_each_once() {
+    let lab = Lab::default();
+    let mut nft = table(&lab, lab.level("c0"));
+    let count = 600;
+    for i in 0..count {
+        lab.application(&format!("c{i}")).run(&format!("flood {} 2 {}", OUTSIDE_SINK, i + 1));
+    }
+    let rows = booked(&mut nft);
+    assert_eq!(rows.len(), count);
+    let mut doomed: Vec<_> = rows.keys().map(|id| (Counter::TxExternal, *id)).collect();
+    while !doomed.is_empty() {
+        for (_, element) in nft.delete(&doomed).unwrap() {
+            assert_eq!(rows[&element.cgroup_id][1], element.bytes);
+        }
+        doomed.drain(..DELETED_AT_ONCE.min(doomed.len()));
+    }
+    assert!(booked(&mut nft).is_empty());
+}
+
+#[test]
+fn prefixes_change_without_a_packet_slipping_through() {
+    let lab = Lab::default();
+    let mut nft = table(&lab, lab.level(""));
+    let mut application = lab.application("");
+    let id = application.cgroup_id;
+    application.begin(&format!("flood {} 100000 64", LAN_SINK));
+    let prefixes = Prefixes::new(&[], &[], &[]);
+    let (v4, v6) = (prefixes.internal_v4(), prefixes.internal_v6());
+    for i in 0..200u32 {
+        let more: Vec<_> = v4.iter().copied().chain([(0x0808_0000 + 2 * i, 0x0808_0000 + 2 * i)]).collect();
+        nft.replace_internal(Internal { v4: if i % 2 == 0 { &more } else { &v4 }, v6: &v6 }).unwrap();
+    }
+    application.finish("flood");
+    same(&mut nft, &lab, |truth| HashMap::from([(id, truth)]));
+    assert_eq!(lab.truth()[1], 0);
+    // All there is, and nothing at all.
+    nft.replace_internal(Internal { v4: &[(0, u32::MAX)], v6: &[(0, u128::MAX)] }).unwrap();
+    application.run(&format!("flood {} 10 100", OUTSIDE_SINK));
+    nft.replace_internal(Internal::default()).unwrap();
+    application.run(&format!("flood {} 10 100", LAN_SINK));
+    let external = 10 * 128;
+    let internal = 100_000 * 92 + 10 * 128;
+    assert_eq!(booked(&mut nft), HashMap::from([(id, [0, external, 0, internal])]));
+    let many: Vec<_> = (0..5000u32).map(|i| (i * 4, i * 4 + 1)).collect();
+    nft.replace_internal(Internal { v4: &many, v6: &[] }).unwrap();
+}
+
+#[test]
+fn a_probe_leaves_nothing_behind() {
+    let lab = Lab::default();
+    let mut nft = lab.host.inside(Nft::open).unwrap();
+    nft.probe().unwrap();
+    assert_eq!(lab.host.nft("list ruleset").unwrap(), "");
+    assert_eq!(nft.levels().unwrap(), None);
+    with_builtin(|internal| nft.create(1, internal)).unwrap();
+    nft.probe().unwrap();
+    nft.delete_table().unwrap();
+    assert_eq!(lab.host.nft("list ruleset").unwrap(), "");
+}

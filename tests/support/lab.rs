@@ -1,0 +1,367 @@
+//! A laboratory for the table: a host, a peer that is the outside and the LAN at once, cgroups with applications in them,
+//! and the truth, which is what the peer's own nft counted.
+//!
+//! Everything is made by real tools (ip, nft) in network namespaces of its own and is gone when the `Lab` is dropped.
+#![allow(dead_code, reason = "each test file includes this module and uses its own part of it")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "test support: a failure is the test's")]
+
+use std::{
+    fs::{self, File},
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    net::{Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket},
+    os::{fd::AsFd as _, unix::fs::MetadataExt as _},
+    path::PathBuf,
+    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
+    sync::atomic::{AtomicU32, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+
+use netglance_dbus::cgroup::Tree;
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+
+/// Addresses of the peer: outside and LAN.
+pub const OUTSIDE: [&str; 2] = ["93.184.216.34:8001", "[2606:2800:220:1::34]:8001"];
+/// The peer's swallowing ports.
+pub const OUTSIDE_SINK: &str = "93.184.216.34:9";
+/// See [`OUTSIDE_SINK`].
+pub const LAN_SINK: &str = "192.168.77.1:9";
+/// See [`OUTSIDE`].
+pub const LAN: [&str; 2] = ["192.168.77.1:8001", "[fd77::1]:8001"];
+/// Longer than anything here takes on a slow machine; only a failure waits for it.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// Set for the process that is an application and no test.
+const APPLICATION: &str = "NETGLANCE_LAB_APPLICATION";
+
+/// What the peer counted of TCP and UDP: [external, internal] bytes.
+const TRUTH: &str = "table inet truth {
+    counter rx_external { }
+    counter tx_external { }
+    counter rx_internal { }
+    counter tx_internal { }
+    chain input { type filter hook input priority 0; meta l4proto { tcp, udp } jump sent; }
+    chain output { type filter hook output priority 0; meta l4proto { tcp, udp } jump received; }
+    chain sent {
+        ip daddr 93.184.216.34 counter name tx_external
+        ip6 daddr 2606:2800:220:1::34 counter name tx_external
+        ip daddr { 192.168.77.1, 10.99.0.1 } counter name tx_internal
+        ip6 daddr fd77::1 counter name tx_internal
+    }
+    chain received {
+        ip saddr 93.184.216.34 counter name rx_external
+        ip6 saddr 2606:2800:220:1::34 counter name rx_external
+        ip saddr { 192.168.77.1, 10.99.0.1 } counter name rx_internal
+        ip6 saddr fd77::1 counter name rx_internal
+    }
+}";
+
+/// Waits until `look` gives a value.
+#[track_caller]
+pub fn eventually<T>(what: &str, mut look: impl FnMut() -> Result<T, String>) -> T {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        match look() {
+            Ok(value) => return value,
+            Err(why) if Instant::now() > end => panic!("never came true: {what}: {why}"),
+            Err(_) => thread::sleep(Duration::from_millis(10)),
+        }
+    }
+}
+
+/// Runs a tool and returns what it printed.
+pub fn tool(program: &str, arguments: &[&str], input: &str) -> Result<String, String> {
+    let mut command = Command::new(program);
+    command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().map_err(|e| format!("{program}: {e}; install iproute2 and nftables"))?;
+    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
+}
+
+/// A network namespace with a name.
+pub struct Namespace {
+    /// As `ip netns` knows it.
+    pub name: String,
+}
+
+impl Namespace {
+    fn new(name: String) -> Self {
+        tool("ip", &["netns", "add", &name], "")
+            .expect("make a network namespace (root is needed: sudo -E cargo test)");
+        let this = Self { name };
+        this.ip("link set lo up");
+        this
+    }
+
+    /// Does something on a thread that is inside.
+    pub fn inside<T: Send>(&self, act: impl FnOnce() -> T + Send) -> T {
+        let file = File::open(format!("/run/netns/{}", self.name)).unwrap();
+        thread::scope(|scope| {
+            let thread = scope.spawn(move || {
+                move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network)).unwrap();
+                act()
+            });
+            thread.join().unwrap()
+        })
+    }
+
+    /// Runs `ip` inside.
+    pub fn ip(&self, arguments: &str) {
+        let arguments: Vec<_> = ["-n", &self.name].into_iter().chain(arguments.split(' ')).collect();
+        tool("ip", &arguments, "").unwrap_or_else(|e| panic!("ip {arguments:?}: {e}"));
+    }
+
+    /// Runs `nft` inside, on a script.
+    pub fn nft(&self, script: &str) -> Result<String, String> {
+        self.inside(|| tool("nft", &["-f", "-"], script))
+    }
+}
+
+impl Drop for Namespace {
+    fn drop(&mut self) {
+        let _ = tool("ip", &["netns", "del", &self.name], "");
+    }
+}
+
+/// Host, peer and a cgroup for the applications.
+pub struct Lab {
+    /// Where the table under test is.
+    pub host: Namespace,
+    /// The other side.
+    pub peer: Namespace,
+    cgroup: PathBuf,
+}
+
+impl Default for Lab {
+    fn default() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let id = format!("{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let host = Namespace::new(format!("ng-host-{id}"));
+        let peer = Namespace::new(format!("ng-peer-{id}"));
+        tool(
+            "ip",
+            &["link", "add", "up0", "netns", &host.name, "type", "veth", "peer", "up1", "netns", &peer.name],
+            "",
+        )
+        .expect("make a pair of interfaces");
+        for (namespace, interface, number) in [(&host, "up0", 2), (&peer, "up1", 1)] {
+            namespace.ip(&format!("addr add 192.168.77.{number}/24 dev {interface}"));
+            namespace.ip(&format!("addr add fd77::{number}/64 dev {interface} nodad"));
+            namespace.ip(&format!("link set {interface} up"));
+        }
+        for (namespace, interface) in [(&host, "up0"), (&peer, "up1")] {
+            // Both sides must see the same packets: one aggregate here would be several there, with a header each.
+            namespace.ip(&format!("link set {interface} gso_max_segs 1"));
+        }
+        peer.ip("addr add 93.184.216.34/32 dev lo");
+        peer.ip("addr add 2606:2800:220:1::34/128 dev lo nodad");
+        host.ip("route add default via 192.168.77.1");
+        host.ip("-6 route add default via fd77::1");
+        peer.nft(TRUTH).unwrap();
+        peer.inside(|| {
+            serve_tcp();
+            OUTSIDE.into_iter().chain(LAN).for_each(answer_udp);
+            swallow_udp("[::]:9");
+        });
+        let cgroup = Tree::open().expect("a cgroup v2 mount").mount().join(format!("netglance-test-{id}"));
+        fs::create_dir(&cgroup).expect("make a cgroup (root is needed: sudo -E cargo test)");
+        Self { host, peer, cgroup }
+    }
+}
+
+impl Lab {
+    /// Starts an application in a cgroup below the lab's: "" or "a/b".
+    pub fn application(&self, below: &str) -> Application {
+        let cgroup = self.cgroup.join(below);
+        fs::create_dir_all(&cgroup).unwrap();
+        let cgroup_id = fs::metadata(&cgroup).unwrap().ino();
+        let mut child = self.host.inside(|| {
+            let mut command = Command::new(std::env::current_exe().unwrap());
+            command.args(["--exact", "application", "--nocapture", "--test-threads=1"]).env(APPLICATION, "1");
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().unwrap()
+        });
+        fs::write(cgroup.join("cgroup.procs"), child.id().to_string()).unwrap();
+        let (stdin, stdout) = (child.stdin.take().unwrap(), BufReader::new(child.stdout.take().unwrap()));
+        Application { child, stdin: Some(stdin), stdout, cgroup_id }
+    }
+
+    /// The depth of a cgroup below the lab's, counted from the root.
+    pub fn level(&self, below: &str) -> u8 {
+        let mount = Tree::open().unwrap().mount().to_owned();
+        self.cgroup.join(below).strip_prefix(mount).unwrap().components().count().try_into().unwrap()
+    }
+
+    /// The id of a cgroup below the lab's.
+    pub fn cgroup_id(&self, below: &str) -> u64 {
+        fs::metadata(self.cgroup.join(below)).unwrap().ino()
+    }
+
+    /// What the peer counted: rx external, tx external, rx internal, tx internal, as the host would say it.
+    pub fn truth(&self) -> [u64; 4] {
+        let text = self.peer.inside(|| tool("nft", &["list", "counters", "table", "inet", "truth"], "")).unwrap();
+        let words: Vec<_> = text.split_whitespace().collect();
+        ["rx_external", "tx_external", "rx_internal", "tx_internal"].map(|name| {
+            let at = words.windows(2).position(|w| w == ["counter", name]).unwrap();
+            let bytes = words[at..].iter().position(|w| *w == "bytes").unwrap();
+            words[at + bytes + 1].parse().unwrap()
+        })
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        fn remove(directory: &PathBuf) {
+            for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+                if entry.file_type().is_ok_and(|t| t.is_dir()) {
+                    remove(&entry.path());
+                }
+            }
+            let end = Instant::now() + PATIENCE;
+            while fs::remove_dir(directory).is_err() && Instant::now() < end {
+                thread::sleep(Duration::from_millis(5)); // the last process is still leaving it
+            }
+        }
+        remove(&self.cgroup);
+    }
+}
+
+/// A process of its own in a cgroup of its own, which moves bytes when it is told to.
+pub struct Application {
+    child: Child,
+    stdin: Option<ChildStdin>,
+    stdout: BufReader<ChildStdout>,
+    /// Its cgroup's id.
+    pub cgroup_id: u64,
+}
+
+impl Application {
+    /// Has it do something, and waits until it is done. See [`application`] for what it can do.
+    pub fn run(&mut self, task: &str) {
+        self.begin(task);
+        self.finish(task);
+    }
+
+    /// Has it begin.
+    pub fn begin(&mut self, task: &str) {
+        writeln!(self.stdin.as_ref().unwrap(), "{task}").unwrap();
+    }
+
+    /// Waits until it is done.
+    pub fn finish(&mut self, task: &str) {
+        let mut line = String::new();
+        while !line.ends_with("done\n") {
+            line.clear();
+            assert_ne!(self.stdout.read_line(&mut line).unwrap(), 0, "the application ended at: {task}");
+        }
+    }
+}
+
+impl Drop for Application {
+    fn drop(&mut self) {
+        drop(self.stdin.take());
+        let _ = self.child.wait();
+    }
+}
+
+/// The application's side of [`Application`]; returns at once in a process that is none.
+///
+/// `tcp ADDR UP DOWN`, `udp ADDR COUNT BYTES` (each is answered by as much), `unconnected ADDR COUNT BYTES`,
+/// `flood ADDR COUNT BYTES` (not answered).
+pub fn application() {
+    if std::env::var_os(APPLICATION).is_none() {
+        return;
+    }
+    for line in std::io::stdin().lines() {
+        let line = line.unwrap();
+        let words: Vec<_> = line.split(' ').collect();
+        let [task, address, first, second] = words.as_slice() else { panic!("{line}") };
+        let (address, first, second) = (address.parse().unwrap(), first.parse().unwrap(), second.parse().unwrap());
+        match *task {
+            "tcp" => tcp(address, first, second),
+            "udp" => udp(address, first, second, true),
+            "unconnected" => udp(address, first, second, false),
+            "flood" => flood(address, first, second),
+            _ => panic!("{line}"),
+        }
+        println!("done");
+    }
+}
+
+fn tcp(address: SocketAddr, up: usize, down: usize) {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.write_all(&[up.to_ne_bytes(), down.to_ne_bytes()].concat()).unwrap();
+    stream.write_all(&vec![1; up]).unwrap();
+    stream.read_exact(&mut vec![0; down]).unwrap();
+    // Both ends close in order, the application first, and it stays until the other has: nothing is left to the time
+    // after the socket.
+    stream.shutdown(Shutdown::Write).unwrap();
+    assert_eq!(stream.read(&mut [0]).unwrap(), 0);
+}
+
+fn udp(address: SocketAddr, count: usize, bytes: usize, connected: bool) {
+    let socket = UdpSocket::bind(if address.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" }).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    if connected {
+        socket.connect(address).unwrap();
+    }
+    for _ in 0..count {
+        let sent = if connected { socket.send(&vec![2; bytes]) } else { socket.send_to(&vec![2; bytes], address) };
+        sent.unwrap();
+        assert_eq!(socket.recv(&mut vec![0; bytes]).expect("the peer's answer"), bytes);
+    }
+}
+
+/// As fast as it goes without an overrun of the queue between the two interfaces.
+fn flood(address: SocketAddr, count: usize, bytes: usize) {
+    let socket = UdpSocket::bind(if address.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" }).unwrap();
+    for i in 0..count {
+        socket.send_to(&vec![3; bytes], address).unwrap();
+        if i % 64 == 0 {
+            thread::sleep(Duration::from_micros(200));
+        }
+    }
+}
+
+/// Sends each datagram back from the address that it came to. Like all servers here it ends with the test's process.
+pub fn answer_udp(address: &str) {
+    let socket = UdpSocket::bind(address).unwrap();
+    thread::Builder::new()
+        .name("peer".into())
+        .spawn(move || {
+            let mut buffer = vec![0; 1 << 16];
+            while let Ok((length, from)) = socket.recv_from(&mut buffer) {
+                let _ = socket.send_to(&buffer[..length], from);
+            }
+        })
+        .unwrap();
+}
+
+/// Takes datagrams and says nothing, not even by ICMP.
+pub fn swallow_udp(address: &str) {
+    let socket = UdpSocket::bind(address).unwrap();
+    thread::Builder::new().name("peer".into()).spawn(move || while socket.recv(&mut [0]).is_ok() {}).unwrap();
+}
+
+fn serve_tcp() {
+    let listener = TcpListener::bind("[::]:8001").unwrap();
+    thread::Builder::new()
+        .name("peer".into())
+        .spawn(move || {
+            for stream in listener.incoming().flatten() {
+                thread::Builder::new().name("peer".into()).spawn(move || answer(stream)).unwrap();
+            }
+        })
+        .unwrap();
+}
+
+fn answer(mut stream: TcpStream) {
+    let mut number = || {
+        let mut bytes = [0; 8];
+        stream.read_exact(&mut bytes).map(|()| usize::from_ne_bytes(bytes))
+    };
+    let (Ok(up), Ok(down)) = (number(), number()) else { return };
+    if stream.read_exact(&mut vec![0; up]).is_ok() && stream.write_all(&vec![4; down]).is_ok() {
+        let _ = stream.read(&mut [0]);
+    }
+}
