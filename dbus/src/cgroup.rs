@@ -7,7 +7,10 @@ use std::{
     collections::{HashMap, VecDeque},
     fs, io,
     mem::MaybeUninit,
-    os::{fd::OwnedFd, unix::fs::MetadataExt},
+    os::{
+        fd::{AsFd, BorrowedFd, OwnedFd},
+        unix::fs::MetadataExt,
+    },
     path::{Path, PathBuf},
 };
 
@@ -15,6 +18,8 @@ use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
 
 /// Ids of removed cgroups that are remembered: their last sockets and counters may outlive them.
 const REMEMBERED_DEAD: usize = 4096;
+/// Cgroups without a known id of which the parents are remembered.
+const REMEMBERED_NAMELESS: usize = 16;
 
 /// Why there is no cgroup tree.
 #[derive(Debug, thiserror::Error)]
@@ -53,6 +58,9 @@ pub struct Tree {
     watches: HashMap<i32, String>,
     dead: HashMap<u64, String>,
     dead_order: VecDeque<u64>,
+    deaths: u64,
+    /// The parents that the latest cgroups had which were gone before their id could be read.
+    nameless: VecDeque<String>,
 }
 
 impl Tree {
@@ -75,6 +83,8 @@ impl Tree {
             watches: HashMap::new(),
             dead: HashMap::new(),
             dead_order: VecDeque::new(),
+            deaths: 0,
+            nameless: VecDeque::new(),
         };
         tree.add("");
         Ok(tree)
@@ -88,6 +98,11 @@ impl Tree {
     /// The directory of a cgroup with this path.
     pub fn directory(&self, path: &str) -> PathBuf {
         self.mount.join(path.strip_prefix(self.root.as_str()).unwrap_or(path).trim_start_matches('/'))
+    }
+
+    /// Becomes readable when [`Self::refresh`] has something to take in. `None`: the kernel gives no watches here.
+    pub fn events(&self) -> Option<BorrowedFd<'_>> {
+        self.inotify.as_ref().map(AsFd::as_fd)
     }
 
     /// Takes in what was made and removed since the last call; never waits. Whether anything was.
@@ -125,6 +140,33 @@ impl Tree {
     /// The path of a cgroup that exists or existed a while ago.
     pub fn path(&self, id: u64) -> Option<&str> {
         self.live.get(&id).or_else(|| self.dead.get(&id)).map(String::as_str)
+    }
+
+    /// Whether a cgroup with this id exists.
+    pub fn is_live(&self, id: u64) -> bool {
+        self.live.contains_key(&id)
+    }
+
+    /// Every id that [`Self::path`] knows.
+    pub fn ids(&self) -> impl Iterator<Item = (u64, &str)> {
+        self.live.iter().chain(&self.dead).map(|(id, path)| (*id, path.as_str()))
+    }
+
+    /// How many cgroups were removed since the tree was opened.
+    pub fn deaths(&self) -> u64 {
+        self.deaths
+    }
+
+    /// Where an id belongs that [`Self::path`] does not know: the parent that the latest cgroups have in common which were
+    /// gone before their id could be read. The root if there were none.
+    pub fn nearest_to_nameless(&self) -> String {
+        let mut parents = self.nameless.iter().map(|path| path.split('/').collect::<Vec<_>>());
+        let first = parents.next().unwrap_or_default();
+        let common = parents.fold(first, |common, path| {
+            common.into_iter().zip(path).take_while(|(a, b)| a == b).map(|(a, _)| a).collect()
+        });
+        let path = common.join("/");
+        if path.is_empty() { "/".to_owned() } else { path }
     }
 
     /// Every cgroup that exists, the root not among them.
@@ -169,7 +211,15 @@ impl Tree {
         {
             self.watches.insert(watch, path.to_owned());
         }
-        let Ok(metadata) = fs::metadata(&directory) else { return };
+        let Ok(metadata) = fs::metadata(&directory) else {
+            if let Some((parent, _)) = path.rsplit_once('/') {
+                self.nameless.push_back(format!("{}{parent}", self.root));
+                if self.nameless.len() > REMEMBERED_NAMELESS {
+                    self.nameless.pop_front();
+                }
+            }
+            return;
+        };
         let full = format!("{}{path}", self.root);
         let full = if full.is_empty() { "/".to_owned() } else { full };
         if let Some(old) = self.ids.insert(full.clone(), metadata.ino())
@@ -199,6 +249,7 @@ impl Tree {
     }
 
     fn bury(&mut self, id: u64, path: String) {
+        self.deaths += 1;
         if self.dead.insert(id, path).is_none() {
             self.dead_order.push_back(id);
         }
@@ -249,6 +300,20 @@ mod tests {
         check("rubbish\n - \n1 2 3 - cgroup2 x", None);
     }
 
+    #[test]
+    fn an_id_that_came_and_went_unseen_belongs_to_the_common_parent() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir_all(dir.path().join("a/b")).unwrap();
+        let mut tree = Tree::at(dir.path().into(), "/".into()).unwrap();
+        assert_eq!(tree.nearest_to_nameless(), "/");
+        for (gone, expected) in [("a/b/x", "/a/b"), ("a/b/y", "/a/b"), ("a/z", "/a"), ("top", "/")] {
+            fs::create_dir(dir.path().join(gone)).unwrap();
+            fs::remove_dir(dir.path().join(gone)).unwrap();
+            tree.refresh();
+            assert_eq!(tree.nearest_to_nameless(), expected);
+        }
+    }
+
     /// On an ordinary file system ids are inodes just the same.
     #[test]
     fn follows_what_is_made_removed_and_made_again() {
@@ -278,6 +343,11 @@ mod tests {
             let kept = fs::metadata(dir.path().join("c/d")).unwrap().ino();
             assert_eq!(tree.path(kept), Some("/c/d"));
             assert_eq!(tree.path(u64::MAX), None);
+            assert!(tree.is_live(kept) && tree.ids().any(|known| known == (kept, "/c/d")));
+            fs::remove_dir_all(dir.path().join("c/d")).unwrap();
+            let before = tree.deaths();
+            tree.refresh();
+            assert_eq!((tree.deaths(), tree.is_live(kept), tree.path(kept)), (before + 2, false, Some("/c/d")));
         }
     }
 }

@@ -10,7 +10,11 @@
 //!
 //! A /32 or /128 route on an ordinary link (a cloud host's gateway) is a neighbour, hence internal.
 
-use std::{collections::HashSet, net::IpAddr};
+use std::{
+    collections::HashSet,
+    net::IpAddr,
+    os::fd::{AsFd, BorrowedFd},
+};
 
 use ipnet::IpNet;
 use netlink_packet_core::{Emitable, Parseable};
@@ -38,6 +42,13 @@ pub struct Onlink {
     changes: Socket,
     /// Nothing read yet, or changed since.
     stale: bool,
+}
+
+impl AsFd for Onlink {
+    /// Becomes readable when [`Onlink::changed`] has something to take in.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.changes.as_fd()
+    }
 }
 
 impl Onlink {

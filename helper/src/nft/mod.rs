@@ -111,6 +111,16 @@ impl Error {
         move |source| Self::Malformed { what, source }
     }
 
+    /// What was asked for does not exist.
+    pub fn is_absent(&self) -> bool {
+        self.has_errno(Errno::NOENT)
+    }
+
+    /// What should be made exists already.
+    pub fn is_occupied(&self) -> bool {
+        self.has_errno(Errno::EXIST) || self.has_errno(Errno::PERM)
+    }
+
     fn has_errno(&self, wanted: Errno) -> bool {
         match self {
             Self::Refused { source, .. } | Self::Socket { source, .. } => {

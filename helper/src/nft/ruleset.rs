@@ -47,7 +47,7 @@ const TABLE_COMMENT: &str =
     "netglance-helper counts bytes per cgroup here, internal and external apart. It changes no packet.";
 
 /// One direction and scope: the name of a set, and of the chain that books into it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Deserialize, serde::Serialize)]
 pub enum Counter {
     /// Received from external addresses.
     RxExternal,

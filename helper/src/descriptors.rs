@@ -1,0 +1,42 @@
+//! File descriptors: the one that systemd keeps while the helper is down, and waiting for those of the kernel.
+//!
+//! The one file with unsafe code. Without systemd nothing is kept and nothing fails. It reads nothing from any of them.
+#![allow(unsafe_code, reason = "a descriptor that was handed over is only a number, and tokio wants a promise")]
+
+use std::{
+    io,
+    os::fd::{BorrowedFd, FromRawFd, OwnedFd},
+};
+
+use sd_notify::NotifyState::{Custom, FdName, FdStore, FdStoreRemove};
+use tokio::io::{Interest, unix::AsyncFd};
+
+/// What the socket is called in the store.
+const NAME: &str = "nft";
+
+/// The socket that an earlier process stored. Call once, before anything else opens a descriptor.
+pub fn take() -> Option<OwnedFd> {
+    let mut handed_over = sd_notify::listen_fds_with_names().ok()?;
+    let (fd, _) = handed_over.find(|(_, name)| name == NAME)?;
+    // SAFETY: sd_listen_fds(3): systemd has opened descriptors 3 and up for this process alone (LISTEN_PID is ours, and
+    // sd_notify has just found the descriptor open), and nothing else here has taken them.
+    Some(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Stores the socket in the place of an earlier one.
+pub fn store(socket: BorrowedFd<'_>) -> io::Result<()> {
+    forget()?;
+    // Without FDPOLL=0 systemd would drop the socket as soon as it has an error pending, such as a full buffer.
+    sd_notify::notify_with_fds(&[FdStore, FdName(NAME), Custom("FDPOLL=0")], &[socket])
+}
+
+/// Has the store drop what it keeps for us.
+pub fn forget() -> io::Result<()> {
+    sd_notify::notify(&[FdStoreRemove, FdName(NAME)])
+}
+
+/// Waits for `fd` in the running tokio.
+pub fn watch(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+    // SAFETY: an OwnedFd is open for as long as it lives, its number never changes, and the AsyncFd owns it.
+    unsafe { Ok(AsyncFd::register_with_interest(fd, Interest::READABLE)?) }
+}
