@@ -126,13 +126,13 @@ impl<C: Counters> Helper1<C> {
     /// The rows of the caller's own `user-UID.slice`: cgroup path, external bytes received and sent, internal bytes received
     /// and sent, since counting began in this epoch.
     #[zbus(out_args("epoch", "boottime_ns", "rows"))]
-    async fn read(&self, #[zbus(header)] call: Header<'_>) -> Result<WireSample, Error> {
+    async fn read(&self, #[zbus(header)] call: Header<'_>) -> Result<(u64, u64, Vec<Row>), Error> {
         self.0.read(&call).await.map(|sample| (sample.epoch, sample.boottime_ns, sample.rows))
     }
 
     /// The rows of every cgroup. polkit: `org.netglance.read-all`.
     #[zbus(out_args("epoch", "boottime_ns", "rows"), proxy(allow_interactive_auth))]
-    async fn read_all(&self, #[zbus(header)] call: Header<'_>) -> Result<WireSample, Error> {
+    async fn read_all(&self, #[zbus(header)] call: Header<'_>) -> Result<(u64, u64, Vec<Row>), Error> {
         self.0.read_all(&call).await.map(|sample| (sample.epoch, sample.boottime_ns, sample.rows))
     }
 
@@ -156,8 +156,8 @@ impl<C: Counters> Helper1<C> {
 
     /// The helper's version.
     #[zbus(property(emits_changed_signal = "const"))]
-    async fn version(&self) -> &str {
-        env!("CARGO_PKG_VERSION")
+    async fn version(&self) -> String {
+        env!("CARGO_PKG_VERSION").to_owned()
     }
 
     /// What is internal now: built in, on-link, and added by the host's administrator.

@@ -31,6 +31,9 @@ use crate::{
 
 /// Removed cgroups whose counters are left in the table until they are folded into their paths' totals.
 const PRUNED_FROM: usize = 256;
+/// A desktop's applications are seven levels deep: user.slice, user-UID.slice, user@UID.service, app.slice, a slice, a service
+/// and at times one below it.
+const LEAST_LEVELS: u8 = 8;
 /// Additions or exceptions that one host may have.
 const MOST_PREFIXES: usize = 1024;
 
@@ -299,7 +302,7 @@ impl Table {
         let mut nft = Nft::open()?;
         nft.probe()?;
         let (v4, v6) = (self.prefixes.internal_v4(), self.prefixes.internal_v6());
-        let levels = self.depth();
+        let levels = self.levels();
         nft.create(levels, Internal { v4: &v4, v6: &v6 })
             .map_err(|error| if error.is_occupied() { Error::Occupied } else { error.into() })?;
         let books = Books::new(realtime_ns().max(last_epoch.saturating_add(1)));
@@ -314,11 +317,11 @@ impl Table {
     /// The table's levels follow the deepest cgroup, the books every new one.
     fn follow_cgroups(&mut self) -> Result<(), Error> {
         let changed = self.tree.refresh();
-        let depth = self.depth();
+        let levels = self.levels();
         let Some(counting) = &mut self.counting else { return Ok(()) };
-        if depth > counting.levels {
-            counting.nft.grow(counting.levels, depth)?;
-            counting.levels = depth;
+        if levels > counting.levels {
+            counting.nft.grow(counting.levels, levels)?;
+            counting.levels = levels;
         }
         if changed || counting.books.paths.is_empty() {
             self.remember()?;
@@ -332,9 +335,11 @@ impl Table {
         Ok(())
     }
 
-    fn depth(&self) -> u8 {
+    /// The levels that the table should have: one more than the deepest cgroup, so that the first packets of a deeper one are
+    /// not booked to its parent before the table has grown.
+    fn levels(&self) -> u8 {
         let deepest = self.tree.paths().map(|path| path.matches('/').count()).max().unwrap_or_default();
-        u8::try_from(deepest.max(1)).unwrap_or(u8::MAX)
+        u8::try_from(deepest.saturating_add(1)).unwrap_or(u8::MAX).max(LEAST_LEVELS)
     }
 
     /// Saves the path of every id.

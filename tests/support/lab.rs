@@ -130,7 +130,8 @@ pub struct Lab {
     pub host: Namespace,
     /// The other side.
     pub peer: Namespace,
-    cgroup: PathBuf,
+    /// Its directory.
+    pub cgroup: PathBuf,
 }
 
 impl Default for Lab {

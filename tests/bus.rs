@@ -1,0 +1,337 @@
+//! The helper on a real bus: who may do what, each refusal by its name, and that nothing a caller does hurts it.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
+#[path = "support/lab.rs"]
+mod lab;
+#[path = "support/system.rs"]
+mod system;
+
+use std::collections::HashSet;
+
+use futures_lite::StreamExt as _;
+use lab::{Lab, OUTSIDE, eventually};
+use netglance_dbus::helper1::{Error, Helper1Proxy, OBJECT_PATH, WirePrefix};
+use system::{Answer, Bus, Daemon, Polkit, RealPolkit};
+use zbus::{DBusError as _, fdo::IntrospectableProxy};
+
+const ROOT: u32 = 0;
+/// Users that every Debian has, as dbus-daemon turns strangers away: `daemon` and `uucp`.
+const USER: u32 = 1;
+const OTHER: u32 = 10;
+/// `games`, who may by the test's rule, and `nobody`, who may not.
+const GAMES: u32 = 5;
+const NOBODY: u32 = 65534;
+
+/// No test: what an application's process runs.
+#[test]
+fn application() {
+    lab::application();
+}
+
+#[track_caller]
+fn refused<T: std::fmt::Debug>(result: Result<T, Error>, name: &str, words: &str) {
+    let error = result.unwrap_err();
+    assert_eq!(error.name().as_str(), format!("org.netglance.Helper1.Error.{name}"), "{error}");
+    assert!(error.description().unwrap_or_default().contains(words), "{error}");
+}
+
+async fn alive(bus: &Bus) {
+    assert!(!bus.helper_of(NOBODY).await.version().await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn the_interface_is_the_one_that_is_checked_in() {
+    let (lab, bus) = (Lab::default(), Bus::new());
+    let _daemon = Daemon::new(&lab, &bus).await;
+    let connection = bus.connect(NOBODY).await;
+    let object = IntrospectableProxy::builder(&connection)
+        .destination("org.netglance.Helper1")
+        .path(OBJECT_PATH)
+        .build()
+        .await
+        .unwrap();
+    let xml = object.introspect().await.unwrap();
+    let ours = xml.split("\n  <interface ").find(|part| part.starts_with("name=\"org.netglance.Helper1\"")).unwrap();
+    let ours = ours.split("</interface>").next().unwrap();
+    let ours = format!("<node>\n  <interface {ours}</interface>\n</node>\n");
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../dbus/org.netglance.Helper1.xml");
+    let checked_in = std::fs::read_to_string(file).unwrap_or_default();
+    assert_eq!(ours, checked_in, "{file} should be:\n{ours}");
+}
+
+#[tokio::test]
+async fn root_alone_may_own_the_name() {
+    let bus = Bus::new();
+    let error = bus.connect(USER).await.request_name("org.netglance.Helper1").await.unwrap_err();
+    assert!(error.to_string().contains("AccessDenied"), "{error}");
+    bus.connect(ROOT).await.request_name("org.netglance.Helper1").await.unwrap();
+}
+
+#[tokio::test]
+async fn polkit_is_asked_for_each_call_by_the_callers_name() {
+    let (lab, bus) = (Lab::default(), Bus::new());
+    let polkit = Polkit::new(&bus, Answer::No).await;
+    let _daemon = Daemon::new(&lab, &bus).await;
+    let connection = bus.connect(USER).await;
+    let name = connection.unique_name().unwrap().to_string();
+    let user = Bus::helper(&connection).await;
+    let prefixes: Vec<WirePrefix> = vec![(vec![8, 8, 8, 0], 24)];
+
+    for (answer, words) in [
+        (Answer::No, "rules do not let this user"),
+        (Answer::Challenge, "no polkit agent runs in this session"),
+        (Answer::Dismissed, "dialog was closed"),
+    ] {
+        polkit.say(answer);
+        refused(user.install().await, "NotAuthorized", words);
+        refused(user.uninstall().await, "NotAuthorized", words);
+        refused(user.read_all().await, "NotAuthorized", words);
+        refused(user.set_prefixes(prefixes.clone(), vec![]).await, "NotAuthorized", words);
+    }
+    let ask = |action: &str| (format!("org.netglance.{action}"), "system-bus-name".into(), name.clone(), 1);
+    let asked: HashSet<_> = polkit.asked.lock().unwrap().questions.drain(..).collect();
+    assert_eq!(asked, HashSet::from([ask("install"), ask("read-all"), ask("configure")]));
+    assert!(!user.installed().await.unwrap());
+    assert_eq!(lab.host.nft("list ruleset").unwrap(), "");
+
+    // A call that does not allow a dialog is not asked with one.
+    polkit.say(Answer::Challenge);
+    let silent = connection.call_method(
+        Some("org.netglance.Helper1"),
+        OBJECT_PATH,
+        Some("org.netglance.Helper1"),
+        "Install",
+        &(),
+    );
+    let error = silent.await.unwrap_err().to_string();
+    assert!(error.contains("this call does not allow asking"), "{error}");
+    assert_eq!(polkit.asked.lock().unwrap().questions[0].3, 0);
+
+    // What it says is not remembered.
+    polkit.say(Answer::Yes);
+    user.install().await.unwrap();
+    user.install().await.unwrap();
+    assert!(user.installed().await.unwrap());
+    polkit.say(Answer::No);
+    refused(user.uninstall().await, "NotAuthorized", "");
+    user.read().await.unwrap();
+    refused(user.read_all().await, "NotAuthorized", "");
+
+    // root is not asked about.
+    polkit.asked.lock().unwrap().questions.clear();
+    let root = bus.helper_of(ROOT).await;
+    root.read_all().await.unwrap();
+    root.set_prefixes(prefixes, vec![]).await.unwrap();
+    root.uninstall().await.unwrap();
+    root.uninstall().await.unwrap();
+    root.install().await.unwrap();
+    assert!(polkit.asked.lock().unwrap().questions.is_empty());
+}
+
+#[tokio::test]
+async fn the_real_polkitd_decides_by_its_rules_and_our_actions() {
+    let (lab, bus) = (Lab::default(), Bus::new());
+    let _polkit = RealPolkit::new(&bus).await;
+    let _daemon = Daemon::new(&lab, &bus).await;
+    let (games, nobody) = (bus.helper_of(GAMES).await, bus.helper_of(NOBODY).await);
+    for refusal in [
+        nobody.install().await,
+        nobody.uninstall().await,
+        nobody.set_prefixes(vec![], vec![]).await,
+        nobody.read_all().await.map(drop),
+    ] {
+        refused(refusal, "NotAuthorized", "no polkit agent runs in this session");
+    }
+    refused(nobody.read().await, "NotInstalled", "Count exactly");
+    games.install().await.unwrap();
+    games.read_all().await.unwrap();
+    games.set_prefixes(vec![(vec![8, 8, 8, 8], 32)], vec![]).await.unwrap();
+    nobody.read().await.unwrap();
+    games.uninstall().await.unwrap();
+}
+
+#[tokio::test]
+async fn without_polkit_nobody_but_root_may() {
+    let (lab, bus) = (Lab::default(), Bus::new());
+    let _daemon = Daemon::new(&lab, &bus).await;
+    let user = bus.helper_of(USER).await;
+    refused(user.install().await, "NotAuthorized", "Is polkitd running?");
+    bus.helper_of(ROOT).await.install().await.unwrap();
+    refused(user.read_all().await, "NotAuthorized", "Is polkitd running?");
+}
+
+#[tokio::test]
+async fn everybody_sees_their_own_rows_alone() {
+    let (lab, bus) = (Lab::default(), Bus::new());
+    let _daemon = Daemon::new(&lab, &bus).await;
+    let root = bus.helper_of(ROOT).await;
+    root.install().await.unwrap();
+    let paths = [
+        "user.slice/user-1.slice/app.slice/a.service",
+        "user.slice/user-10.slice/app.slice/b.service",
+        "user.slice/user-1.slicex/c.service",
+        "system.slice/d.service",
+    ];
+    for path in paths {
+        lab.application(path).run(&format!("udp {} 1 100", OUTSIDE[0]));
+    }
+    let paths_of = |(_, _, rows): (u64, u64, Vec<netglance_dbus::sample::Row>)| {
+        let mut paths: Vec<_> = rows.into_iter().map(|row| row.cgroup).collect();
+        paths.sort();
+        paths
+    };
+    let slashed = |paths: &[&str]| paths.iter().map(|path| format!("/{path}")).collect::<Vec<_>>();
+    assert_eq!(paths_of(bus.helper_of(USER).await.read().await.unwrap()), slashed(&paths[..1]));
+    assert_eq!(paths_of(bus.helper_of(OTHER).await.read().await.unwrap()), slashed(&paths[1..2]));
+    assert_eq!(paths_of(bus.helper_of(NOBODY).await.read().await.unwrap()), slashed(&[]));
+    assert_eq!(paths_of(root.read().await.unwrap()), slashed(&[]));
+    let mut all = slashed(&paths);
+    all.sort();
+    assert_eq!(paths_of(root.read_all().await.unwrap()), all);
+}
+
+#[tokio::test]
+async fn a_caller_that_leaves_takes_its_question_back() {
+    let (lab, bus) = (Lab::default(), Bus::new());
+    let polkit = Polkit::new(&bus, Answer::Silence).await;
+    let _daemon = Daemon::new(&lab, &bus).await;
+    let connection = bus.connect(USER).await;
+    let user = Bus::helper(&connection).await;
+    let leaving = tokio::spawn(async move { user.install().await });
+    while polkit.asked.lock().unwrap().questions.is_empty() {
+        tokio::task::yield_now().await;
+    }
+    connection.close().await.unwrap();
+    drop(leaving.await.unwrap().unwrap_err());
+    while polkit.asked.lock().unwrap().cancelled == 0 {
+        tokio::task::yield_now().await;
+    }
+    polkit.say(Answer::Yes);
+    let other = bus.helper_of(USER).await;
+    assert!(!other.installed().await.unwrap());
+    other.install().await.unwrap();
+}
+
+#[tokio::test]
+async fn forged_and_oversized_arguments_change_nothing() {
+    let (lab, bus) = (Lab::default(), Bus::new());
+    let _daemon = Daemon::new(&lab, &bus).await;
+    let root = bus.helper_of(ROOT).await;
+    let before = root.internal_prefixes().await.unwrap();
+    let check = async |internal: Vec<WirePrefix>, external: Vec<WirePrefix>, words: &str| {
+        refused(root.set_prefixes(internal, external).await, "InvalidPrefix", words);
+    };
+    check(vec![(vec![], 0)], vec![], "0 bytes is neither").await;
+    check(vec![(vec![1; 5], 8)], vec![], "5 bytes is neither").await;
+    check(vec![(vec![1; 100_000], 8)], vec![], "100000 bytes").await;
+    check(vec![], vec![(vec![10, 0, 0, 0], 33)], "can't have a prefix of 33 bits").await;
+    check(vec![], vec![(vec![0; 16], 255)], "can't have a prefix of 255 bits").await;
+    check(vec![(vec![10, 0, 0, 1], 8)], vec![], "is 10.0.0.0/8 meant?").await;
+    check(vec![(vec![8, 0, 0, 0], 8)], vec![(vec![8, 0, 0, 0], 8)], "both internal and external").await;
+    check(vec![(vec![8, 8, 8, 8], 32); 1025], vec![], "more than the 1024").await;
+    assert_eq!(root.internal_prefixes().await.unwrap(), before);
+
+    // Bodies of other types, members that are none, and a refusal before anything is parsed.
+    let connection = bus.connect(USER).await;
+    let call = async |member: &'static str, body: Vec<String>| {
+        let call = connection.call_method(
+            Some("org.netglance.Helper1"),
+            OBJECT_PATH,
+            Some("org.netglance.Helper1"),
+            member,
+            &body,
+        );
+        call.await.unwrap_err().to_string()
+    };
+    let error = call("SetPrefixes", vec!["; rm -rf /".into()]).await;
+    assert!(error.contains("InvalidArgs"), "{error}");
+    let error = call("Format", vec![]).await;
+    assert!(error.contains("UnknownMethod"), "{error}");
+    let user = Bus::helper(&connection).await;
+    refused(user.set_prefixes(vec![(vec![1; 5], 8)], vec![]).await, "NotAuthorized", "");
+    alive(&bus).await;
+}
+
+#[tokio::test]
+async fn sixty_four_callers_are_served_and_one_that_floods_is_limited() {
+    let (lab, bus) = (Lab::default(), Bus::new());
+    let polkit = Polkit::new(&bus, Answer::Silence).await;
+    let _daemon = Daemon::new(&lab, &bus).await;
+    bus.helper_of(ROOT).await.install().await.unwrap();
+    let mut callers = Vec::new();
+    for i in 0..64 {
+        callers.push(bus.helper_of(1 + i % 10).await);
+    }
+    let reads: Vec<_> = callers.iter().cloned().map(|c| tokio::spawn(async move { c.read().await })).collect();
+    for read in reads {
+        read.await.unwrap().unwrap();
+    }
+    // One caller's dialogs, never answered.
+    let flood: Helper1Proxy<'static> = bus.helper_of(USER).await;
+    let waiting: Vec<_> = (0..16)
+        .map(|_| {
+            let flood = flood.clone();
+            tokio::spawn(async move { flood.read_all().await })
+        })
+        .collect();
+    while polkit.asked.lock().unwrap().questions.len() < 16 {
+        tokio::task::yield_now().await;
+    }
+    refused(flood.read().await, "LimitsExceeded", "16 calls of this client are under way");
+    callers[0].read().await.unwrap();
+    waiting.iter().for_each(tokio::task::JoinHandle::abort);
+}
+
+#[tokio::test]
+async fn installing_is_remembered_and_uninstalling_leaves_nothing() {
+    let (lab, bus) = (Lab::default(), Bus::new());
+    let mut daemon = Daemon::new(&lab, &bus).await;
+    let root = bus.helper_of(ROOT).await;
+    refused(root.read_all().await, "NotInstalled", "not set up");
+    let watching = Helper1Proxy::new(&bus.connect(USER).await).await.unwrap();
+    let mut installed = watching.receive_installed_changed().await;
+    assert!(!installed.next().await.unwrap().get().await.unwrap());
+    root.install().await.unwrap();
+    assert!(installed.next().await.unwrap().get().await.unwrap());
+    let prefix = (vec![8, 8, 8, 0], 24);
+    root.set_prefixes(vec![prefix.clone()], vec![(vec![10, 0, 0, 0], 8)]).await.unwrap();
+    let now = root.internal_prefixes().await.unwrap();
+    assert!(now.contains(&prefix) && !now.contains(&(vec![10, 0, 0, 0], 8)), "{now:?}");
+    let text = lab.host.inside(|| lab::tool("nft", &["list", "set", "inet", "netglance", "internal4"], "")).unwrap();
+    assert!(text.contains("8.8.8.0/24") && !text.contains("10.0.0.0/8"), "{text}");
+    let (epoch, ..) = root.read_all().await.unwrap();
+
+    // A boot: no socket is kept, the runtime directory is empty.
+    daemon.kill();
+    daemon.drop_kept();
+    std::fs::remove_dir_all(daemon.runtime()).unwrap();
+    eventually("the table goes with its last socket", || {
+        let rules = lab.host.nft("list ruleset").unwrap();
+        if rules.is_empty() { Ok(()) } else { Err(rules) }
+    });
+    daemon.start(&bus).await;
+    assert!(root.installed().await.unwrap());
+    assert!(root.internal_prefixes().await.unwrap().contains(&prefix));
+    assert_ne!(root.read_all().await.unwrap().0, epoch);
+
+    root.uninstall().await.unwrap();
+    assert!(!root.installed().await.unwrap());
+    assert_eq!(lab.host.nft("list ruleset").unwrap(), "");
+    assert!(!daemon.is_kept());
+    for directory in [daemon.state(), daemon.runtime()] {
+        assert_eq!(std::fs::read_dir(&directory).unwrap().count(), 0, "{}", directory.display());
+    }
+    assert!(!root.internal_prefixes().await.unwrap().contains(&prefix));
+}
+
+#[tokio::test]
+async fn a_table_of_our_name_that_is_somebody_elses_is_told() {
+    let (lab, bus) = (Lab::default(), Bus::new());
+    let _daemon = Daemon::new(&lab, &bus).await;
+    lab.host.nft("add table inet netglance").unwrap();
+    let root = bus.helper_of(ROOT).await;
+    refused(root.install().await, "Kernel", "nft delete table inet netglance");
+    assert!(!root.installed().await.unwrap());
+    lab.host.nft("delete table inet netglance").unwrap();
+    root.install().await.unwrap();
+}
