@@ -18,8 +18,8 @@ use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
 
 /// Ids of removed cgroups that are remembered: their last sockets and counters may outlive them.
 const REMEMBERED_DEAD: usize = 4096;
-/// Cgroups without a known id of which the parents are remembered.
-const REMEMBERED_NAMELESS: usize = 16;
+/// Cgroups whose id was never known that are remembered.
+const REMEMBERED_NAMELESS: usize = 1024;
 
 /// Why there is no cgroup tree.
 #[derive(Debug, thiserror::Error)]
@@ -54,13 +54,24 @@ pub struct Tree {
     /// `None`: the kernel gives us no (more) watches, so that every refresh reads the whole tree.
     inotify: Option<OwnedFd>,
     live: HashMap<u64, String>,
-    ids: HashMap<String, u64>,
+    /// By path: the id, and whether an event has told of it (else a listing has).
+    ids: HashMap<String, (u64, bool)>,
     watches: HashMap<i32, String>,
     dead: HashMap<u64, String>,
     dead_order: VecDeque<u64>,
     deaths: u64,
-    /// The parents that the latest cgroups had which were gone before their id could be read.
-    nameless: VecDeque<String>,
+    /// Added by the latest refresh.
+    made: Vec<u64>,
+    /// The latest cgroups that were gone before their id could be read.
+    nameless: VecDeque<Nameless>,
+}
+
+/// A cgroup that was made and gone again before its id could be read.
+#[derive(Debug)]
+struct Nameless {
+    path: String,
+    /// The id of one that was made later, once one was: ids rise.
+    before: Option<u64>,
 }
 
 impl Tree {
@@ -84,9 +95,10 @@ impl Tree {
             dead: HashMap::new(),
             dead_order: VecDeque::new(),
             deaths: 0,
+            made: Vec::new(),
             nameless: VecDeque::new(),
         };
-        tree.add("");
+        tree.add_all();
         Ok(tree)
     }
 
@@ -107,6 +119,7 @@ impl Tree {
 
     /// Takes in what was made and removed since the last call; never waits. Whether anything was.
     pub fn refresh(&mut self) -> bool {
+        self.made.clear();
         let Some(fd) = self.inotify.take() else { return self.rescan() };
         let mut changed = false;
         let mut overflow = false;
@@ -126,7 +139,7 @@ impl Tree {
             if event.events().contains(ReadFlags::DELETE) {
                 self.remove(&path);
             } else {
-                self.add_with(&path, &fd);
+                self.add_below(&path, Some(&fd), true);
             }
         }
         if self.watches.len() < self.live.len() {
@@ -147,9 +160,14 @@ impl Tree {
         self.live.contains_key(&id)
     }
 
-    /// Every id that [`Self::path`] knows.
-    pub fn ids(&self) -> impl Iterator<Item = (u64, &str)> {
-        self.live.iter().chain(&self.dead).map(|(id, path)| (*id, path.as_str()))
+    /// Every cgroup that exists, with its id.
+    pub fn live(&self) -> impl Iterator<Item = (u64, &str)> {
+        self.live.iter().map(|(id, path)| (*id, path.as_str()))
+    }
+
+    /// The ids of the cgroups that the latest [`Self::refresh`] (or opening) met for the first time, and maybe of others.
+    pub fn made(&self) -> impl Iterator<Item = (u64, &str)> {
+        self.made.iter().filter_map(|id| Some((*id, self.path(*id)?)))
     }
 
     /// How many cgroups were removed since the tree was opened.
@@ -157,12 +175,15 @@ impl Tree {
         self.deaths
     }
 
-    /// Where an id belongs that [`Self::path`] does not know: the parent that the latest cgroups have in common which were
-    /// gone before their id could be read. The root if there were none.
-    pub fn nearest_to_nameless(&self) -> String {
-        let mut parents = self.nameless.iter().map(|path| path.split('/').collect::<Vec<_>>());
-        let first = parents.next().unwrap_or_default();
-        let common = parents.fold(first, |common, path| {
+    /// Where an id belongs that [`Self::path`] does not know: the cgroup that was gone before its id could be read; where it may
+    /// have been one of several, what they have in common; the root if there were none.
+    pub fn nearest(&self, id: u64) -> String {
+        let candidates = || self.nameless.iter().filter(|nameless| nameless.before.is_none_or(|before| id < before));
+        let first_after = candidates().map(|nameless| nameless.before.unwrap_or(u64::MAX)).min();
+        let likely = candidates().filter(|nameless| Some(nameless.before.unwrap_or(u64::MAX)) == first_after);
+        let mut paths = likely.map(|nameless| nameless.path.split('/').collect::<Vec<_>>());
+        let first = paths.next().unwrap_or_default();
+        let common = paths.fold(first, |common, path| {
             common.into_iter().zip(path).take_while(|(a, b)| a == b).map(|(a, _)| a).collect()
         });
         let path = common.join("/");
@@ -177,7 +198,7 @@ impl Tree {
     fn rescan(&mut self) -> bool {
         let before = std::mem::take(&mut self.live);
         self.ids.clear();
-        self.add("");
+        self.add_all();
         let gone: Vec<_> = before.iter().filter(|(id, _)| !self.live.contains_key(id)).collect();
         let changed = !gone.is_empty() || before.len() != self.live.len();
         for (id, path) in gone {
@@ -186,23 +207,15 @@ impl Tree {
         changed
     }
 
-    fn add(&mut self, path: &str) {
-        match self.inotify.take() {
-            Some(fd) => {
-                self.add_with(path, &fd);
-                self.inotify = Some(fd);
-            }
-            None => self.add_below(path, None),
-        }
-    }
-
-    fn add_with(&mut self, path: &str, fd: &OwnedFd) {
-        self.add_below(path, Some(fd));
+    fn add_all(&mut self) {
+        let fd = self.inotify.take();
+        self.add_below("", fd.as_ref(), false);
+        self.inotify = fd;
     }
 
     /// Adds a cgroup (its path relative to the root: "" or "/a/b") and all below it. One that is gone already, or can't
     /// be read, is left out: it has no id that anybody could meet.
-    fn add_below(&mut self, path: &str, fd: Option<&OwnedFd>) {
+    fn add_below(&mut self, path: &str, fd: Option<&OwnedFd>, told: bool) {
         let directory = self.mount.join(path.trim_start_matches('/'));
         // Watch first, list then: what is made in between is seen twice, not missed.
         if let Some(fd) = fd
@@ -211,27 +224,31 @@ impl Tree {
         {
             self.watches.insert(watch, path.to_owned());
         }
-        let Ok(metadata) = fs::metadata(&directory) else {
-            if let Some((parent, _)) = path.rsplit_once('/') {
-                self.nameless.push_back(format!("{}{parent}", self.root));
-                if self.nameless.len() > REMEMBERED_NAMELESS {
-                    self.nameless.pop_front();
-                }
-            }
-            return;
-        };
         let full = format!("{}{path}", self.root);
         let full = if full.is_empty() { "/".to_owned() } else { full };
-        if let Some(old) = self.ids.insert(full.clone(), metadata.ino())
-            && old != metadata.ino()
-            && let Some(path) = self.live.remove(&old)
-        {
-            self.bury(old, path);
+        let Ok(metadata) = fs::metadata(&directory) else {
+            self.miss(full, None);
+            return;
+        };
+        let id = metadata.ino();
+        for nameless in self.nameless.iter_mut().filter(|nameless| nameless.before.is_none()) {
+            nameless.before = Some(id);
         }
-        self.live.insert(metadata.ino(), full);
+        match self.ids.insert(full.clone(), (id, told)) {
+            // Told of twice: the one that the first event meant was gone before.
+            Some((old, true)) if old == id && told => self.miss(full.clone(), Some(id)),
+            Some((old, _)) if old != id => {
+                if let Some(path) = self.live.remove(&old) {
+                    self.bury(old, path);
+                }
+            }
+            _ => {}
+        }
+        self.live.insert(id, full);
+        self.made.push(id);
         let Ok(entries) = fs::read_dir(&directory) else { return };
         for entry in entries.flatten().filter(|e| e.file_type().is_ok_and(|t| t.is_dir())) {
-            self.add_below(&format!("{path}/{}", entry.file_name().to_string_lossy()), fd);
+            self.add_below(&format!("{path}/{}", entry.file_name().to_string_lossy()), fd, false);
         }
     }
 
@@ -239,12 +256,19 @@ impl Tree {
         let full = format!("{}{path}", self.root);
         // It may be back already under a new id; then the directory is there and stays.
         let now = fs::metadata(self.mount.join(path.trim_start_matches('/'))).map(|m| m.ino()).ok();
-        if let Some(id) = self.ids.get(&full).copied()
+        if let Some((id, _)) = self.ids.get(&full).copied()
             && now != Some(id)
         {
             self.ids.remove(&full);
             self.live.remove(&id);
             self.bury(id, full);
+        }
+    }
+
+    fn miss(&mut self, path: String, before: Option<u64>) {
+        self.nameless.push_back(Nameless { path, before });
+        if self.nameless.len() > REMEMBERED_NAMELESS {
+            self.nameless.pop_front();
         }
     }
 
@@ -301,17 +325,31 @@ mod tests {
     }
 
     #[test]
-    fn an_id_that_came_and_went_unseen_belongs_to_the_common_parent() {
+    fn an_id_that_came_and_went_unseen_belongs_where_it_can_only_have_been() {
         let dir = tempfile::tempdir().unwrap();
-        fs::create_dir_all(dir.path().join("a/b")).unwrap();
+        let make = |path: &str| fs::create_dir_all(dir.path().join(path)).unwrap();
+        let remove = |path: &str| fs::remove_dir(dir.path().join(path)).unwrap();
+        make("a/b");
         let mut tree = Tree::at(dir.path().into(), "/".into()).unwrap();
-        assert_eq!(tree.nearest_to_nameless(), "/");
-        for (gone, expected) in [("a/b/x", "/a/b"), ("a/b/y", "/a/b"), ("a/z", "/a"), ("top", "/")] {
-            fs::create_dir(dir.path().join(gone)).unwrap();
-            fs::remove_dir(dir.path().join(gone)).unwrap();
+        assert_eq!(tree.nearest(u64::MAX), "/");
+        for (gone, expected) in [("a/b/x", "/a/b/x"), ("a/b/y", "/a/b"), ("a/z", "/a"), ("top", "/")] {
+            make(gone);
+            remove(gone);
             tree.refresh();
-            assert_eq!(tree.nearest_to_nameless(), expected);
+            assert_eq!(tree.nearest(u64::MAX), expected);
         }
+        // What comes later was not any of those.
+        make("a/later");
+        tree.refresh();
+        assert_eq!(tree.nearest(u64::MAX), "/");
+        for _ in 0..3 {
+            make("a/again");
+            remove("a/again");
+        }
+        make("a/again");
+        tree.refresh();
+        let now = fs::metadata(dir.path().join("a/again")).unwrap().ino();
+        assert_eq!(tree.nearest(now - 1), "/a/again");
     }
 
     /// On an ordinary file system ids are inodes just the same.
@@ -336,6 +374,7 @@ mod tests {
             fs::remove_dir(dir.path().join("c/kept")).unwrap();
             fs::create_dir(dir.path().join("a/new")).unwrap();
             assert!(tree.refresh());
+            assert!(tree.made().any(|(id, path)| tree.is_live(id) && path == "/c/d"));
             assert!(paths(&tree).contains("/a/new /c /c/d /c/d/e"), "{}", paths(&tree));
             fs::remove_dir(dir.path().join("a/new")).unwrap();
             let _ = tree.refresh();
@@ -343,7 +382,7 @@ mod tests {
             let kept = fs::metadata(dir.path().join("c/d")).unwrap().ino();
             assert_eq!(tree.path(kept), Some("/c/d"));
             assert_eq!(tree.path(u64::MAX), None);
-            assert!(tree.is_live(kept) && tree.ids().any(|known| known == (kept, "/c/d")));
+            assert!(tree.is_live(kept));
             fs::remove_dir_all(dir.path().join("c/d")).unwrap();
             let before = tree.deaths();
             tree.refresh();

@@ -3,7 +3,7 @@
 //! It outlives the process (as a file that lasts as long as the kernel does), so that a helper that was killed goes on where
 //! it was. It talks to no kernel and knows no caller.
 
-use std::collections::HashMap;
+use std::{borrow::Cow, collections::HashMap};
 
 use netglance_dbus::sample::Row;
 use serde::{Deserialize, Serialize};
@@ -43,7 +43,8 @@ struct Folded {
 pub struct Books {
     /// Another one whenever counting had to start again.
     pub epoch: u64,
-    /// The paths of cgroups by id, as the tree knew them when this was saved.
+    /// The paths of cgroups by id. In a file of their own, as there is a new one much more often.
+    #[serde(skip)]
     pub paths: HashMap<u64, String>,
     /// What is being deleted. Not empty after a start: the process was killed while it did.
     pub doomed: Vec<Doomed>,
@@ -87,20 +88,24 @@ impl Books {
         }
     }
 
+    /// The path of a cgroup by its id.
+    pub fn path(&self, id: u64) -> Option<&str> {
+        self.paths.get(&id).map(String::as_str)
+    }
+
     /// The rows of the cgroups for which `wanted` holds: counters in the table and totals of deleted ones, by path.
     pub fn rows<'a>(
         &'a self,
         dump: &Dump,
-        path_of: impl Fn(u64) -> Option<&'a str>,
-        nameless: &'a str,
+        path_of: impl Fn(u64) -> Cow<'a, str>,
         wanted: impl Fn(&str) -> bool,
     ) -> Vec<Row> {
-        let mut rows: HashMap<&str, Totals> =
-            self.folded.iter().filter(|(path, _)| wanted(path)).map(|(path, f)| (path.as_str(), f.totals)).collect();
+        let folded = self.folded.iter().filter(|(path, _)| wanted(path));
+        let mut rows: HashMap<Cow<'a, str>, Totals> = folded.map(|(path, f)| (path.into(), f.totals)).collect();
         for (index, elements) in dump.iter().enumerate() {
             for element in elements {
-                let path = path_of(element.cgroup_id).unwrap_or(nameless);
-                if wanted(path) {
+                let path = path_of(element.cgroup_id);
+                if wanted(&path) {
                     let total = &mut rows.entry(path).or_default()[index];
                     *total = total.saturating_add(element.bytes);
                 }
@@ -108,7 +113,7 @@ impl Books {
         }
         rows.into_iter()
             .map(|(path, [rx_bytes, tx_bytes, internal_rx_bytes, internal_tx_bytes])| Row {
-                cgroup: path.to_owned(),
+                cgroup: path.into_owned(),
                 rx_bytes,
                 tx_bytes,
                 internal_rx_bytes,
@@ -128,9 +133,9 @@ mod tests {
     }
 
     fn tx(books: &Books, dump: &Dump, paths: &[(u64, &str)]) -> Vec<(String, u64)> {
-        let path_of = |id| paths.iter().find(|(known, _)| *known == id).map(|(_, path)| *path);
+        let path_of = |id| paths.iter().find(|(known, _)| *known == id).map_or("/lost", |(_, path)| *path).into();
         let mut rows: Vec<_> =
-            books.rows(dump, path_of, "/lost", |_| true).into_iter().map(|r| (r.cgroup, r.tx_bytes)).collect();
+            books.rows(dump, path_of, |_| true).into_iter().map(|r| (r.cgroup, r.tx_bytes)).collect();
         rows.sort();
         rows
     }
@@ -145,7 +150,7 @@ mod tests {
         let rows = tx(&books, &dump(&[(5, 1), (6, 2), (9, 4)]), &[(5, "/a"), (6, "/a")]);
         let expected = [("/a", 113), ("/gone", u64::MAX), ("/lost", 4)];
         assert_eq!(rows, expected.map(|(path, bytes)| (path.to_owned(), bytes)));
-        assert!(books.rows(&dump(&[(5, 1)]), |_| Some("/a"), "/", |path| path == "/b").is_empty());
+        assert!(books.rows(&dump(&[(5, 1)]), |_| "/a".into(), |path| path == "/b").is_empty());
     }
 
     #[test]
@@ -177,7 +182,6 @@ mod tests {
     fn what_is_saved_is_what_is_read_again() {
         let mut books = Books::new(u64::MAX);
         books.fold(r"/app-a\x2db.service", Counter::RxExternal, u64::MAX);
-        books.paths.insert(3, "/ü \"quoted\"".into());
         books.doomed.push(Doomed { counter: Counter::TxInternal, cgroup_id: u64::MAX, bytes: 1 });
         let text = serde_json::to_vec(&books).unwrap();
         assert_eq!(serde_json::from_slice::<Books>(&text).unwrap(), books);

@@ -21,7 +21,7 @@ pub struct Error {
     source: io::Error,
 }
 
-/// One file with one value in it.
+/// One file: with one value in it, or with a line for each.
 #[derive(Debug)]
 pub struct Store {
     path: PathBuf,
@@ -63,6 +63,29 @@ impl Store {
         write().map_err(self.failed("write"))
     }
 
+    /// Adds a line with `value` to a file of such lines.
+    pub fn append<T: Serialize>(&self, values: impl Iterator<Item = T>) -> Result<(), Error> {
+        let bytes = lines(values).map_err(self.failed("write"))?;
+        let append = || File::options().append(true).create(true).open(&self.path)?.write_all(&bytes);
+        append().map_err(self.failed("write"))
+    }
+
+    /// Puts these lines in the place of those that were there.
+    pub fn rewrite<T: Serialize>(&self, values: impl Iterator<Item = T>) -> Result<(), Error> {
+        let bytes = lines(values).map_err(self.failed("write"))?;
+        let new = self.path.with_extension("new");
+        fs::write(&new, bytes).and_then(|()| fs::rename(&new, &self.path)).map_err(self.failed("write"))
+    }
+
+    /// The lines that were added. One that was cut short, as whoever wrote it was killed, is left out.
+    pub fn lines<T: DeserializeOwned>(&self) -> Result<Vec<T>, Error> {
+        let bytes = match fs::read(&self.path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            other => other.map_err(self.failed("read"))?,
+        };
+        Ok(bytes.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok()).collect())
+    }
+
     /// Removes the file, if there is one.
     pub fn remove(&self) -> Result<(), Error> {
         match fs::remove_file(&self.path) {
@@ -75,6 +98,15 @@ impl Store {
         let path = self.path.clone();
         move |source| Error { doing, path, source }
     }
+}
+
+fn lines<T: Serialize>(values: impl Iterator<Item = T>) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    for value in values {
+        serde_json::to_writer(&mut bytes, &value)?;
+        bytes.push(b'\n');
+    }
+    Ok(bytes)
 }
 
 #[cfg(test)]
@@ -95,5 +127,20 @@ mod tests {
         store.remove().unwrap();
         store.remove().unwrap();
         assert_eq!(store.load::<u32>().unwrap(), None);
+    }
+
+    #[test]
+    fn lines_are_added_and_one_that_was_cut_short_is_left_out() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path(), "x.lines").unwrap();
+        assert_eq!(store.lines::<(u64, String)>().unwrap(), []);
+        let line = |id, path: &str| (id, path.to_owned());
+        store.append([line(1, "/a\nb")].into_iter()).unwrap();
+        store.append([line(2, "/c"), line(3, "/d")].into_iter()).unwrap();
+        let whole = fs::read(&store.path).unwrap();
+        fs::write(&store.path, &whole[..whole.len() - 4]).unwrap();
+        assert_eq!(store.lines::<(u64, String)>().unwrap(), [line(1, "/a\nb"), line(2, "/c")]);
+        store.rewrite([line(4, "/e")].into_iter()).unwrap();
+        assert_eq!(store.lines::<(u64, String)>().unwrap(), [line(4, "/e")]);
     }
 }

@@ -3,6 +3,7 @@
 //! It knows no caller and no bus: `counters.rs` has asked who may. Nothing here waits.
 
 use std::{
+    borrow::Cow,
     os::fd::{AsFd as _, OwnedFd},
     path::Path,
 };
@@ -119,6 +120,8 @@ pub struct Table {
     setup: Setup,
     setup_file: Store,
     books_file: Store,
+    /// Lines of id and path.
+    paths_file: Store,
     counting: Option<Counting>,
 }
 
@@ -139,6 +142,7 @@ impl Table {
             setup: setup.unwrap_or_default(),
             setup_file,
             books_file: Store::open(runtime, "books.json")?,
+            paths_file: Store::open(runtime, "paths.lines")?,
             counting: None,
         };
         table.host = table.onlink.changed()?.unwrap_or_default();
@@ -185,7 +189,7 @@ impl Table {
         warn_unkept(descriptors::forget());
         self.setup = Setup::default();
         self.prefixes = self.judged();
-        for file in [&self.setup_file, &self.books_file] {
+        for file in [&self.setup_file, &self.books_file, &self.paths_file] {
             if let Err(error) = file.remove() {
                 failures.push(chain(&error));
             }
@@ -255,13 +259,9 @@ impl Table {
         // After the dump: every cgroup in it is known to the tree by now.
         self.follow_cgroups()?;
         let counting = self.counting.as_ref().ok_or(Error::NotInstalled)?;
-        let nameless = self.tree.nearest_to_nameless();
-        let path_of = |id| counting.books.paths.get(&id).map(String::as_str);
-        let sample = Sample {
-            epoch: counting.books.epoch,
-            boottime_ns,
-            rows: counting.books.rows(&dump, path_of, &nameless, wanted),
-        };
+        let path_of = |id| counting.books.path(id).map_or_else(|| self.tree.nearest(id).into(), Cow::from);
+        let sample =
+            Sample { epoch: counting.books.epoch, boottime_ns, rows: counting.books.rows(&dump, path_of, wanted) };
         self.watch_size(&dump)?;
         Ok(sample)
     }
@@ -289,11 +289,12 @@ impl Table {
         let last_epoch = saved.as_ref().map_or(0, |books| books.epoch);
         if let Some(kept) = kept {
             let mut nft = Nft::adopt(kept)?;
-            if let (Some(levels), Some(books)) = (nft.levels()?, saved) {
+            if let (Some(levels), Some(mut books)) = (nft.levels()?, saved) {
+                books.paths = self.paths_file.lines()?.into_iter().collect();
                 self.counting = Some(Counting { nft, levels, books, deaths: 0, full: false });
+                self.remember_all()?;
                 self.settle()?;
-                self.replace_prefixes()?;
-                return self.follow_cgroups();
+                return self.replace_prefixes();
             }
             if let Err(error) = nft.delete_table().or_else(|e| if e.is_absent() { Ok(()) } else { Err(e) }) {
                 eprintln!("{}", chain(&error));
@@ -311,20 +312,22 @@ impl Table {
         if let Some(counting) = &self.counting {
             warn_unkept(descriptors::store(counting.nft.as_fd()));
         }
-        self.remember()
+        self.remember_all()
     }
 
     /// The table's levels follow the deepest cgroup, the books every new one.
     fn follow_cgroups(&mut self) -> Result<(), Error> {
-        let changed = self.tree.refresh();
+        if !self.tree.refresh() {
+            return Ok(());
+        }
         let levels = self.levels();
         let Some(counting) = &mut self.counting else { return Ok(()) };
+        let paths = &mut counting.books.paths;
+        paths.extend(self.tree.made().map(|(id, path)| (id, path.to_owned())));
+        self.paths_file.append(self.tree.made())?;
         if levels > counting.levels {
             counting.nft.grow(counting.levels, levels)?;
             counting.levels = levels;
-        }
-        if changed || counting.books.paths.is_empty() {
-            self.remember()?;
         }
         let deaths = self.tree.deaths();
         let due = |counting: &Counting| deaths.saturating_sub(counting.deaths) >= PRUNED_FROM as u64;
@@ -342,14 +345,11 @@ impl Table {
         u8::try_from(deepest.saturating_add(1)).unwrap_or(u8::MAX).max(LEAST_LEVELS)
     }
 
-    /// Saves the path of every id.
-    fn remember(&mut self) -> Result<(), Error> {
+    /// Begins the files of a table: the path of every cgroup that exists, beside those that were known.
+    fn remember_all(&mut self) -> Result<(), Error> {
         let Some(counting) = &mut self.counting else { return Ok(()) };
-        for (id, path) in self.tree.ids() {
-            if !counting.books.paths.contains_key(&id) {
-                counting.books.paths.insert(id, path.to_owned());
-            }
-        }
+        counting.books.paths.extend(self.tree.live().map(|(id, path)| (id, path.to_owned())));
+        self.paths_file.rewrite(counting.books.paths.iter())?;
         Ok(self.books_file.save(&counting.books, false)?)
     }
 
@@ -365,12 +365,12 @@ impl Table {
     /// Finishes a deletion in which an earlier process was killed.
     fn settle(&mut self) -> Result<(), Error> {
         let dump = self.dump()?;
-        let nameless = self.tree.nearest_to_nameless();
         if let Some(counting) = &mut self.counting {
             let paths = counting.books.paths.clone();
-            counting.books.settle(&dump, |id| paths.get(&id).unwrap_or(&nameless).clone());
+            counting.books.settle(&dump, |id| paths.get(&id).cloned().unwrap_or_else(|| self.tree.nearest(id)));
+            self.books_file.save(&counting.books, false)?;
         }
-        self.remember()
+        Ok(())
     }
 
     /// At a set's limit the kernel makes no counter for a new cgroup, whose bytes go to its nearest counted ancestor.
@@ -402,7 +402,6 @@ impl Table {
             let dead = elements.iter().filter(|element| !self.tree.is_live(element.cgroup_id));
             doomed.extend(dead.map(|e| Doomed { counter, cgroup_id: e.cgroup_id, bytes: e.bytes }));
         }
-        let nameless = self.tree.nearest_to_nameless();
         for batch in doomed.chunks(DELETED_AT_ONCE) {
             counting.books.doomed = batch.to_vec();
             self.books_file.save(&counting.books, false)?;
@@ -414,7 +413,8 @@ impl Table {
             for doomed in std::mem::take(&mut counting.books.doomed) {
                 let echoed = last.iter().find(|(c, e)| (*c, e.cgroup_id) == (doomed.counter, doomed.cgroup_id));
                 let bytes = echoed.map_or(doomed.bytes, |(_, element)| element.bytes);
-                let path = counting.books.paths.get(&doomed.cgroup_id).unwrap_or(&nameless).clone();
+                let id = doomed.cgroup_id;
+                let path = counting.books.path(id).map_or_else(|| self.tree.nearest(id), str::to_owned);
                 counting.books.fold(&path, doomed.counter, bytes);
             }
             if let Some(lost) = lost {
@@ -423,6 +423,7 @@ impl Table {
         }
         // An element that comes back after this has a path as long as the tree remembers it.
         counting.books.paths.retain(|id, _| self.tree.path(*id).is_some());
+        self.paths_file.rewrite(counting.books.paths.iter())?;
         Ok(self.books_file.save(&counting.books, false)?)
     }
 }

@@ -187,6 +187,12 @@ impl Lab {
         Application { child, stdin: Some(stdin), stdout, cgroup_id }
     }
 
+    /// The hardware address of the peer's end.
+    pub fn peer_hardware_address(&self) -> String {
+        let text = tool("ip", &["-n", &self.peer.name, "-brief", "link", "show", "up1"], "").unwrap();
+        text.split_whitespace().nth(2).unwrap().to_owned()
+    }
+
     /// The depth of a cgroup below the lab's, counted from the root.
     pub fn level(&self, below: &str) -> u8 {
         let mount = Tree::open().unwrap().mount().to_owned();
@@ -237,6 +243,13 @@ pub struct Application {
 }
 
 impl Application {
+    /// Moves its process to another cgroup below the lab's; sockets made from now on belong there.
+    pub fn enter(&self, lab: &Lab, below: &str) {
+        let cgroup = lab.cgroup.join(below);
+        fs::create_dir_all(&cgroup).unwrap();
+        fs::write(cgroup.join("cgroup.procs"), self.child.id().to_string()).unwrap();
+    }
+
     /// Has it do something, and waits until it is done. See [`application`] for what it can do.
     pub fn run(&mut self, task: &str) {
         self.begin(task);

@@ -28,7 +28,7 @@ use zbus::{Connection, connection::Builder, fdo::DBusProxy, message::Header};
 use crate::lab::Lab;
 
 /// Longer than anything here takes on a slow machine; only a failure waits for it.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
