@@ -151,18 +151,16 @@ fn table_elements(lab: &Lab) -> usize {
 async fn a_service_restarted_a_hundred_times_goes_on_where_it_was() {
     let counted = Counted::new().await;
     let path = format!("/{SLICE}/c.service");
-    let mut last = 0;
-    for _ in 0..100 {
+    for life in 0..100 {
         let mut application = counted.application("c.service");
         application.run(&format!("udp {} 5 100", OUTSIDE[0]));
         application.run(&format!("udp {} 5 1000", OUTSIDE[1]));
         drop(application);
         counted.remove("c.service");
         // Only every fourth life has a read in it: the others come and go between two.
-        if last % 4 == 0 {
+        if life % 4 == 0 {
             counted.settled(&path).await;
         }
-        last += 1;
     }
     counted.settled(&path).await;
     let elements = table_elements(&counted.lab);

@@ -35,7 +35,11 @@ fn main() {
     println!("|---|---|---|---|---|");
     packets();
     println!("\n| helper | ReadAll, CPU of the helper | bytes of the reply | resident |\n|---|---|---|---|");
-    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(reads());
+    let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    tokio.block_on(reads("external traffic alone", &[OUTSIDE[0]], &[1000]));
+    tokio.block_on(reads("external and internal", &[OUTSIDE[0], LAN[0]], &[10, 100, 1000, 10_000]));
+    let size = fs::metadata(env!("CARGO_BIN_EXE_netglance-helper")).unwrap().len() as f64 / 1e6;
+    println!("\nThe binary has {size:.2} MB.");
 }
 
 /// This process in another cgroup until it is dropped.
@@ -133,17 +137,18 @@ fn stream_rate() -> f64 {
     STREAM_BYTES as f64 / start.elapsed().as_secs_f64() / 1e6
 }
 
-async fn reads() {
+/// Of cgroups that have each exchanged datagrams with these addresses.
+async fn reads(what: &str, addresses: &[&str], goals: &[usize]) {
     let (lab, bus) = (Lab::default(), Bus::new());
     let daemon = Daemon::new(&lab, &bus).await;
     let connection = bus.connect(0).await;
     Bus::helper(&connection).await.install().await.unwrap();
     let mut cgroups = 0;
-    for goal in [10, 100, 1000, 10_000] {
-        while cgroups < goal {
+    for goal in goals {
+        while cgroups < *goal {
             let _moved = Moved::to(&lab, &format!("user.slice/user-1.slice/app.slice/number-{cgroups}.service"));
             lab.host.inside(|| {
-                for address in [OUTSIDE[0], LAN[0]] {
+                for address in addresses {
                     let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
                     socket.connect(address).unwrap();
                     socket.send(&[0; 100]).unwrap();
@@ -161,8 +166,8 @@ async fn reads() {
             bytes = reply.data().len();
             figures.push((cpu_ns(&daemon) - before) / 1e6);
         }
-        println!("| {goal} cgroups | {:.2} ms | {bytes} | {:.1} MB |", median(figures), resident_mb(&daemon));
-        if goal == 100 {
+        println!("| {goal} cgroups, {what} | {:.2} ms | {bytes} | {:.1} MB |", median(figures), resident_mb(&daemon));
+        if *goal == 100 {
             let (before, start) = (cpu_ns(&daemon), Instant::now());
             let helper = bus.helper_of(1).await;
             for _ in 0..20 {
@@ -173,8 +178,6 @@ async fn reads() {
             println!("| {goal} cgroups, 2 Reads a second for 10 s | {share:.3} % of a core | | |");
         }
     }
-    let size = fs::metadata(env!("CARGO_BIN_EXE_netglance-helper")).unwrap().len() as f64 / 1e6;
-    println!("\nThe binary has {size:.2} MB.");
 }
 
 /// CPU time of all the helper's threads, by the scheduler's own books.

@@ -100,16 +100,19 @@ impl Books {
         path_of: impl Fn(u64) -> Cow<'a, str>,
         wanted: impl Fn(&str) -> bool,
     ) -> Vec<Row> {
-        let folded = self.folded.iter().filter(|(path, _)| wanted(path));
-        let mut rows: HashMap<Cow<'a, str>, Totals> = folded.map(|(path, f)| (path.into(), f.totals)).collect();
+        let mut by_id: HashMap<u64, Totals> =
+            HashMap::with_capacity(dump.iter().map(Vec::len).max().unwrap_or_default());
         for (index, elements) in dump.iter().enumerate() {
             for element in elements {
-                let path = path_of(element.cgroup_id);
-                if wanted(&path) {
-                    let total = &mut rows.entry(path).or_default()[index];
-                    *total = total.saturating_add(element.bytes);
-                }
+                by_id.entry(element.cgroup_id).or_default()[index] = element.bytes;
             }
+        }
+        let folded = self.folded.iter().filter(|(path, _)| wanted(path));
+        let mut rows: HashMap<Cow<'a, str>, Totals> = folded.map(|(path, f)| (path.into(), f.totals)).collect();
+        let paths = by_id.into_iter().map(|(id, totals)| (path_of(id), totals));
+        for (path, totals) in paths.filter(|(path, _)| wanted(path)) {
+            let row = rows.entry(path).or_default();
+            *row = std::array::from_fn(|i| row[i].saturating_add(totals[i]));
         }
         rows.into_iter()
             .map(|(path, [rx_bytes, tx_bytes, internal_rx_bytes, internal_tx_bytes])| Row {

@@ -249,28 +249,27 @@ impl Nft {
     /// about such a dump, so that it is repeated; a counter only grows, hence the larger of two values is the later one.
     pub fn read(&mut self, counter: Counter) -> Result<Vec<Element>, Error> {
         let request = ruleset::dump_counters(TABLE, counter);
-        let mut latest: HashMap<u64, Element> = HashMap::new();
+        let mut latest: Vec<Element> = Vec::new();
         for _ in 0..LOOKS {
             let (mut generation, mut disturbed) = (None, false);
+            let earlier: HashMap<u64, Element> = latest.drain(..).map(|element| (element.cgroup_id, element)).collect();
             self.dump(&request, |message| {
                 disturbed |= message.flags & NLM_F_DUMP_INTR != 0;
                 if message.kind == Kind::NewSetElem.on_wire() {
                     let now = message::generation(message.payload);
                     disturbed |= now != *generation.get_or_insert(now);
-                    for element in message::elements(message.payload)?.elements {
-                        let known = latest.entry(element.cgroup_id).or_insert(element);
-                        if element.bytes > known.bytes {
-                            *known = element;
-                        }
-                    }
+                    latest.extend(message::elements(message.payload)?.elements);
                 }
                 Ok(())
             })?;
+            if disturbed || !earlier.is_empty() {
+                latest = largest(earlier, latest);
+            }
             if !disturbed {
                 break;
             }
         }
-        Ok(latest.into_values().collect())
+        Ok(latest)
     }
 
     /// Deletes elements, at most [`DELETED_AT_ONCE`] of them, and returns what each had counted in the end. All must exist:
@@ -390,6 +389,17 @@ impl Nft {
             None => Err(Error::malformed(what)(netlink::Error::malformed("datagram longer than the buffer", &[]))),
         }
     }
+}
+
+/// Each element once, with the larger of its values.
+fn largest(mut known: HashMap<u64, Element>, more: Vec<Element>) -> Vec<Element> {
+    for element in more {
+        let latest = known.entry(element.cgroup_id).or_insert(element);
+        if element.bytes > latest.bytes {
+            *latest = element;
+        }
+    }
+    known.into_values().collect()
 }
 
 /// The error that an `NLMSG_ERROR` carries, unless it acknowledges.
