@@ -11,3 +11,4 @@ pub mod descriptors;
 pub mod nft;
 pub mod store;
 pub mod table;
+pub mod verify;

@@ -92,10 +92,12 @@ pub fn chain(error: &dyn std::error::Error) -> String {
 
 /// What an administrator has decided; lasts over boots.
 #[derive(Debug, Default, Serialize, Deserialize)]
-struct Setup {
+pub(crate) struct Setup {
     installed: bool,
-    internal: Vec<IpNet>,
-    external: Vec<IpNet>,
+    /// Internal as well.
+    pub(crate) internal: Vec<IpNet>,
+    /// External all the same.
+    pub(crate) external: Vec<IpNet>,
 }
 
 /// A table that counts.
@@ -303,7 +305,7 @@ impl Table {
         let mut nft = Nft::open()?;
         nft.probe()?;
         let (v4, v6) = (self.prefixes.internal_v4(), self.prefixes.internal_v6());
-        let levels = self.levels();
+        let levels = levels(&self.tree);
         nft.create(levels, Internal { v4: &v4, v6: &v6 })
             .map_err(|error| if error.is_occupied() { Error::Occupied } else { error.into() })?;
         let books = Books::new(realtime_ns().max(last_epoch.saturating_add(1)));
@@ -320,7 +322,7 @@ impl Table {
         if !self.tree.refresh() {
             return Ok(());
         }
-        let levels = self.levels();
+        let levels = levels(&self.tree);
         let Some(counting) = &mut self.counting else { return Ok(()) };
         let paths = &mut counting.books.paths;
         paths.extend(self.tree.made().map(|(id, path)| (id, path.to_owned())));
@@ -336,13 +338,6 @@ impl Table {
             self.prune(&dump)?;
         }
         Ok(())
-    }
-
-    /// The levels that the table should have: one more than the deepest cgroup, so that the first packets of a deeper one are
-    /// not booked to its parent before the table has grown.
-    fn levels(&self) -> u8 {
-        let deepest = self.tree.paths().map(|path| path.matches('/').count()).max().unwrap_or_default();
-        u8::try_from(deepest.saturating_add(1)).unwrap_or(u8::MAX).max(LEAST_LEVELS)
     }
 
     /// Begins the files of a table: the path of every cgroup that exists, beside those that were known.
@@ -426,6 +421,13 @@ impl Table {
         self.paths_file.rewrite(counting.books.paths.iter())?;
         Ok(self.books_file.save(&counting.books, false)?)
     }
+}
+
+/// The levels that the table should have: one more than the deepest cgroup, so that the first packets of a deeper one are not
+/// booked to its parent before the table has grown.
+pub fn levels(tree: &Tree) -> u8 {
+    let deepest = tree.paths().map(|path| path.matches('/').count()).max().unwrap_or_default();
+    u8::try_from(deepest.saturating_add(1)).unwrap_or(u8::MAX).max(LEAST_LEVELS)
 }
 
 /// Without systemd's store a restart begins a new epoch, which is worth a line and no more.

@@ -288,8 +288,33 @@ impl Nft {
         self.commit(&ruleset::delete_table(TABLE)).map(drop)
     }
 
+    /// The rules of the table of our name, whoever owns it, chain by chain; none where there is no such table.
+    pub fn rules(&mut self) -> Result<Vec<message::Rule>, Error> {
+        let mut rules = Vec::new();
+        self.dump(&ruleset::dump_all_rules(TABLE), |message| {
+            if message.kind == Kind::NewRule.on_wire() {
+                rules.push(message::rule(message.payload)?);
+            }
+            Ok(())
+        })?;
+        Ok(rules)
+    }
+
+    /// What is in a set of the table of our name, whoever owns it, as the kernel tells it and sorted: to compare.
+    pub fn keys(&mut self, set: &str) -> Result<Vec<Vec<u8>>, Error> {
+        let mut keys = Vec::new();
+        self.dump(&ruleset::dump_set(TABLE, set), |message| {
+            if message.kind == Kind::NewSetElem.on_wire() {
+                keys.extend(message::raw_elements(message.payload)?);
+            }
+            Ok(())
+        })?;
+        keys.sort();
+        Ok(keys)
+    }
+
     /// Carries out a transaction. Returns the elements that the kernel echoed.
-    fn commit(&mut self, batch: &Batch) -> Result<Vec<(Counter, Element)>, Error> {
+    pub(crate) fn commit(&mut self, batch: &Batch) -> Result<Vec<(Counter, Element)>, Error> {
         let what = "the transaction as a whole";
         let first = self.seq.wrapping_add(1);
         let (bytes, last) = batch.encode(first).ok_or(Error::TooLong)?;

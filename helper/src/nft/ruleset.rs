@@ -178,6 +178,20 @@ pub fn dump_rules(table: &str, counter: Counter) -> Request {
     })
 }
 
+/// Asks for the rules of all chains.
+pub fn dump_all_rules(table: &str) -> Request {
+    Request::new(Kind::GetRule, NLM_F_DUMP, "reading the rules", |a| {
+        a.string(1, table);
+    })
+}
+
+/// Asks for the elements of any set.
+pub fn dump_set(table: &str, set: &str) -> Request {
+    Request::new(Kind::GetSetElem, NLM_F_DUMP, "reading a set", |a| {
+        a.string(1, table).string(2, set);
+    })
+}
+
 /// Asks for the table.
 pub fn get_table(table: &str) -> Request {
     Request::new(Kind::GetTable, 0, "looking for the table", |a| {
