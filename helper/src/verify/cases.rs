@@ -60,9 +60,8 @@ pub const TUNNEL_ENDS: [Ipv4Addr; 2] = [Ipv4Addr::new(93, 184, 217, 2), Ipv4Addr
 /// See [`TUNNEL_ENDS`].
 pub const TUNNEL_INSIDE: [IpAddr; 2] = [v4(10, 99, 0, 2), v4(10, 99, 0, 1)];
 /// Addresses of the peer beyond its links, to which the host has a route only.
-pub const ROUTED: [IpAddr; 9] = [
-    PRIVATE_10, PRIVATE_172, PRIVATE_192, TAILNET4, TAILNET6, UNIQUE_LOCAL, PUBLIC4, PUBLIC6, BEHIND_TUNNEL,
-];
+pub const ROUTED: [IpAddr; 9] =
+    [PRIVATE_10, PRIVATE_172, PRIVATE_192, TAILNET4, TAILNET6, UNIQUE_LOCAL, PUBLIC4, PUBLIC6, BEHIND_TUNNEL];
 
 /// Who moves the bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -157,10 +156,9 @@ impl Case {
                 rx_bytes: rx_bytes + if down > 0 { count * headers } else { 0 },
                 tx_bytes: tx_bytes + count * headers,
             }),
-            Task::Own { count, .. } => Some(Payload {
-                rx_bytes: rx_bytes + 2 * count * headers,
-                tx_bytes: tx_bytes + 2 * count * headers,
-            }),
+            Task::Own { count, .. } => {
+                Some(Payload { rx_bytes: rx_bytes + 2 * count * headers, tx_bytes: tx_bytes + 2 * count * headers })
+            }
         }
     }
 

@@ -21,7 +21,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const TRIES: usize = 4;
 
 /// The app: six levels deep like `app-NAME.slice/NAME@INSTANCE.service`.
-pub const APP: &str = r"user-1000.slice/user@1000.service/app.slice/app-scratch\x2dapp.slice/scratch-app@verify.service";
+pub const APP: &str =
+    r"user-1000.slice/user@1000.service/app.slice/app-scratch\x2dapp.slice/scratch-app@verify.service";
 /// A process of the app that has a cgroup of its own.
 pub const CHILD: &str =
     r"user-1000.slice/user@1000.service/app.slice/app-scratch\x2dapp.slice/scratch-app@verify.service/child";

@@ -32,7 +32,10 @@ impl Fault {
             Self::NoLevel(level) => {
                 // The deepest comes first, and each of the four chains has all.
                 let at_level = usize::from(levels.saturating_sub(level));
-                ("socket cgroupv2 level, with an update of a set", Box::new(move |at| at % usize::from(levels) == at_level))
+                (
+                    "socket cgroupv2 level, with an update of a set",
+                    Box::new(move |at| at % usize::from(levels) == at_level),
+                )
             }
             Self::TunnelTwice => ("a look at the link-layer header", Box::new(|_| true)),
             Self::NoPrefix(_) | Self::Swapped | Self::Estimate => return,

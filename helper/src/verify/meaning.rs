@@ -37,16 +37,19 @@ pub fn of_failure(
         return None;
     }
     let text = swapped(expected, counted)
-        .or_else(|| elsewhere(cgroup, expected, counted, strays))
+        .or_else(|| elsewhere(case, cgroup, expected, counted, strays))
         .or_else(|| as_estimate(case, counted))
         .or_else(|| through_tunnel(case, expected, counted))
         .or_else(|| wrong_scope(case, expected, counted))
         .or_else(|| (sum(counted) == [0, 0]).then(|| NOTHING.to_owned()))
+        .or_else(|| half(expected, counted))
         .unwrap_or_else(|| wrong_amount(expected, counted));
     let who = if case.actor == Actor::App { String::new() } else { format!(", {}", case.actor.name()) };
     Some(format!("{}{who}: {text}", case.name))
 }
 
+/// What [`super::cgroups::CHILD`] adds to its parent's path.
+const CHILD_OF_APP: &str = "/child";
 const NOTHING: &str = "nothing of it was counted, so the figures are too low by all of it. The table's chains do not see these packets: \
      look whether their rules are all there (nft list table inet netglance).";
 
@@ -62,12 +65,20 @@ fn swapped(expected: &Figures, counted: &Figures) -> Option<String> {
     })
 }
 
-fn elsewhere(cgroup: &str, expected: &Figures, counted: &Figures, strays: &[Stray]) -> Option<String> {
+fn elsewhere(case: &Case, cgroup: &str, expected: &Figures, counted: &Figures, strays: &[Stray]) -> Option<String> {
     let first = strays.first()?;
     if counted == expected {
         return Some(format!(
             "the same bytes were booked to {} as well, so they are counted twice. A rule lacks its `accept`.",
             first.cgroup
+        ));
+    }
+    if case.actor == Actor::Child && cgroup.strip_prefix(&first.cgroup).is_some_and(|rest| rest == CHILD_OF_APP) {
+        return Some(format!(
+            "it was booked to the app's own cgroup above, {}: the app's total is right, but this part of it can't be seen by \
+             itself. The rules for level {} of the cgroup tree are missing.",
+            first.cgroup,
+            cgroup.matches('/').count()
         ));
     }
     let is_ancestor = |stray: &Stray| cgroup.strip_prefix(&stray.cgroup).is_some_and(|rest| rest.starts_with('/'));
@@ -152,6 +163,22 @@ fn wrong_scope(case: &Case, expected: &Figures, counted: &Figures) -> Option<Str
     })
 }
 
+/// All of one direction is missing and the other one is right.
+fn half(expected: &Figures, counted: &Figures) -> Option<String> {
+    let ([rx, tx], [counted_rx, counted_tx]) = (sum(expected), sum(counted));
+    let text = |way: &str, shown: &str, chain: &str| {
+        format!(
+            "nothing of what was {way} was counted, so the {shown} is too low by all of it. A rule of the chain {chain} is missing, \
+             its last one (goto) most likely (nft list chain inet netglance {chain})."
+        )
+    };
+    match (counted_rx, counted_tx) {
+        (0, _) if rx > 0 && counted_tx == tx => Some(text("received", "download", "input")),
+        (_, 0) if tx > 0 && counted_rx == rx => Some(text("sent", "upload", "output")),
+        _ => None,
+    }
+}
+
 fn wrong_amount(expected: &Figures, counted: &Figures) -> String {
     let [expected, counted] = [sum(expected), sum(counted)];
     let way = |name, expected: u64, counted: u64| match counted.cmp(&expected) {
@@ -160,5 +187,8 @@ fn wrong_amount(expected: &Figures, counted: &Figures) -> String {
         std::cmp::Ordering::Greater => Some(format!("{} bytes too many of what was {name}", counted - expected)),
     };
     let ways = [way("received", expected[0], counted[0]), way("sent", expected[1], counted[1])];
-    format!("{}. The figures of this app are off by as much.", ways.into_iter().flatten().collect::<Vec<_>>().join(", "))
+    format!(
+        "{}. The figures of this app are off by as much.",
+        ways.into_iter().flatten().collect::<Vec<_>>().join(", ")
+    )
 }

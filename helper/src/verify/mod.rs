@@ -26,7 +26,7 @@ pub mod fault;
 mod meaning;
 mod namespace;
 mod peer;
-mod running;
+pub mod running;
 pub mod traffic;
 mod wire;
 mod world;

@@ -19,10 +19,10 @@ use crate::{
 };
 
 /// What the helper keeps of an administrator's own prefixes.
-const SETUP: &str = "/var/lib/netglance/setup.json";
+pub const SETUP: &str = "/var/lib/netglance/setup.json";
 
-/// The last row of the report.
-pub fn compare() -> Result<Case, Error> {
+/// The last row of the report: of the network namespace of the calling thread. `setup`: see [`SETUP`].
+pub fn compare(setup: &Path) -> Result<Case, Error> {
     let mut running = Nft::open()?;
     let rules = running.rules()?;
     let (verdict, meaning) = if rules.is_empty() {
@@ -30,7 +30,7 @@ pub fn compare() -> Result<Case, Error> {
                    that it would load.";
         (Outcome::Skipped, Some(why.to_owned()))
     } else {
-        let why = difference(&mut running, &rules)?;
+        let why = difference(&mut running, &rules, setup)?;
         (if why.is_none() { Outcome::Pass } else { Outcome::Fail }, why)
     };
     Ok(Case {
@@ -46,8 +46,8 @@ pub fn compare() -> Result<Case, Error> {
 }
 
 /// Makes the same table in a scratch namespace and compares what the kernel says of both.
-fn difference(running: &mut Nft, rules: &[Rule]) -> Result<Option<String>, Error> {
-    let setup = match fs::read(Path::new(SETUP)) {
+fn difference(running: &mut Nft, rules: &[Rule], setup: &Path) -> Result<Option<String>, Error> {
+    let setup = match fs::read(setup) {
         Ok(bytes) => serde_json::from_slice(&bytes).map_err(io::Error::from),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Setup::default()),
         Err(error) => Err(error),

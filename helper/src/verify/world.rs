@@ -38,7 +38,7 @@ use crate::{
 };
 
 /// A figure that is wrong for so long, and doesn't move any more, stays wrong.
-const SETTLED: Duration = Duration::from_millis(300);
+const SETTLED: Duration = Duration::from_millis(100);
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 /// The loopback interface.
 const LOOPBACK: u32 = 1;
@@ -50,7 +50,7 @@ pub fn run(program: &Path, stop: &Stop) -> Result<Report, Error> {
     }
     let begun = Instant::now();
     let mut cases = World::new(program, None)?.try_all(stop)?;
-    cases.push(running::compare()?);
+    cases.push(running::compare(Path::new(running::SETUP))?);
     Ok(Report {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         kernel: rustix::system::uname().release().to_string_lossy().into_owned(),
@@ -147,6 +147,11 @@ impl World {
         self.host.inside(act)
     }
 
+    /// The actor's cgroup.
+    pub fn cgroup(&self, actor: Actor) -> PathBuf {
+        self.cgroups.directory(actor.cgroup())
+    }
+
     /// What the table booked to the actor's cgroup since it was made. It is asked anew.
     pub fn booked_to(&mut self, actor: Actor) -> Result<Figures, Error> {
         let id = self.cgroups.id(actor.cgroup())?;
@@ -173,7 +178,11 @@ impl World {
         match mover.run(&case.task, stop) {
             Err(Error::Stopped) => return Err(Error::Stopped),
             Err(error) => {
-                let why = format!("{}: the bytes could not be moved, so nothing is proved. {}", case.name, table::chain(&error));
+                let why = format!(
+                    "{}: the bytes could not be moved, so nothing is proved. {}",
+                    case.name,
+                    table::chain(&error)
+                );
                 return Ok(row(case, None, Outcome::Fail, Some(why)));
             }
             Ok(()) => {}
@@ -264,7 +273,10 @@ impl World {
                 if fs::exists(self.cgroups.directory(path)).unwrap_or_default() {
                     let directory = self.cgroups.directory(path);
                     let name = directory.strip_prefix(&self.mount).unwrap_or(&directory);
-                    self.names.insert(self.cgroups.id(path)?, format!("/{}", name.display()).trim_end_matches('/').to_owned());
+                    self.names.insert(
+                        self.cgroups.id(path)?,
+                        format!("/{}", name.display()).trim_end_matches('/').to_owned(),
+                    );
                 }
                 below = below.and_then(Path::parent);
             }
