@@ -7,7 +7,7 @@
 use std::{
     collections::HashMap,
     io,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
 };
 
 use netglance_dbus::{
@@ -19,7 +19,10 @@ use netglance_dbus::{
 use netlink_packet_core::NlasIterator;
 
 use super::Look;
-use crate::rate::Source;
+use crate::{
+    live::{OpenSocket, Protocol},
+    rate::Source,
+};
 
 // linux/sock_diag.h, linux/inet_diag.h, net/tcp_states.h
 const SOCK_DIAG_BY_FAMILY: u16 = 20;
@@ -34,6 +37,8 @@ const IPPROTO_UDP: u8 = 17;
 const TCP_STATES: u32 = 1 << 1 | 1 << 2 | 1 << 4 | 1 << 5 | 1 << 7 | 1 << 8 | 1 << 9 | 1 << 11;
 /// A UDP socket that is connected counts as established.
 const UDP_STATES: u32 = 1 << 1;
+/// CLOSE: a UDP socket that is not connected.
+const UNCONNECTED: u32 = 1 << 7;
 /// `SKNLGRP_INET_TCP_DESTROY` and `SKNLGRP_INET6_TCP_DESTROY` as bits.
 const DESTROYED: u32 = 1 | 1 << 2;
 /// Looks after which a socket that is neither listed nor heard of is forgotten.
@@ -73,6 +78,8 @@ pub enum Error {
 struct Listed {
     cookie: u64,
     remote: IpAddr,
+    /// The other side's.
+    port: u16,
     cgroup_id: Option<u64>,
     bytes: Option<Transferred>,
 }
@@ -131,6 +138,30 @@ impl InetDiag {
         let unmeasured_udp = self.unmeasured_udp(tree, prefixes)?;
         let rows = self.books.rows.clone();
         Ok(Look { source: Source::Estimate, sample: Sample { epoch: 0, boottime_ns, rows }, unmeasured_udp })
+    }
+
+    /// Every socket that has, or may have, another side. Without UDP's where the kernel can't list them.
+    pub fn open_sockets(&mut self) -> Result<Vec<OpenSocket>, Error> {
+        let mut sockets = Vec::new();
+        for (number, states, protocol) in
+            [(IPPROTO_TCP, TCP_STATES, Protocol::Tcp), (IPPROTO_UDP, UDP_STATES | UNCONNECTED, Protocol::Udp)]
+        {
+            for family in [AF_INET, AF_INET6] {
+                let dumped =
+                    self.requests.dump(SOCK_DIAG_BY_FAMILY, &request(family, number, 0, states), |_, payload| {
+                        let Listed { remote, port, cgroup_id, .. } = parse(payload)?;
+                        sockets.push(OpenSocket { protocol, remote: SocketAddr::new(remote, port), cgroup_id });
+                        Ok(())
+                    });
+                match dumped {
+                    Ok(_) => {}
+                    Err(error) if is_missing(&error) && protocol == Protocol::Udp => {}
+                    Err(error) if is_missing(&error) => return Err(Error::NoInetDiag),
+                    Err(error) => return Err(error.into()),
+                }
+            }
+        }
+        Ok(sockets)
     }
 
     /// Connected UDP sockets with an external peer, by cgroup path; `None` where the kernel can't list UDP sockets.
@@ -268,7 +299,8 @@ fn parse(payload: &[u8]) -> Result<Listed, netlink::Error> {
         _ => return Err(malformed("inet_diag family")),
     };
     let cookie = chunk(header, 44).map(u64::from_ne_bytes).unwrap_or_default();
-    let mut listed = Listed { cookie, remote, cgroup_id: None, bytes: None };
+    let port = chunk(header, 6).map(u16::from_be_bytes).unwrap_or_default();
+    let mut listed = Listed { cookie, remote, port, cgroup_id: None, bytes: None };
     for attribute in NlasIterator::new(attributes) {
         let attribute = attribute.map_err(|_| malformed("inet_diag attribute"))?;
         match attribute.kind() {

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 
 pub use helper::{Exact, Helper};
 pub use inet_diag::{Error, InetDiag};
+use ipnet::IpNet;
 use netglance_dbus::{cgroup::Tree, sample::Sample, scope::Prefixes};
 
 use crate::rate::Source;
@@ -41,6 +42,11 @@ impl Sampler {
     /// Whether the helper counts.
     pub fn exact(&self) -> &Exact {
         self.helper.state()
+    }
+
+    /// What is internal to the helper's counters, where those are in use.
+    pub async fn internal_prefixes(&self) -> Option<Vec<IpNet>> {
+        self.helper.internal_prefixes().await
     }
 
     /// All rows of this moment. `own`: nothing but the caller's own cgroups is wanted; of others the helper tells root alone.
