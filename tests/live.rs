@@ -72,11 +72,19 @@ fn live_says_of_each_socket_what_the_counters_do_with_it() {
     near("rx_bytes", of("external") * 2 * MB);
     near("internal_rx_bytes", of("internal") * 3 * MB);
     assert_eq!(line["unmeasured_udp_sockets"], 1);
+}
 
+#[test]
+fn live_names_the_settings_where_they_decide() {
+    let world = World::new();
     world.configure("[prefixes]\ninternal = [\"93.184.216.0/24\"]\n");
-    let sockets = live(&world, &["--app", "StB"]);
-    let settings = sockets.iter().filter(|socket| socket["reason"] == "your settings say so").count();
-    assert_eq!(settings, 1, "the settings are root's here: {sockets:#?}");
+    let _connection = world.moved(SHELL, 1000, 1000, &[PUBLIC4]);
+    let (status, stdout, stderr) = world.netglance(&["verify", "--live", "--json"]).end();
+    assert!(status.success(), "{stderr}");
+    let sockets: Value = serde_json::from_str(&stdout.join("\n")).expect("JSON");
+    let expected = ("internal", "93.184.216.0/24", "your settings say so");
+    let found = |field: &str| sockets[0][field].as_str().unwrap_or_default().to_owned();
+    assert_eq!((found("scope").as_str(), found("prefix").as_str(), found("reason").as_str()), expected, "{sockets:#}");
 }
 
 #[test]

@@ -61,8 +61,7 @@ fn table(report: &Report) -> String {
     lines.push(String::new());
     lines.push(match failed {
         0 => format!(
-            "All {passed} cases passed, {skipped} skipped: on this computer what stays inside is left out and what leaves it is \
-             counted, to the byte."
+            "All {passed} cases passed, {skipped} skipped: what stays inside is left out here, and what leaves is counted to the byte."
         ),
         _ => format!("{failed} of {} cases FAILED, {skipped} skipped: the sentences above say what that means.", passed + failed),
     });
