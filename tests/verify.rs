@@ -3,6 +3,8 @@
 
 #[path = "support/lab.rs"]
 mod lab;
+#[path = "support/system.rs"]
+mod system;
 
 use std::{
     fs,
@@ -30,6 +32,7 @@ use netglance_helper::{
 };
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
+use system::{Bus, RealPolkit};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_netglance-verify");
 const NOBODY: u32 = 65_534;
@@ -384,4 +387,43 @@ fn the_process_that_moves_bytes_has_no_privilege() {
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(2));
     assert!(text(&output).contains("unknown variant"), "{}", text(&output));
+}
+
+/// As an ordinary user starts it on a system where it is installed: real pkexec, real polkitd, our action. The test's polkit
+/// knows no other action, so that pkexec can only have found ours by the program's path.
+#[tokio::test]
+async fn pkexec_starts_it_under_an_action_of_its_own() {
+    const GAMES: u32 = 5;
+    assert!(Path::new("/usr/bin/pkexec").exists(), "pkexec is not installed: apt-get install pkexec");
+    let bus = Bus::new();
+    let _polkit = RealPolkit::new(&bus).await;
+    let directory = tempfile::tempdir().unwrap();
+    fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let libexec = directory.path().join("libexec");
+    fs::create_dir(&libexec).unwrap();
+    fs::set_permissions(&libexec, fs::Permissions::from_mode(0o755)).unwrap();
+    fs::copy(PROGRAM, libexec.join("netglance-verify")).unwrap();
+    let built = Path::new(PROGRAM).with_file_name("netglance");
+    assert!(built.exists(), "{} is not built: cargo build --package netglance", built.display());
+    fs::copy(built, directory.path().join("netglance")).unwrap();
+    // Its own places for the bus's socket and for the program, as far as it can see.
+    let script = r#"mkdir -p /run/dbus && mount -t tmpfs none /run/dbus && touch /run/dbus/system_bus_socket &&
+        mount --bind "$0" /run/dbus/system_bus_socket && mount --bind "$1" /usr/libexec && shift &&
+        exec setpriv --reuid="$1" --regid=65534 --clear-groups "$2" verify --json"#;
+    let verify = |uid: u32| {
+        let mut command = start("unshare");
+        command.args(["--mount", "sh", "-c", script]).arg(bus.address.strip_prefix("unix:path=").unwrap());
+        command.arg(&libexec).arg(uid.to_string()).arg(directory.path().join("netglance")).output().unwrap()
+    };
+    let output = verify(GAMES);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    let report: Report = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(report.passed && report.cases.len() > 30, "{report:?}");
+    let output = verify(NOBODY);
+    assert_eq!((output.status.code(), output.stdout.len()), (Some(1), 0));
+    let said = text(&output);
+    assert!(
+        said.contains("was not authorised, and nothing was tried") && said.contains("sudo netglance verify"),
+        "{said}"
+    );
 }
