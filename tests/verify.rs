@@ -26,7 +26,7 @@ use netglance_helper::{
     verify::{
         Stop, World,
         cases::{self, Actor},
-        fault::Fault,
+        fault::{Fault, Rule},
         running,
     },
 };
@@ -130,27 +130,31 @@ fn a_missing_rule_is_found() {
     let v6 = &["Unique-local IPv6", "The LAN in its", "The tailnet over IPv6", "Link-local IPv6", "IPv6 multicast"];
     let asks4 = "was counted as external, so the figures are too high";
     let loopback = "The rule that leaves out the loopback interface";
-    check(Fault::NoRule(0), &["An address that the host has just got"], &[loopback]);
+    check(Fault::NoRule("output", Rule::Loopback), &["An address that the host has just got"], &[loopback]);
     check(
-        Fault::NoRule(1),
+        Fault::NoRule("output", Rule::Asks("internal4")),
         v4,
         &["what was sent was counted as external", "The rule for IPv4 of one direction is missing"],
     );
     check(
-        Fault::NoRule(2),
+        Fault::NoRule("output", Rule::Asks("internal6")),
         v6,
         &["what was sent was counted as external", "The rule for IPv6 of one direction is missing"],
     );
     check(
-        Fault::NoRule(3),
+        Fault::NoRule("output", Rule::Rest),
         &["Public IPv4", "Public IPv6"],
         &["nothing of what was sent was counted, so the upload is too low"],
     );
-    check(Fault::NoRule(4), &["An address that the host has just got"], &[loopback]);
-    check(Fault::NoRule(5), &v4[..4], &["what was received was counted as external", asks4]);
-    check(Fault::NoRule(6), &v6[..4], &["what was received was counted as external"]);
+    check(Fault::NoRule("input", Rule::Loopback), &["An address that the host has just got"], &[loopback]);
     check(
-        Fault::NoRule(7),
+        Fault::NoRule("input", Rule::Asks("internal4")),
+        &v4[..4],
+        &["what was received was counted as external", asks4],
+    );
+    check(Fault::NoRule("input", Rule::Asks("internal6")), &v6[..4], &["what was received was counted as external"]);
+    check(
+        Fault::NoRule("input", Rule::Rest),
         &["Public IPv4", "Public IPv6"],
         &["nothing of what was received was counted, so the download is too low"],
     );

@@ -4,16 +4,15 @@ use ipnet::IpNet;
 use netglance_dbus::verify::{Figures, Payload};
 
 use super::cases::Case;
-use crate::nft::message::Batch;
+use crate::nft::message::{Batch, Request};
 
 /// What is wrong on purpose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// The internal addresses lack this prefix.
     NoPrefix(IpNet),
-    /// The n-th of the rules that tell internal from external is missing: of the output chain the loopback interface, IPv4,
-    /// IPv6, the rest, then of the input chain.
-    NoRule(usize),
+    /// A rule of the chain of this name is missing.
+    NoRule(&'static str, Rule),
     /// No chain has a rule for this level.
     NoLevel(u8),
     /// Received and sent are taken for each other.
@@ -24,28 +23,41 @@ pub enum Fault {
     Estimate,
 }
 
+/// A rule that tells internal from external.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rule {
+    /// The first one: of the loopback interface.
+    Loopback,
+    /// The one that looks into a set of prefixes, by the set's name.
+    Asks(&'static str),
+    /// The last one: all the rest is external.
+    Rest,
+}
+
 impl Fault {
-    /// Takes rules out of the transaction that makes the table with so many levels.
-    pub(super) fn alter(self, batch: &mut Batch, levels: u8) {
-        let (what, doomed): (_, Box<dyn Fn(usize) -> bool>) = match self {
-            Self::NoRule(number) => ("a rule that tells internal from external", Box::new(move |at| at == number)),
-            Self::NoLevel(level) => {
-                // The deepest comes first, and each of the four chains has all.
-                let at_level = usize::from(levels.saturating_sub(level));
-                (
-                    "socket cgroupv2 level, with an update of a set",
-                    Box::new(move |at| at % usize::from(levels) == at_level),
-                )
+    /// Takes rules out of the transaction that makes the table. `make` makes one with another number of levels.
+    pub(super) fn alter(self, batch: &mut Batch, make: impl Fn(u8) -> Batch) {
+        match self {
+            Self::NoRule(chain, rule) => {
+                let is_one = |request: &Request| {
+                    request.what() == "a rule that tells internal from external" && mentions(request, chain)
+                };
+                let at = match rule {
+                    Rule::Loopback => batch.requests.iter().position(is_one),
+                    Rule::Asks(set) => batch.requests.iter().position(|r| is_one(r) && mentions(r, set)),
+                    Rule::Rest => batch.requests.iter().rposition(is_one),
+                };
+                if let Some(at) = at {
+                    batch.requests.remove(at);
+                }
             }
-            Self::TunnelTwice => ("a look at the link-layer header", Box::new(|_| true)),
-            Self::NoPrefix(_) | Self::Swapped | Self::Estimate => return,
-        };
-        let mut at = 0;
-        batch.requests.retain(|request| {
-            let is_one = request.what() == what;
-            at += usize::from(is_one);
-            !(is_one && doomed(at - 1))
-        });
+            Self::NoLevel(level) => {
+                let (with, without) = (make(level).requests, make(level.saturating_sub(1)).requests);
+                batch.requests.retain(|request| !with.contains(request) || without.contains(request));
+            }
+            Self::TunnelTwice => batch.requests.retain(|request| request.what() != "a look at the link-layer header"),
+            Self::NoPrefix(_) | Self::Swapped | Self::Estimate => {}
+        }
     }
 
     /// Falsifies what was read from the table.
@@ -67,4 +79,10 @@ impl Fault {
             _ => {}
         }
     }
+}
+
+/// Whether a request has a string attribute with this text.
+fn mentions(request: &Request, text: &str) -> bool {
+    let wanted = [text.as_bytes(), &[0]].concat();
+    request.encode(0).is_some_and(|bytes| bytes.windows(wanted.len()).any(|window| window == wanted))
 }

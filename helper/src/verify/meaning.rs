@@ -123,19 +123,19 @@ fn through_tunnel(case: &Case, expected: &Figures, counted: &Figures) -> Option<
 }
 
 fn wrong_scope(case: &Case, expected: &Figures, counted: &Figures) -> Option<String> {
-    let (right, wrong): (fn(&Figures) -> Ways, fn(&Figures) -> Ways) = match case.scope {
-        Scope::Internal => (internal, external),
-        Scope::External => (external, internal),
+    let (right, wrong) = match case.scope {
+        Scope::Internal => (internal(expected), external(counted)),
+        Scope::External => (external(expected), internal(counted)),
     };
-    if wrong(counted) == [0, 0] || sum(counted) != sum(expected) {
+    if wrong == [0, 0] || sum(counted) != sum(expected) {
         return None;
     }
-    let way = match wrong(counted) {
+    let way = match wrong {
         [0, _] => "what was sent",
         [_, 0] => "what was received",
         _ => "it",
     };
-    let one_way = wrong(counted) != right(expected);
+    let one_way = wrong != right;
     let family = if case.remote().is_ipv4() { ("IPv4", "internal4") } else { ("IPv6", "internal6") };
     let look = match (case.scope, one_way) {
         (Scope::Internal, _) if case.is_own() => {

@@ -360,9 +360,10 @@ fn make_table(host: &Namespace, levels: u8, fault: Option<Fault>) -> Result<Nft,
     };
     let prefixes = Prefixes::new(&onlink.unwrap_or_default(), &[], &exceptions);
     let (v4, v6) = (prefixes.internal_v4(), prefixes.internal_v6());
-    let mut batch = ruleset::create(TABLE, levels, Internal { v4: &v4, v6: &v6 });
+    let make = |levels| ruleset::create(TABLE, levels, Internal { v4: &v4, v6: &v6 });
+    let mut batch = make(levels);
     if let Some(fault) = fault {
-        fault.alter(&mut batch, levels);
+        fault.alter(&mut batch, make);
     }
     let mut nft = host.inside(Nft::open)??;
     nft.commit(&batch)?;
