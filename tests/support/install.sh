@@ -1,5 +1,7 @@
 # Sourced by the test commands: shows what they run, and installs what they need where it is missing (Debian, Ubuntu).
 
+helper_packages=(nftables iproute2 procps dbus polkitd wireguard-tools)    # the helper's tests
+
 say() { printf '+ %s\n' "$*" >&2; "$@"; }
 
 install() {
