@@ -143,7 +143,7 @@ fn a_missing_rule_is_found() {
     );
     check(
         Fault::NoRule("output", Rule::Rest),
-        &["Public IPv4", "Public IPv6"],
+        &["Public"],
         &["nothing of what was sent was counted, so the upload is too low"],
     );
     check(Fault::NoRule("input", Rule::Loopback), &["An address that the host has just got"], &[loopback]);
@@ -155,7 +155,7 @@ fn a_missing_rule_is_found() {
     check(Fault::NoRule("input", Rule::Asks("internal6")), &v6[..4], &["what was received was counted as external"]);
     check(
         Fault::NoRule("input", Rule::Rest),
-        &["Public IPv4", "Public IPv6"],
+        &["Public"],
         &["nothing of what was received was counted, so the download is too low"],
     );
 }
@@ -278,10 +278,11 @@ fn ss_agrees_on_a_connection_that_stands() {
             let field = list.split_whitespace().find_map(|word| word.strip_prefix(name)?.strip_prefix(':'));
             field.unwrap_or_else(|| panic!("no {name} in: {list}")).parse().unwrap()
         };
-        assert_eq!((number("bytes_sent"), number("bytes_received")), (65_536, 131_072));
+        // On a slow machine the peer may have closed by now, and its FIN is a byte to ss.
+        let (sent, received) = (number("bytes_sent"), number("bytes_received"));
+        assert!(sent == 65_536 && (131_072..=131_073).contains(&received), "{list}");
         // 52 bytes of headers a segment with time stamps, and 8 more of options with the first one.
-        let [rx, tx] = [("bytes_received", "segs_in"), ("bytes_sent", "segs_out")]
-            .map(|(bytes, segments)| number(bytes) + 52 * number(segments) + 8);
+        let [rx, tx] = [131_072 + 52 * number("segs_in") + 8, 65_536 + 52 * number("segs_out") + 8];
         let booked = world.booked_to(Actor::Bystander).unwrap();
         let same = (booked.rx_bytes, booked.tx_bytes) == (rx, tx);
         if same { Ok(()) } else { Err(format!("{rx} and {tx} by ss, {booked:?} by the table:\n{list}")) }

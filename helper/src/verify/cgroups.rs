@@ -43,8 +43,10 @@ impl Cgroups {
         let failed = |source| Error::Cgroup { path: mount.to_owned(), source };
         for entry in fs::read_dir(mount).map_err(failed)?.flatten() {
             let left = entry.file_name().to_str().is_some_and(|name| name.starts_with(NAME));
-            if left && File::open(entry.path()).is_ok_and(|file| lock(&file).is_ok()) {
-                // Whoever made it is gone; if it can't be removed it does no harm.
+            if let Some(file) = left.then(|| File::open(entry.path()).ok()).flatten()
+                && lock(&file).is_ok()
+            {
+                // Whoever made it is gone; if it can't be removed it does no harm. Locked until it is.
                 drop(remove(&entry.path()));
             }
         }
