@@ -10,7 +10,7 @@ use lab::{LAN, LAN_SINK, Lab, OUTSIDE, OUTSIDE_SINK, eventually, tool};
 use netglance_dbus::scope::Prefixes;
 use netglance_helper::nft::{
     DELETED_AT_ONCE, Error, Nft,
-    ruleset::{Counter, Internal},
+    ruleset::{Counter, Internal, SET_SIZE},
 };
 
 /// No test: what an application's process runs.
@@ -26,25 +26,29 @@ fn with_builtin<T>(act: impl FnOnce(Internal) -> T) -> T {
 
 fn table(lab: &Lab, levels: u8) -> Nft {
     let mut nft = lab.host.inside(Nft::open).unwrap();
-    with_builtin(|internal| nft.create(levels, internal)).unwrap();
+    with_builtin(|internal| nft.create(levels, SET_SIZE, internal)).unwrap();
     nft
 }
 
-/// What is booked to each cgroup: rx external, tx external, rx internal, tx internal.
-fn booked(nft: &mut Nft) -> HashMap<u64, [u64; 4]> {
+/// What is booked to each cgroup of the lab: rx external, tx external, rx internal, tx internal.
+fn booked(nft: &mut Nft, lab: &Lab) -> HashMap<u64, [u64; 4]> {
     let mut rows: HashMap<u64, [u64; 4]> = HashMap::new();
     for (i, counter) in Counter::ALL.into_iter().enumerate() {
-        for element in nft.read(counter).unwrap() {
+        let mut elements = Vec::new();
+        nft.read(counter, &mut elements).unwrap();
+        for element in elements {
             rows.entry(element.cgroup_id).or_default()[i] = element.bytes;
         }
     }
+    let labs = lab.cgroup_ids();
+    rows.retain(|id, _| labs.contains(id));
     rows
 }
 
 #[track_caller]
 fn same(nft: &mut Nft, lab: &Lab, expected: impl Fn([u64; 4]) -> HashMap<u64, [u64; 4]>) {
     eventually("the table says what the peer says", || {
-        let (booked, expected) = (booked(nft), expected(lab.truth()));
+        let (booked, expected) = (booked(nft, lab), expected(lab.truth()));
         if booked == expected { Ok(()) } else { Err(format!("booked {booked:?}, the truth is {expected:?}")) }
     });
 }
@@ -72,7 +76,7 @@ fn every_byte_is_booked_once_and_to_its_own_cgroup() {
         eventually("the table says what the peer says", || {
             now = lab.truth();
             expected.insert(application.cgroup_id, std::array::from_fn(|i| now[i] - before[i]));
-            let booked = booked(&mut nft);
+            let booked = booked(&mut nft, &lab);
             if booked == expected { Ok(()) } else { Err(format!("{below}: booked {booked:?}, truth {expected:?}")) }
         });
         assert!(expected[&application.cgroup_id].iter().all(|bytes| *bytes > 1_000_000), "{expected:?}");
@@ -88,7 +92,7 @@ fn of_received_ipv6_fragments_the_first_is_booked() {
     let mut nft = table(&lab, lab.level(""));
     let mut application = lab.application("");
     application.run(&format!("udp {} 10 8000", OUTSIDE[1]));
-    let booked = booked(&mut nft)[&application.cgroup_id];
+    let booked = booked(&mut nft, &lab)[&application.cgroup_id];
     assert_eq!(booked, [10 * 1496, 10 * 8048, 0, 0]);
 }
 
@@ -104,7 +108,7 @@ fn loopback_and_the_hosts_own_addresses_are_internal() {
     }
     // IPv4 header 20, IPv6 header 40, UDP header 8. The receiver is in another cgroup.
     let sent = 2 * 10 * 128 + 10 * 148;
-    assert_eq!(booked(&mut nft).get(&application.cgroup_id), Some(&[0, 0, 0, sent]));
+    assert_eq!(booked(&mut nft, &lab).get(&application.cgroup_id), Some(&[0, 0, 0, sent]));
 }
 
 #[test]
@@ -173,7 +177,7 @@ fn nobody_else_can_flush_or_change_the_table() {
     assert!(refused.contains("Operation not permitted"), "{refused}");
     let error = lab.host.inside(Nft::open).unwrap().replace_internal(Internal::default()).unwrap_err();
     assert!(matches!(&error, Error::Refused { source, .. } if source.raw_os_error() == Some(1)), "{error}");
-    let error = with_builtin(|internal| lab.host.inside(Nft::open).unwrap().create(1, internal)).unwrap_err();
+    let error = with_builtin(|internal| lab.host.inside(Nft::open).unwrap().create(1, SET_SIZE, internal)).unwrap_err();
     assert_eq!(error.to_string(), "the kernel refused a table of its owner (flags owner)");
     assert_eq!(lab.host.inside(Nft::open).unwrap().levels().unwrap(), None);
 }
@@ -232,7 +236,9 @@ fn what_is_deleted_under_load_is_not_lost() {
     application.begin(&format!("flood {} 400000 64", OUTSIDE_SINK));
     let (mut last, mut deleted) = (0, 0);
     while lab.truth()[1] < 300_000 * 92 {
-        for element in nft.read(Counter::TxExternal).unwrap() {
+        let mut elements = Vec::new();
+        nft.read(Counter::TxExternal, &mut elements).unwrap();
+        for element in elements {
             for (counter, element) in nft.delete(&[(Counter::TxExternal, element.cgroup_id)]).unwrap() {
                 assert_eq!((counter, element.cgroup_id), (Counter::TxExternal, id));
                 last += element.bytes;
@@ -256,7 +262,7 @@ fn many_elements_are_read_and_deleted_each_once() {
     for i in 0..count {
         lab.application(&format!("c{i}")).run(&format!("flood {} 2 {}", OUTSIDE_SINK, i + 1));
     }
-    let rows = booked(&mut nft);
+    let rows = booked(&mut nft, &lab);
     assert_eq!(rows.len(), count);
     let mut doomed: Vec<_> = rows.keys().map(|id| (Counter::TxExternal, *id)).collect();
     while !doomed.is_empty() {
@@ -265,7 +271,7 @@ fn many_elements_are_read_and_deleted_each_once() {
         }
         doomed.drain(..DELETED_AT_ONCE.min(doomed.len()));
     }
-    assert!(booked(&mut nft).is_empty());
+    assert!(booked(&mut nft, &lab).is_empty());
 }
 
 #[test]
@@ -291,7 +297,7 @@ fn prefixes_change_without_a_packet_slipping_through() {
     application.run(&format!("flood {} 10 100", LAN_SINK));
     let external = 10 * 128;
     let internal = 100_000 * 92 + 10 * 128;
-    assert_eq!(booked(&mut nft), HashMap::from([(id, [0, external, 0, internal])]));
+    assert_eq!(booked(&mut nft, &lab), HashMap::from([(id, [0, external, 0, internal])]));
     let many: Vec<_> = (0..5000u32).map(|i| (i * 4, i * 4 + 1)).collect();
     nft.replace_internal(Internal { v4: &many, v6: &[] }).unwrap();
 }
@@ -303,7 +309,7 @@ fn a_probe_leaves_nothing_behind() {
     nft.probe().unwrap();
     assert_eq!(lab.host.nft("list ruleset").unwrap(), "");
     assert_eq!(nft.levels().unwrap(), None);
-    with_builtin(|internal| nft.create(1, internal)).unwrap();
+    with_builtin(|internal| nft.create(1, SET_SIZE, internal)).unwrap();
     nft.probe().unwrap();
     nft.delete_table().unwrap();
     assert_eq!(lab.host.nft("list ruleset").unwrap(), "");

@@ -87,7 +87,7 @@ fn packets() {
             let _moved = Moved::to(&lab, below);
             let mut nft = lab.host.inside(Nft::open).unwrap();
             if levels > 0 {
-                nft.create(levels, Internal { v4: &v4, v6: &v6 }).unwrap();
+                nft.create(levels, netglance_helper::nft::ruleset::SET_SIZE, Internal { v4: &v4, v6: &v6 }).unwrap();
             }
             let (nanos, per_second) = lab.host.inside(datagrams);
             cpu[at].push(nanos);
