@@ -227,7 +227,7 @@ fn of_accepted_connections_the_handshake_is_missing() {
     let mut missing = [0; 4];
     for (from, to, [received, sent]) in [
         ("93.184.216.34:0", "192.168.77.2:7001", [52, 60]),
-        ("[2606:2800:220:1::34]:0", "[fd77::2]:7001", [72, 80]),
+        ("[2606:2800:220:1::34]:0", "[fd77::2]:7002", [72, 80]),
     ] {
         let listen = to.replace("192.168.77.2", "0.0.0.0").replace("fd77::2", "::");
         let task = format!("accept {listen} 200 500");

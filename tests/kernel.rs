@@ -185,18 +185,21 @@ fn nobody_else_can_flush_or_change_the_table() {
 #[test]
 fn nft_shows_an_administrator_what_it_is() {
     let lab = Lab::default();
-    let _nft = table(&lab, 2);
+    let _nft = table(&lab, 9);
     let text = lab.host.inside(|| tool("nft", &["list", "table", "inet", "netglance"], "")).unwrap();
     for expected in [
         "comment \"netglance-helper counts bytes per cgroup here, internal and external apart. It changes no packet.\"",
         "flags owner",
         "192.168.0.0/16",
         "comment \"sent to external addresses, by cgroup\"",
-        "update @tx_external { socket cgroupv2 level 2 } accept",
+        "update @tx_external { socket cgroupv2 level 8 } accept",
+        "goto tx_external_9",
+        "update @tx_external { socket cgroupv2 level 9 } accept",
         "type filter hook output priority 200; policy accept;",
-        "@ll,0,8 >= 0x0 accept",
-        "oiftype loopback goto tx_internal",
-        "ip6 saddr @internal6 goto rx_internal",
+        "@ll,0,8 >= 0x0 accept comment \"a tunnel's outer packet: the one inside has been booked\"",
+        "oiftype loopback goto tx_internal comment \"what comes over loopback stays on this host\"",
+        "ip6 saddr @internal6 goto rx_internal comment \"internal prefixes\"",
+        "@near4 goto tx_external comment \"no internal address begins so\"",
     ] {
         assert!(text.contains(expected), "no {expected:?} in:\n{text}");
     }
