@@ -317,3 +317,75 @@ fn a_probe_leaves_nothing_behind() {
     nft.delete_table().unwrap();
     assert_eq!(lab.host.nft("list ruleset").unwrap(), "");
 }
+
+/// A receive buffer too small for the answer, which the kernel then drops: that is told, and the table goes on.
+#[test]
+fn an_answer_that_finds_no_room_is_an_error_and_no_more() {
+    use rustix::net::sockopt;
+    let lab = Lab::default();
+    let mut nft = table(&lab, lab.level("c0"));
+    let count = 60;
+    for i in 0..count {
+        lab.application(&format!("c{i}")).run(&format!("flood {OUTSIDE_SINK} 1 100"));
+    }
+    let doomed: Vec<_> = booked(&mut nft, &lab).keys().map(|id| (Counter::TxExternal, *id)).collect();
+    assert_eq!(doomed.len(), count);
+    let before = sockopt::socket_recv_buffer_size(&nft).unwrap();
+    sockopt::set_socket_recv_buffer_size(&nft, 1).unwrap();
+    let error = nft.delete(&doomed).unwrap_err();
+    let full = matches!(&error, Error::Socket { source, .. } if source.raw_os_error() == Some(105));
+    assert!(full, "{error:?}");
+    sockopt::set_socket_recv_buffer_size_force(&nft, before / 2).unwrap();
+    // It was done all the same: what is not in the table any more has been deleted.
+    assert_eq!(booked(&mut nft, &lab), HashMap::new());
+    lab.application("c0").run(&format!("flood {OUTSIDE_SINK} 1 100"));
+    assert_eq!(booked(&mut nft, &lab), HashMap::from([(lab.cgroup_id("c0"), [0, 128, 0, 0])]));
+}
+
+/// A set for three cgroups: what the fourth moves goes to the nearest cgroup above it that has a counter, or to none.
+#[test]
+fn a_full_set_goes_on_with_those_that_it_has() {
+    for top in [true, false] {
+        let lab = Lab::default();
+        let mut nft = lab.host.inside(Nft::open).unwrap();
+        with_builtin(|internal| nft.create(lab.level("a/b"), 3, internal)).unwrap();
+        let mut application = lab.application("");
+        let mut expected = HashMap::new();
+        let known = if top { ["", "a", "b"] } else { ["a", "b", "c"] };
+        for below in known.into_iter().chain(["d", "e/f"]).chain(known) {
+            application.enter(&lab, below);
+            application.run(&format!("flood {OUTSIDE_SINK} 10 100"));
+            let booked_to = if known.contains(&below) { Some(below) } else { top.then_some("") };
+            if let Some(below) = booked_to {
+                expected.entry(lab.cgroup_id(below)).or_insert([0; 4])[1] += 10 * 128;
+            }
+        }
+        assert_eq!(booked(&mut nft, &lab), expected, "with an element at the top: {top}");
+    }
+}
+
+#[test]
+fn a_cgroup_of_any_depth_is_booked_once() {
+    let lab = Lab::default();
+    let (mut nft, mut levels) = (table(&lab, 1), 1);
+    let mut application = lab.application("");
+    let mut expected = HashMap::new();
+    let mut below = String::new();
+    for depth in lab.level("")..70 {
+        if depth > levels {
+            nft.grow(levels, depth).unwrap();
+            levels = depth;
+            assert_eq!(nft.levels().unwrap(), Some(levels));
+        }
+        application.enter(&lab, &below);
+        application.run(&format!("flood {OUTSIDE_SINK} 1 100"));
+        expected.insert(lab.cgroup_id(&below), [0, 128, 0, 0]);
+        below = format!("{below}d/");
+    }
+    nft.grow(levels, 255).unwrap();
+    assert_eq!(nft.levels().unwrap(), Some(255));
+    application.enter(&lab, "d/d");
+    application.run(&format!("flood {OUTSIDE_SINK} 1 100"));
+    expected.insert(lab.cgroup_id("d/d"), [0, 256, 0, 0]);
+    assert_eq!(booked(&mut nft, &lab), expected);
+}

@@ -35,7 +35,7 @@ fn addresses_are_near_by_their_first_byte() {
     };
     assert_eq!(first(&[(10, 10), (9, 11), (255, 255)]), [9, 10, 11, 255]);
     assert_eq!(first(&[(0, 255)]).len(), 256);
-    assert_eq!(first(&[]), []);
+    assert!(first(&[]).is_empty());
 }
 
 #[test]
