@@ -225,10 +225,9 @@ fn a_thousand_short_connections() {
 fn of_accepted_connections_the_handshake_is_missing() {
     let mut scene = Scene::new();
     let mut missing = [0; 4];
-    for (from, to, [received, sent]) in [
-        ("93.184.216.34:0", "192.168.77.2:7001", [52, 60]),
-        ("[2606:2800:220:1::34]:0", "[fd77::2]:7002", [72, 80]),
-    ] {
+    for (from, to, [received, sent]) in
+        [("93.184.216.34:0", "192.168.77.2:7001", [52, 60]), ("[2606:2800:220:1::34]:0", "[fd77::2]:7002", [72, 80])]
+    {
         let listen = to.replace("192.168.77.2", "0.0.0.0").replace("fd77::2", "::");
         let task = format!("accept {listen} 200 500");
         scene.application.run(&format!("listen {listen} 0 0"));
@@ -339,7 +338,8 @@ fn what_is_internal_is_shown_apart_and_external_is_exactly_0() {
         expected[1] += bytes;
         expected[0] += if answered { bytes } else { 0 };
     };
-    for address in answering.into_iter().chain(["127.0.0.1:8004", "[::1]:8004", "192.168.77.1:8001", "[fd77::1]:8001"]) {
+    for address in answering.into_iter().chain(["127.0.0.1:8004", "[::1]:8004", "192.168.77.1:8001", "[fd77::1]:8001"])
+    {
         let header = if address.starts_with('[') { 48 } else { 28 };
         say(format!("udp {address} 10 1000"), 10 * (1000 + header), true);
     }
@@ -389,7 +389,11 @@ fn a_full_set_says_so_and_loses_nothing() {
         rows(&mut table);
         cgroups += 1;
     }
-    assert!(table.warning().starts_with(&format!("more than {size} control groups have traffic")), "{}", table.warning());
+    assert!(
+        table.warning().starts_with(&format!("more than {size} control groups have traffic")),
+        "{}",
+        table.warning()
+    );
     for further in ["further", "further/still", "first"] {
         send(further);
     }
@@ -425,14 +429,17 @@ fn no_counter_goes_back_or_is_missing_while_new_ones_are_made() {
         let mut application = lab.application("maker");
         let cgroup = lab.cgroup.clone();
         let name = format!("c{count}");
-        (thread::Builder::new().spawn(move || {
-            for i in 0..=count {
-                std::fs::create_dir(cgroup.join(format!("c{i}"))).unwrap();
-                application.enter_at(&cgroup.join(format!("c{i}")));
-                application.run(&format!("flood {OUTSIDE_SINK} 1 100"));
-            }
-            application.enter_at(&cgroup);
-        }), name)
+        (
+            thread::Builder::new().spawn(move || {
+                for i in 0..=count {
+                    std::fs::create_dir(cgroup.join(format!("c{i}"))).unwrap();
+                    application.enter_at(&cgroup.join(format!("c{i}")));
+                    application.run(&format!("flood {OUTSIDE_SINK} 1 100"));
+                }
+                application.enter_at(&cgroup);
+            }),
+            name,
+        )
     };
     let (mut looks, mut known) = (0, HashMap::new());
     let maker = (maker.0.unwrap(), maker.1);

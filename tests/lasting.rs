@@ -280,7 +280,10 @@ async fn a_host_without_cgroups_is_told() {
     let helper = bus.helper_of(0).await;
     for refusal in [helper.install().await, helper.uninstall().await, helper.read_all().await.map(drop)] {
         let error = refusal.unwrap_err();
-        assert!(matches!(&error, Error::Unsupported(text) if text.contains("no cgroup v2 hierarchy is mounted")), "{error}");
+        assert!(
+            matches!(&error, Error::Unsupported(text) if text.contains("no cgroup v2 hierarchy is mounted")),
+            "{error}"
+        );
     }
     assert!(!helper.installed().await.unwrap());
     assert!(helper.warning().await.unwrap().contains("no cgroup v2 hierarchy is mounted"));

@@ -39,7 +39,10 @@ fn made(lab: &Lab, kind: &str, options: &str) -> bool {
         let arguments = format!("-n {} link add tun type {kind} {options}", namespace.name);
         let arguments: Vec<_> = arguments.trim().split(' ').collect();
         if let Err(error) = tool("ip", &arguments, "") {
-            assert!(error.contains("Unknown device type") || error.contains("Operation not supported"), "{kind}: {error}");
+            assert!(
+                error.contains("Unknown device type") || error.contains("Operation not supported"),
+                "{kind}: {error}"
+            );
             println!("THIS KERNEL HAS NO {kind} ({}): nothing to count", error.trim());
             return false;
         }
@@ -96,7 +99,11 @@ fn count(lab: &Lab, addresses: &[&str], expected: impl Fn([u64; 4]) -> [u64; 4])
             elements.iter().for_each(|element| rows.entry(element.cgroup_id).or_default()[i] = element.bytes);
         }
         let (row, expected) = (rows.get(&own).copied().unwrap_or_default(), expected(lab.truth()));
-        if row == expected { Ok(rows) } else { Err(format!("booked {row:?}, expected {expected:?}, all rows {rows:?}")) }
+        if row == expected {
+            Ok(rows)
+        } else {
+            Err(format!("booked {row:?}, expected {expected:?}, all rows {rows:?}"))
+        }
     });
     assert!(rows[&own][0] > 200_000 && rows[&own][1] > 200_000, "{rows:?}");
     let others: Vec<_> = rows.iter().filter(|(id, _)| **id != own).collect();
@@ -214,7 +221,9 @@ fn esp_in_transport_mode() {
         let (own, other) = (OUTER[at], OUTER[1 - at]);
         let template = "proto esp reqid 1 mode transport";
         for (direction, from, to) in [("out", own, other), ("in", other, own)] {
-            namespace.ip(&format!("xfrm policy add src {from} dst {to} dir {direction} tmpl src {from} dst {to} {template}"));
+            namespace.ip(&format!(
+                "xfrm policy add src {from} dst {to} dir {direction} tmpl src {from} dst {to} {template}"
+            ));
         }
     }
     // What the peer counts of its own end: packets before they are encrypted and after they are decrypted.

@@ -124,7 +124,9 @@ fn packets() {
             }
         }
     }
-    println!("| 64-byte UDP, medians of {ROUNDS} rounds | CPU a packet sent | packets a second | CPU a packet received |");
+    println!(
+        "| 64-byte UDP, medians of {ROUNDS} rounds | CPU a packet sent | packets a second | CPU a packet received |"
+    );
     println!("|---|---|---|---|");
     let none = figures[0].clone().map(median);
     for ((levels, below), figures) in setups.into_iter().zip(figures) {

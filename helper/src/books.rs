@@ -210,12 +210,12 @@ mod tests {
     fn a_dump_that_leaves_out_or_repeats_an_element_takes_nothing_back() {
         let mut held = Held::default();
         // Each dump, whether it showed all that was known, and what is known then.
-        let dumps: [(&[(u64, u64)], bool, [Option<u64>; 3]); 5] = [
-            (&[(1, 10), (2, 20)], true, [Some(10), Some(20), None]),
-            (&[(3, 30), (2, 21)], false, [Some(10), Some(21), Some(30)]),
-            (&[(3, 31), (1, 11), (3, 32)], false, [Some(11), Some(21), Some(32)]),
-            (&[(1, 11), (2, 22), (3, 32), (3, 33)], true, [Some(11), Some(22), Some(33)]),
-            (&[], false, [Some(11), Some(22), Some(33)]),
+        let dumps = [
+            (vec![(1, 10), (2, 20)], true, [Some(10), Some(20), None]),
+            (vec![(3, 30), (2, 21)], false, [Some(10), Some(21), Some(30)]),
+            (vec![(3, 31), (1, 11), (3, 32)], false, [Some(11), Some(21), Some(32)]),
+            (vec![(1, 11), (2, 22), (3, 32), (3, 33)], true, [Some(11), Some(22), Some(33)]),
+            (vec![], false, [Some(11), Some(22), Some(33)]),
         ];
         for (elements, complete, expected) in dumps {
             let elements: Vec<_> = elements.iter().map(element).collect();

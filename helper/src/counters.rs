@@ -151,7 +151,8 @@ impl Counters for Service {
     }
 
     async fn warning(&self) -> String {
-        self.with(|table| Ok(table.warning())).unwrap_or_else(|error| error.description().unwrap_or_default().to_owned())
+        self.with(|table| Ok(table.warning()))
+            .unwrap_or_else(|error| error.description().unwrap_or_default().to_owned())
     }
 
     async fn internal_prefixes(&self) -> Vec<WirePrefix> {

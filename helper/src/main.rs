@@ -5,11 +5,7 @@ use std::{env, io, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 use futures_lite::StreamExt as _;
 use netglance_dbus::helper1::{BUS_NAME, Helper1, OBJECT_PATH};
 use netglance_helper::{
-    authority::Authority,
-    counters::Service,
-    descriptors, error_chain,
-    nft::ruleset::SET_SIZE,
-    table::Table,
+    authority::Authority, counters::Service, descriptors, error_chain, nft::ruleset::SET_SIZE, table::Table,
 };
 use tokio::{
     sync::Notify,

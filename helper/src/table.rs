@@ -2,7 +2,10 @@
 //!
 //! It knows no caller and no bus: `counters.rs` has asked who may. Nothing here waits.
 
-use std::{os::fd::{AsFd as _, OwnedFd}, path::Path};
+use std::{
+    os::fd::{AsFd as _, OwnedFd},
+    path::Path,
+};
 
 use ipnet::{IpNet, Ipv4Subnets, Ipv6Subnets};
 use netglance_dbus::{

@@ -479,7 +479,8 @@ fn echo(address: SocketAddr, count: usize, bytes: usize, kind: SocketType) {
         packet[0] = request;
         packet[6..8].copy_from_slice(&u16::try_from(sequence).unwrap().to_be_bytes());
         if address.is_ipv4() {
-            let sum: u32 = packet.chunks(2).map(|pair| u32::from(pair[0]) << 8 | u32::from(*pair.get(1).unwrap_or(&0))).sum();
+            let sum: u32 =
+                packet.chunks(2).map(|pair| u32::from(pair[0]) << 8 | u32::from(*pair.get(1).unwrap_or(&0))).sum();
             let sum = !((sum & 0xffff) + (sum >> 16));
             packet[2..4].copy_from_slice(&sum.to_be_bytes()[2..]);
         }

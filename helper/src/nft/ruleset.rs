@@ -473,7 +473,8 @@ fn block(counter: Counter, level: u8) -> String {
 
 /// All bytes of these ranges.
 fn near<N: TryInto<u8>>(ranges: impl Iterator<Item = (N, N)>) -> Vec<Key> {
-    let bytes: BTreeSet<u8> = ranges.filter_map(|(a, b)| Some(a.try_into().ok()?..=b.try_into().ok()?)).flatten().collect();
+    let bytes: BTreeSet<u8> =
+        ranges.filter_map(|(a, b)| Some(a.try_into().ok()?..=b.try_into().ok()?)).flatten().collect();
     bytes.into_iter().map(|byte| Key::from([byte])).collect()
 }
 
