@@ -107,6 +107,7 @@ impl Counting {
                 counting.remember(tree)?;
                 counting.settle(tree)?;
                 counting.replace_internal(internal)?;
+                counting.add_tops(tree.live())?;
                 counting.follow(tree)?;
                 eprintln!("counting goes on in the table that was kept, epoch {}", counting.books.epoch);
                 return Ok(counting);

@@ -90,7 +90,7 @@ pub struct Table {
     files: Files,
     set_size: u32,
     counting: Option<Counting>,
-    /// Why it does not count, though it should.
+    /// Why it does not count, though it should, or not by the latest prefixes.
     trouble: Option<String>,
 }
 
@@ -224,7 +224,8 @@ impl Table {
             self.start(None)?;
         }
         if self.outdated {
-            self.replace_prefixes()?;
+            // If it fails again, the warning goes on to say so.
+            self.replace_prefixes().ok();
         }
         let boottime_ns = clock_ns(ClockId::Boottime);
         let mut dumped = self.dump();
@@ -257,9 +258,12 @@ impl Table {
         self.prefixes = self.judged();
         let (v4, v6) = (self.prefixes.internal_v4(), self.prefixes.internal_v6());
         if let Some(counting) = &mut self.counting {
-            self.outdated = true;
-            counting.replace_internal(Internal { v4: &v4, v6: &v6 })?;
-            self.outdated = false;
+            let replaced = counting.replace_internal(Internal { v4: &v4, v6: &v6 });
+            self.outdated = replaced.is_err();
+            self.trouble = replaced.as_ref().err().map(|error| {
+                format!("what is internal is judged by earlier prefixes, as new ones were refused: {}", error_chain(error))
+            });
+            replaced?;
         }
         Ok(())
     }
