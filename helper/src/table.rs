@@ -261,7 +261,10 @@ impl Table {
             let replaced = counting.replace_internal(Internal { v4: &v4, v6: &v6 });
             self.outdated = replaced.is_err();
             self.trouble = replaced.as_ref().err().map(|error| {
-                format!("what is internal is judged by earlier prefixes, as new ones were refused: {}", error_chain(error))
+                format!(
+                    "what is internal is judged by earlier prefixes, as new ones were refused: {}",
+                    error_chain(error)
+                )
             });
             replaced?;
         }
