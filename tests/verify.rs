@@ -22,7 +22,10 @@ use netglance_dbus::{
     verify::{Case, Outcome, Payload, Report},
 };
 use netglance_helper::{
-    nft::{Nft, ruleset::Internal},
+    nft::{
+        Nft,
+        ruleset::{Internal, SET_SIZE},
+    },
     verify::{
         Stop, World,
         cases::{self, Actor},
@@ -308,7 +311,7 @@ fn the_running_table_is_compared_with_what_it_should_be() {
     let prefixes = Prefixes::new(&onlink, &[internal], &[]);
     let (v4, v6) = (prefixes.internal_v4(), prefixes.internal_v6());
     let mut nft = lab.host.inside(Nft::open).unwrap();
-    nft.create(11, Internal { v4: &v4, v6: &v6 }).unwrap();
+    nft.create(11, SET_SIZE, Internal { v4: &v4, v6: &v6 }).unwrap();
     check(Outcome::Fail, "The set internal4 of the running table holds other prefixes");
     fs::write(&setup, r#"{"installed":true,"internal":["198.41.0.0/16"],"external":[]}"#).unwrap();
     check(Outcome::Pass, "");

@@ -9,7 +9,7 @@ use std::{
 };
 
 use netglance_helper::{
-    table::chain,
+    error_chain,
     verify::{self, Stop, traffic},
 };
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -42,7 +42,7 @@ fn main() -> ExitCode {
 }
 
 fn could_not(error: &dyn std::error::Error) -> ExitCode {
-    eprintln!("netglance-verify: {}", chain(error));
+    eprintln!("netglance-verify: {}", error_chain(error));
     ExitCode::from(COULD_NOT)
 }
 

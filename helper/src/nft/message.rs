@@ -272,6 +272,13 @@ pub fn table_owner(payload: &[u8]) -> Result<Option<u32>, Error> {
     Ok(Some(u32::from_be_bytes(port)))
 }
 
+/// The chain that a rule is in, from a `NEWRULE` payload.
+pub fn rule_chain(payload: &[u8]) -> Result<String, Error> {
+    const NFTA_RULE_CHAIN: u16 = 2;
+    let list = payload.get(NFGEN_HEADER..).ok_or_else(|| Error::malformed("nfgenmsg", payload))?;
+    Ok(find(list, NFTA_RULE_CHAIN)?.map(|name| string(name.value())).unwrap_or_default())
+}
+
 /// The kernel's answer to one request, `NLMSG_ERROR`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Answer {

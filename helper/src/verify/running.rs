@@ -13,7 +13,7 @@ use crate::{
     nft::{
         Nft,
         message::Rule,
-        ruleset::{Counter, Internal},
+        ruleset::{self, Counter, Internal, SET_SIZE},
     },
     table::Setup,
 };
@@ -57,10 +57,10 @@ fn difference(running: &mut Nft, rules: &[Rule], setup: &Path) -> Result<Option<
     let onlink = onlink.map_err(Error::network("read the routing table"))?.unwrap_or_default();
     let prefixes = Prefixes::new(&onlink, &setup.internal, &setup.external);
     let (v4, v6) = (prefixes.internal_v4(), prefixes.internal_v6());
-    let levels = rules.iter().filter(|rule| rule.chain == Counter::TxExternal.name()).count();
-    let levels = u8::try_from(levels).unwrap_or(u8::MAX);
+    let levels = rules.iter().filter(|rule| ruleset::is_level(Counter::TxExternal, &rule.chain)).count();
+    let levels = ruleset::levels_of(levels);
     let mut expected = Namespace::new()?.inside(Nft::open)??;
-    expected.create(levels, Internal { v4: &v4, v6: &v6 })?;
+    expected.create(levels, SET_SIZE, Internal { v4: &v4, v6: &v6 })?;
     let expected_rules = expected.rules()?;
     // Chain by chain: in a table that has grown they stand in another order.
     let chains: BTreeSet<_> = rules.iter().chain(&expected_rules).map(|rule| &rule.chain).collect();
@@ -73,7 +73,7 @@ fn difference(running: &mut Nft, rules: &[Rule], setup: &Path) -> Result<Option<
             )));
         }
     }
-    for set in ["internal4", "internal6"] {
+    for set in ["internal4", "internal6", "near4", "near6"] {
         if running.keys(set)? != expected.keys(set)? {
             return Ok(Some(format!(
                 "The set {set} of the running table holds other prefixes than this host's routing table and settings say, so some \

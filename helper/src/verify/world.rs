@@ -30,11 +30,11 @@ use super::{
     wire::{Passed, Wire},
 };
 use crate::{
+    counting, error_chain,
     nft::{
         Nft,
-        ruleset::{self, Counter, Internal, TABLE},
+        ruleset::{self, Counter, Internal, SET_SIZE, TABLE},
     },
-    table,
 };
 
 /// A figure that is wrong for so long, and doesn't move any more, stays wrong.
@@ -95,7 +95,7 @@ impl World {
             cases::peer_addresses().into_iter().filter(|address| has_ipv6 || address.is_ipv4()).collect();
         let peer = Peer::serve(&peer, &addresses)?;
         let wire = host.inside(Wire::open)?.map_err(Error::doing("listen on the wire"))?;
-        let levels = table::levels(&Tree::open()?);
+        let levels = counting::levels(&Tree::open()?);
         let nft = make_table(&host, levels, fault)?;
         // Only the interface says of this one that it is the host's own: the table's prefixes are older.
         host.address(LOOPBACK, IpNet::from(cases::OWN_NEW))?;
@@ -181,7 +181,7 @@ impl World {
                 let why = format!(
                     "{}: the bytes could not be moved, so nothing is proved. {}",
                     case.name,
-                    table::chain(&error)
+                    error_chain(&error)
                 );
                 return Ok(row(case, None, Outcome::Fail, Some(why)));
             }
@@ -257,9 +257,11 @@ impl World {
     }
 
     fn booked(&mut self) -> Result<Booked, Error> {
-        let mut booked = Booked::new();
+        let (mut booked, mut elements) = (Booked::new(), Vec::new());
         for counter in Counter::ALL {
-            for element in self.nft.read(counter)? {
+            // Nobody else changes the ruleset of this namespace, so that no dump is disturbed.
+            self.nft.read(counter, &mut elements)?;
+            for element in &elements {
                 booked.entry(element.cgroup_id).or_default()[counter as usize] = element.bytes;
             }
         }
@@ -360,7 +362,7 @@ fn make_table(host: &Namespace, levels: u8, fault: Option<Fault>) -> Result<Nft,
     };
     let prefixes = Prefixes::new(&onlink.unwrap_or_default(), &[], &exceptions);
     let (v4, v6) = (prefixes.internal_v4(), prefixes.internal_v6());
-    let make = |levels| ruleset::create(TABLE, levels, Internal { v4: &v4, v6: &v6 });
+    let make = |levels| ruleset::create(TABLE, levels, SET_SIZE, Internal { v4: &v4, v6: &v6 });
     let mut batch = make(levels);
     if let Some(fault) = fault {
         fault.alter(&mut batch, make);
