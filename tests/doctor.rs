@@ -262,18 +262,18 @@ fn steps_are_typed_as_they_are_printed() {
         assert_eq!(steps.collect::<Vec<_>>(), expected);
     };
     let architecture = if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" };
-    let package = format!("netglance-helper_{}_{architecture}.deb", env!("CARGO_PKG_VERSION"));
+    let package = format!("netglance-helper_{}*_{architecture}.deb", env!("CARGO_PKG_VERSION"));
     let none = "not needed";
     let install = (Who::User, "netglance install", "netglance uninstall");
     let last = [(Who::User, "netglance verify", none), (Who::User, "netglance watch --source exact", none)];
     let with = |first: &[(Who, &'static str, &'static str)]| [first, &last].concat();
 
-    let apt = format!("pkexec apt install \"$PWD/{package}\"");
+    let apt = format!("pkexec apt install \"$PWD\"/{package}");
     check(owners(), &[(Who::Root, apt.as_str(), "pkexec apt purge netglance-helper"), install, last[0], last[1]]);
-    let su = format!("su - -c \"apt install '$PWD/{package}'\"");
+    let su = format!("su - -c \"apt install '$PWD'/{package}\"");
     let undo = "su - -c \"apt purge netglance-helper\"";
     check(Facts { pkexec: false, ..owners() }, &[(Who::Root, su.as_str(), undo), install, last[0], last[1]]);
-    let as_root = format!("apt install \"$PWD/{package}\"");
+    let as_root = format!("apt install \"$PWD\"/{package}");
     let root = Facts { root: true, ..owners() };
     check(root, &[(Who::Root, as_root.as_str(), "apt purge netglance-helper"), install, last[0], last[1]]);
 

@@ -67,11 +67,8 @@ pub fn blind_spots(facts: &Facts) -> Vec<BlindSpot> {
             ),
         );
     }
-    let proxies: Vec<_> = facts
-        .neighbours
-        .iter()
-        .filter_map(|n| if let Neighbour::Proxy(name) = n { Some(name.as_str()) } else { None })
-        .collect();
+    let proxies =
+        facts.neighbours.iter().find_map(|n| if let Neighbour::Proxy(names) = n { Some(names) } else { None });
     if app.proxy == Some(Proxy::Internal) {
         spot(
             "proxy",
@@ -80,13 +77,12 @@ pub fn blind_spots(facts: &Facts) -> Vec<BlindSpot> {
                 app.name
             ),
         );
-    } else if !proxies.is_empty() {
+    } else if let Some(proxies) = proxies {
         spot(
             "proxy",
             format!(
                 "What {} sends through a proxy on this host ({}) is loopback traffic to it, and belongs to the proxy outside.",
-                app.name,
-                proxies.join(", ")
+                app.name, proxies
             ),
         );
     }
@@ -231,7 +227,7 @@ fn package(facts: &Facts) -> Step {
         "aarch64" => "arm64",
         other => other,
     };
-    let command = format!(r#"apt install "$PWD/netglance-helper_{VERSION}_{architecture}.deb""#);
+    let command = format!(r#"apt install "$PWD"/netglance-helper_{VERSION}*_{architecture}.deb"#);
     let text = "Puts the helper on the system; it counts nothing yet. In the folder that holds the packages.";
     root(facts, &command, text, Some("apt purge netglance-helper"))
 }

@@ -167,7 +167,7 @@ pub enum Neighbour {
     Wireguard,
     /// OpenVPN, or another VPN in a process of its own.
     Vpn,
-    /// A proxy that runs here, by its process name.
+    /// Proxies that run here, by their processes' names.
     Proxy(String),
     /// Prometheus' node_exporter.
     NodeExporter,

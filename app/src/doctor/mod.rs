@@ -11,6 +11,7 @@ mod advice;
 pub mod facts;
 mod findings;
 pub mod gather;
+mod neighbours;
 pub mod report;
 
 use serde::Serialize;

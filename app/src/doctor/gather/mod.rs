@@ -240,7 +240,10 @@ fn neighbours(processes: &[Process]) -> Vec<Neighbour> {
     let runs = |name: &str| processes.iter().any(|process| process.name == name);
     let mut found: Vec<_> =
         BY_PROCESS.into_iter().filter(|(name, _)| runs(name)).map(|(_, neighbour)| neighbour).collect();
-    found.extend(PROXIES.into_iter().filter(|name| runs(name)).map(|name| Neighbour::Proxy(name.to_owned())));
+    let proxies: Vec<_> = PROXIES.into_iter().filter(|name| runs(name)).collect();
+    if !proxies.is_empty() {
+        found.push(Neighbour::Proxy(proxies.join(", ")));
+    }
     if text("/etc/ufw/ufw.conf").lines().any(|line| line.trim().eq_ignore_ascii_case("enabled=yes")) {
         found.push(Neighbour::Ufw);
     }
