@@ -107,15 +107,11 @@ pub fn blind_spots(facts: &Facts) -> Vec<BlindSpot> {
         );
     }
     if let Some(n @ 1..) = app.handed_over {
-        spot(
-            "handed-over",
-            format!(
-                "{} with an external peer that {} holds {} made in another cgroup, and stay there for life.",
-                many(n, "socket"),
-                app.name,
-                if n == 1 { "was" } else { "were" }
-            ),
-        );
+        let stays = if n == 1 { "it stays" } else { "they stay" };
+        let sockets = many(n, "socket");
+        let text =
+            format!("{sockets} of {} with an external peer, made in another cgroup: {stays} there for life.", app.name);
+        spot("handed-over", text);
     }
     if let Some(n @ 1..) = facts.root_sockets {
         spot(

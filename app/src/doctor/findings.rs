@@ -357,7 +357,11 @@ fn helper(facts: &Facts) -> Finding {
                 let detail = format!("This netglance is {other}: install both of one version.");
                 return find(Status::Warning, format!("the helper {version} counts"), detail);
             }
-            find(Status::Ok, format!("the helper {version} counts"), format!("{} of yours.", many(*rows, "cgroup")))
+            find(
+                Status::Ok,
+                format!("the helper {version} counts"),
+                format!("{} of yours. `{} uninstall` ends it.", many(*rows, "cgroup"), facts.program),
+            )
         }
     }
 }

@@ -50,7 +50,7 @@ pub async fn gather(monitor: Result<Monitor, monitor::Error>, target: Target, ar
             .find(|p| p.uid == uid.as_raw() && is_polkit_agent(&p.name))
             .map(|p| p.name.clone()),
         netglance: came(),
-        program: env::args().next().map(|program| quoted(&program)).unwrap_or_else(|| "netglance".to_owned()),
+        program: program(),
         apt: Path::new("/usr/bin/apt").exists(),
         pkexec: Path::new("/usr/bin/pkexec").exists(),
         ..Facts::default()
@@ -284,6 +284,12 @@ fn is_polkit_agent(name: &str) -> bool {
 /// From a package, from `netglance-helper set-up`.
 fn helper_is_here() -> bool {
     ["/usr/libexec/netglance-helper", "/usr/local/libexec/netglance-helper"].iter().any(|file| Path::new(file).exists())
+}
+
+/// netglance as it was called; a package's is in everybody's PATH.
+fn program() -> String {
+    let called = env::args().next().filter(|called| called != "/usr/bin/netglance");
+    called.map_or_else(|| "netglance".to_owned(), |called| quoted(&called))
 }
 
 fn came() -> Came {
