@@ -5,8 +5,10 @@ use std::{
     process::{Child, Command, ExitCode, Stdio},
 };
 
+use netglance_dbus::helper1;
+
 use super::{Error, watch::print};
-use crate::sampler::helper::{helper, sentence};
+use crate::sampler::helper::{Exact, helper, is_unknown, sentence};
 
 /// Starts or stops exact counting.
 pub async fn install(start: bool) -> Result<ExitCode, Error> {
@@ -20,7 +22,12 @@ pub async fn install(start: bool) -> Result<ExitCode, Error> {
         _ = rustix::process::kill_process(rustix::process::Pid::from_child(agent), rustix::process::Signal::TERM);
         _ = agent.wait();
     }
-    asked.map_err(|error| Error::Helper(sentence(&error)))?;
+    asked.map_err(|error| match &error {
+        helper1::Error::Bus(bus) if is_unknown(bus) => {
+            Error::Helper(format!("{}: netglance doctor says how to get it", Exact::Absent))
+        }
+        _ => Error::Helper(sentence(&error)),
+    })?;
     print(if start { "netglance counts exactly, now and after every boot." } else { "netglance counts no more." })?;
     Ok(ExitCode::SUCCESS)
 }
