@@ -187,7 +187,7 @@ fn a_password_once_and_every_byte_is_counted() {
 
     install = desktop.start(&call("Install"));
     desktop.authorize("not the password");
-    desktop.shows("label", "unsuccessful");
+    desktop.shows("label", "Authentication Failure");
     desktop.screenshot("wrong-password");
     desktop.dismiss();
     refused(&ended(install), "NotAuthorized", "");
