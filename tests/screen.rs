@@ -14,9 +14,10 @@ use egui_kittest::{
     kittest::{NodeT, Queryable},
 };
 use netglance::{
-    monitor::{self, AppReading, Reading, UnitReading, Update},
+    monitor::{AppReading, Reading, UnitReading},
     rate::{Bytes, Gap, Rate, Source},
     settings::Settings,
+    update::{Command as Wish, Update},
     window::Window,
 };
 use support::{AGENT, LAN4, OTHER, PUBLIC4, SERVER, SHELL, World, at, eventually};
@@ -24,7 +25,7 @@ use support::{AGENT, LAN4, OTHER, PUBLIC4, SERVER, SHELL, World, at, eventually}
 struct Screen {
     harness: Harness<'static, Option<Window>>,
     updates: Sender<Update>,
-    commands: Receiver<monitor::Command>,
+    commands: Receiver<Wish>,
     beats: u64,
 }
 
@@ -50,7 +51,7 @@ impl Screen {
     /// Sends an update and draws until nothing moves any more; `run` fails if something repaints for ever.
     fn show(&mut self, mut update: Update) {
         self.beats += 1;
-        if let Some(reading) = &mut update.reading {
+        if let Some(reading) = update.readings.first_mut() {
             reading.boottime_ns = self.beats * 500_000_000;
         }
         self.updates.send(update).unwrap();
@@ -91,6 +92,7 @@ fn apps() -> Vec<AppReading> {
 fn reading(rate: Result<Rate, Gap>) -> Update {
     let unit_rate = rate.as_ref().ok().copied();
     let reading = Reading {
+        id: "StB".into(),
         time: "2026-03-01T12:00:00Z".parse().unwrap(),
         boottime_ns: 0,
         elapsed_secs: 9.0,
@@ -107,7 +109,7 @@ fn reading(rate: Result<Rate, Gap>) -> Update {
             rate: unit_rate,
         }],
     };
-    Update { reading: Some(reading), watched: Some("StB".into()), apps: apps(), ..Update::default() }
+    Update { readings: vec![reading], apps: apps(), ..Update::default() }
 }
 
 const RATE: Rate = Rate { rx: 1_234_000.0, tx: 80_000.0 };
@@ -124,7 +126,7 @@ fn without_a_choice_it_helps_to_choose() {
     screen.says("Choose an application");
     screen.harness.get_by_label_contains("firefox name").click();
     screen.harness.run();
-    assert_eq!(screen.commands.try_recv(), Ok(monitor::Command::Watch("firefox".into())));
+    assert_eq!(screen.commands.try_recv(), Ok(Wish::Watch(vec!["firefox".into()])));
 }
 
 #[test]
@@ -147,7 +149,7 @@ fn the_estimate_is_called_one_and_says_what_it_leaves_out() {
     screen.harness.run();
     screen.says("UDP and QUIC are not in the figures");
     let mut exact = reading(Ok(RATE));
-    if let Some(reading) = &mut exact.reading {
+    if let Some(reading) = exact.readings.first_mut() {
         reading.source = Source::Exact;
         reading.unmeasured_udp_sockets = None;
     }
@@ -201,7 +203,7 @@ fn keys_set_the_span_search_and_choose() {
     screen.press(Key::Num3);
     screen.says("Chart of the last 15 minutes");
     screen.press(Key::ArrowDown);
-    assert_eq!(screen.commands.try_recv(), Ok(monitor::Command::Watch("firefox".into())));
+    assert_eq!(screen.commands.try_recv(), Ok(Wish::Watch(vec!["firefox".into()])));
     screen.harness.key_press_modifiers(Modifiers::COMMAND, Key::F);
     screen.harness.run();
     screen.harness.get_by_role(Role::TextInput).type_text("mai1");
@@ -217,7 +219,7 @@ fn keys_set_the_span_search_and_choose() {
     screen.harness.run();
     screen.says_not("firefox name");
     screen.press(Key::Enter);
-    assert_eq!(screen.commands.try_recv(), Ok(monitor::Command::Watch("mail".into())));
+    assert_eq!(screen.commands.try_recv(), Ok(Wish::Watch(vec!["mail".into()])));
 }
 
 #[test]
@@ -243,7 +245,8 @@ fn settings_apply_at_once() {
     screen.says("Download 9.87 Mbit/s");
     screen.harness.get_by_label("5 s").click();
     screen.harness.run();
-    assert_eq!(screen.commands.try_recv(), Ok(monitor::Command::Beat(5000)));
+    let beat = std::time::Duration::from_secs(5);
+    assert_eq!(screen.commands.try_recv(), Ok(Wish::Set(Settings { beat, ..Settings::default() })));
     screen.harness.get_by_label("Light").click();
     screen.harness.run();
     assert!(!screen.harness.ctx.global_style().visuals.dark_mode);

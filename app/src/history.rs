@@ -8,7 +8,7 @@ use crate::rate::Rate;
 pub const KEPT_SECS: u64 = 15 * 60 + 10;
 
 /// The rate over the time from the point before to this one.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, serde::Deserialize, serde::Serialize)]
 pub struct Point {
     /// When it was measured, in `CLOCK_BOOTTIME`.
     pub boottime_ns: u64,

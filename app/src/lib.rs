@@ -4,6 +4,7 @@
 
 pub mod chart;
 pub mod cli;
+pub mod desktop;
 pub mod desktop_entry;
 pub mod format;
 pub mod history;
@@ -12,4 +13,5 @@ pub mod rate;
 pub mod sampler;
 pub mod settings;
 pub mod target;
+pub mod update;
 pub mod window;

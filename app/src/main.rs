@@ -5,7 +5,7 @@ use std::{process::ExitCode, sync::mpsc, thread, time::Duration};
 use clap::Parser;
 use netglance::{
     cli::{Cli, Start},
-    monitor,
+    desktop,
     settings::SettingsFile,
     window,
 };
@@ -19,11 +19,14 @@ fn main() -> ExitCode {
 
 fn show_window() -> ExitCode {
     let (update_sender, updates) = mpsc::channel();
-    let (commands, command_receiver) = mpsc::channel();
+    let (commands, wishes) = mpsc::channel();
+    let (command_sender, mut command_receiver) = tokio::sync::mpsc::unbounded_channel();
+    thread::spawn(move || wishes.iter().try_for_each(|command| command_sender.send(command)));
     let shown = window::run(&SettingsFile::open().settings, move |ctx| {
         // A request without a delay is two frames in egui; one with the shortest delay is one.
         let wake = move || ctx.request_repaint_after(Duration::from_nanos(1));
-        let beat = move || monitor::serve(&update_sender, &command_receiver, wake);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let beat = move || runtime.block_on(desktop::serve(&update_sender, &mut command_receiver, wake));
         let started = thread::Builder::new().name("monitor".to_owned()).spawn(beat);
         started.map(|_| (updates, commands))
     });

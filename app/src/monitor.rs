@@ -3,8 +3,7 @@
 use std::{
     collections::{BTreeMap, HashMap},
     path::PathBuf,
-    sync::mpsc::{Receiver, RecvTimeoutError, Sender},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use ipnet::IpNet;
@@ -13,18 +12,21 @@ use netglance_dbus::{
     onlink::Onlink,
     scope::Prefixes,
 };
+use serde::{Deserialize, Serialize};
 
 use crate::{
     desktop_entry::DesktopEntries,
     rate::{self, Bytes, Gap, Rate, Source},
-    sampler::{self, InetDiag, Look},
+    sampler::{self, Exact, Look, Sampler},
     settings::{Settings, SettingsFile},
     target::{self, Target, UnitOf},
 };
 
 /// What one look says about the target: all that the screen, the terminal and the JSON show.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 pub struct Reading {
+    /// The app's id, see [`AppReading::id`]; empty for a target that is none.
+    pub id: String,
     /// Wall clock of the look, for labels only; it may step.
     pub time: jiff::Timestamp,
     /// `CLOCK_BOOTTIME` of the look: what rates and the time axis are made of.
@@ -47,7 +49,7 @@ pub struct Reading {
 }
 
 /// One unit (or cgroup) of the target.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 pub struct UnitReading {
     /// The unit's name as systemd writes it, or the last part of the cgroup's path.
     pub unit: String,
@@ -62,7 +64,7 @@ pub struct UnitReading {
 }
 
 /// An app that can be watched, as the picker and `netglance apps` show it.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 pub struct AppReading {
     /// What `--app` takes, unique: the application id or unit name, or a preset's name.
     pub id: String,
@@ -76,31 +78,6 @@ pub struct AppReading {
     pub bytes: Bytes,
     /// The cgroup paths it consists of now.
     pub cgroups: Vec<String>,
-}
-
-/// What the monitor sends the window each beat.
-#[derive(Clone, Debug, Default)]
-pub struct Update {
-    /// The watched target's reading; `None` while no app is chosen. A failed look is a reading whose rate is
-    /// [`Gap::Failed`].
-    pub reading: Option<Reading>,
-    /// The id of the app that is watched.
-    pub watched: Option<String>,
-    /// Every app of the user, busiest first.
-    pub apps: Vec<AppReading>,
-    /// Why nothing can be watched at all, worded for a person.
-    pub failure: Option<String>,
-    /// A problem with the settings file, already worded for a person; the last good settings are in force.
-    pub settings_error: Option<String>,
-}
-
-/// What the window asks of the monitor.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Command {
-    /// Watch the app with this id from now on.
-    Watch(String),
-    /// Look this often, in milliseconds (100 to 5000).
-    Beat(u64),
 }
 
 /// Looks that lie further apart than this many beats, and at least [`SLEPT_SECS`], have a gap between them.
@@ -129,13 +106,13 @@ pub struct Monitor {
     host_prefixes: Vec<IpNet>,
     prefixes: Prefixes,
     settings: SettingsFile,
-    sampler: InetDiag,
+    sampler: Sampler,
     before: Option<Look>,
     /// By cgroup path, since the monitor began.
     moved: HashMap<String, Moved>,
-    watch: Option<Watch>,
-    /// The id of the app that a window watches.
-    watched: Option<String>,
+    watches: Vec<Watch>,
+    /// All that is watched is the caller's own; `None`: to be found out.
+    own: Option<bool>,
     desktop: DesktopEntries,
     /// Seconds between the last two looks, or why they make no rate.
     secs: Result<f64, Gap>,
@@ -150,6 +127,7 @@ struct Moved {
 
 #[derive(Debug)]
 struct Watch {
+    id: String,
     target: Target,
     /// Set by the first look.
     since_ns: Option<u64>,
@@ -167,24 +145,24 @@ struct Beat {
 }
 
 impl Monitor {
-    /// Opens everything that is needed and takes the first look, from which counting begins.
-    pub fn open() -> Result<Self, Error> {
+    /// Opens everything that is needed and takes the first look, from which counting begins. `only`: insist on a source.
+    pub async fn open(only: Option<Source>) -> Result<Self, Error> {
         let mut monitor = Self {
             tree: Tree::open()?,
             onlink: Onlink::open()?,
             host_prefixes: Vec::new(),
             prefixes: Prefixes::default(),
             settings: SettingsFile::open(),
-            sampler: InetDiag::open()?,
+            sampler: Sampler::open(only).await,
             before: None,
             moved: HashMap::new(),
-            watch: None,
-            watched: None,
+            watches: Vec::new(),
+            own: None,
             desktop: DesktopEntries::default(),
             secs: Err(Gap::CountingRestarted),
         };
         monitor.refresh_prefixes(true)?;
-        monitor.before = Some(monitor.sampler.look(&monitor.tree, &monitor.prefixes)?);
+        monitor.before = Some(monitor.sampler.look(true, &monitor.tree, &monitor.prefixes).await?);
         Ok(monitor)
     }
 
@@ -198,16 +176,36 @@ impl Monitor {
         &self.tree
     }
 
-    /// Watches `target` from now on: its totals begin at the latest look.
-    pub fn watch(&mut self, target: Target) {
-        let start = self.moved.iter().map(|(path, moved)| (path.clone(), moved.total)).collect();
-        let since_ns = self.before.as_ref().map(|look| look.sample.boottime_ns);
-        self.watch = Some(Watch { target, since_ns, start });
+    /// Whether the helper counts.
+    pub fn exact(&self) -> &Exact {
+        self.sampler.exact()
     }
 
-    /// What is watched.
-    pub fn target(&self) -> Option<&Target> {
-        self.watch.as_ref().map(|watch| &watch.target)
+    /// Watches `target` as well from now on: its totals begin at the latest look.
+    pub fn watch(&mut self, target: Target) {
+        self.add(String::new(), target);
+    }
+
+    /// Watches the apps with these ids and nothing else. Those that were watched go on.
+    pub fn watch_apps(&mut self, ids: &[String]) {
+        let mut before = std::mem::take(&mut self.watches);
+        for id in ids {
+            match before.iter().position(|watch| watch.id == *id) {
+                Some(at) => self.watches.push(before.swap_remove(at)),
+                None => {
+                    let (name, _) = self.desktop.find(id);
+                    self.add(id.clone(), Target::app(id, &name));
+                }
+            }
+        }
+        self.own = None;
+    }
+
+    fn add(&mut self, id: String, target: Target) {
+        let start = self.moved.iter().map(|(path, moved)| (path.clone(), moved.total)).collect();
+        let since_ns = self.before.as_ref().map(|look| look.sample.boottime_ns);
+        self.watches.push(Watch { id, target, since_ns, start });
+        self.own = None;
     }
 
     /// Whether any cgroup is `target`'s now.
@@ -215,47 +213,28 @@ impl Monitor {
         self.tree.paths().chain(["/"]).any(|path| target.unit_of(path).is_some())
     }
 
-    /// Looks. A look that fails is a gap; the totals go on with the next one that succeeds. `beat`: the nominal time
-    /// between two looks, from which a sleep is told.
-    pub fn look(&mut self, beat: Duration) -> Option<Reading> {
-        let outcome = self.take_look(beat);
+    /// Looks, and gives a reading of each target in the order in which they were named. A look that fails is a gap; the
+    /// totals go on with the next one that succeeds. `beat`: the nominal time between two looks, from which a sleep is told.
+    pub async fn look(&mut self, beat: Duration) -> Vec<Reading> {
+        let outcome = self.take_look(beat).await;
         self.secs = outcome.secs.clone();
-        let watch = self.watch.as_ref()?;
-        Some(self.reading(watch, &outcome))
+        self.watches.iter().map(|watch| self.reading(watch, &outcome)).collect()
     }
 
-    /// Keeps the books without making a beat of it, so that a connection which lives shorter than one is not missed.
-    /// A look that fails here fails again at the beat, which reports it.
+    /// Keeps the estimate's books without making a beat of it, so that a connection which lives shorter than one is not
+    /// missed. A look that fails here fails again at the beat, which reports it.
     pub fn listen(&mut self) {
-        self.tree.refresh();
-        _ = self.sampler.look(&self.tree, &self.prefixes);
+        if self.sampler.estimates() {
+            self.tree.refresh();
+            _ = self.sampler.listen(&self.tree, &self.prefixes);
+        }
     }
 
-    /// Looks, and says all that a window shows. Watches `watched`; StB where none is chosen and StB runs.
-    fn update(&mut self, watched: &mut Option<String>, beat: Duration) -> Update {
-        if watched.is_none() && self.exists(&Target::stb()) {
-            *watched = Some(Target::stb().name);
-        }
-        if let Some(id) = watched.as_ref().filter(|id| self.watched.as_ref() != Some(id)) {
-            let (name, _) = self.desktop.find(id);
-            self.watch(Target::app(id, &name));
-            self.watched = Some(id.clone());
-        }
-        let reading = self.look(beat);
-        let settings_error = self.settings.error.as_ref().map(ToString::to_string);
-        Update { reading, watched: watched.clone(), apps: self.apps(), failure: None, settings_error }
-    }
-
-    fn take_look(&mut self, beat: Duration) -> Beat {
+    async fn take_look(&mut self, beat: Duration) -> Beat {
         for moved in self.moved.values_mut() {
             moved.latest = Bytes::default();
         }
-        self.tree.refresh();
-        let edited = self.settings.refresh();
-        let look = self
-            .refresh_prefixes(edited)
-            .map_err(Error::from)
-            .and_then(|()| Ok(self.sampler.look(&self.tree, &self.prefixes)?));
+        let look = self.sample().await;
         let look = match look {
             Ok(look) => look,
             Err(error) => {
@@ -278,6 +257,23 @@ impl Monitor {
         let unmeasured_udp = look.unmeasured_udp.clone();
         self.before = Some(look);
         Beat { source, boottime_ns, secs, unmeasured_udp }
+    }
+
+    async fn sample(&mut self) -> Result<Look, Error> {
+        if self.tree.refresh() {
+            self.own = None;
+        }
+        let edited = self.settings.refresh();
+        self.refresh_prefixes(edited)?;
+        let own = self.own.unwrap_or_else(|| self.watches.iter().all(|watch| self.is_own(&watch.target)));
+        self.own = Some(own);
+        Ok(self.sampler.look(own, &self.tree, &self.prefixes).await?)
+    }
+
+    /// Whether every cgroup of `target` that there is belongs to the caller.
+    fn is_own(&self, target: &Target) -> bool {
+        let uid = rustix::process::getuid().as_raw();
+        self.tree.paths().all(|path| target::uid_of(path) == Some(uid) || target.unit_of(path).is_none())
     }
 
     fn refresh_prefixes(&mut self, edited: bool) -> Result<(), netglance_dbus::netlink::Error> {
@@ -321,6 +317,7 @@ impl Monitor {
         });
         let since_ns = watch.since_ns.unwrap_or(beat.boottime_ns);
         Reading {
+            id: watch.id.clone(),
             time: jiff::Timestamp::now(),
             boottime_ns: beat.boottime_ns,
             elapsed_secs: Duration::from_nanos(beat.boottime_ns.saturating_sub(since_ns)).as_secs_f64(),
@@ -363,38 +360,6 @@ impl Monitor {
             busy(b).total_cmp(&busy(a)).then(total(b).cmp(&total(a))).then_with(|| a.name.cmp(&b.name))
         });
         apps
-    }
-}
-
-/// Looks every beat and sends what was seen, until nobody listens any more. `wake` is called after each update. Where
-/// nothing can be watched, the reason is sent and it is tried again each beat.
-pub fn serve(updates: &Sender<Update>, commands: &Receiver<Command>, wake: impl Fn()) {
-    let mut beat = SettingsFile::open().settings.beat;
-    let mut monitor = Monitor::open();
-    let mut watched = None;
-    let mut next = Instant::now() + beat;
-    loop {
-        match commands.recv_timeout(next.saturating_duration_since(Instant::now())) {
-            Ok(Command::Watch(id)) => watched = Some(id),
-            Ok(Command::Beat(ms)) => {
-                beat = Duration::from_millis(ms);
-                next = Instant::now() + beat;
-                continue;
-            }
-            Err(RecvTimeoutError::Disconnected) => return,
-            Err(RecvTimeoutError::Timeout) => next = (next + beat).max(Instant::now()),
-        }
-        if monitor.is_err() {
-            monitor = Monitor::open();
-        }
-        let update = match &mut monitor {
-            Ok(monitor) => monitor.update(&mut watched, beat),
-            Err(error) => Update { failure: Some(chain(error)), ..Update::default() },
-        };
-        if updates.send(update).is_err() {
-            return;
-        }
-        wake();
     }
 }
 

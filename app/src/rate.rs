@@ -7,7 +7,7 @@ use netglance_dbus::sample::Row;
 use crate::sampler::Look;
 
 /// Where the counters of a sample come from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, serde::Deserialize, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Source {
     /// The helper's nftables counters: every IP packet, headers included.
@@ -17,7 +17,7 @@ pub enum Source {
 }
 
 /// Bytes per second between two samples of one source and epoch.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, serde::Deserialize, serde::Serialize)]
 pub struct Rate {
     /// Download, bytes per second.
     pub rx: f64,
@@ -26,13 +26,13 @@ pub struct Rate {
 }
 
 /// Why there is no rate between two looks. The text is for a person.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize, thiserror::Error)]
 pub enum Gap {
     /// Nothing matches the target now.
     #[error("waiting for {0}")]
     Waiting(String),
     /// The counters come from another source than before.
-    #[error("the source changed to {0:?}")]
+    #[error("from here on the figures are {}", if *.0 == Source::Exact { "exact" } else { "an estimate" })]
     SourceChanged(Source),
     /// The source had to start counting again.
     #[error("counting started again")]
@@ -46,7 +46,7 @@ pub enum Gap {
 }
 
 /// Bytes by direction and scope.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
 pub struct Bytes {
     /// From external addresses.
     pub rx: u64,

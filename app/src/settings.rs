@@ -7,11 +7,11 @@ use std::{
 };
 
 use ipnet::IpNet;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
 /// Bytes or bits on screen; inside it is always bytes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Unit {
     /// B/s, kB/s, MB/s (powers of 1000)
@@ -22,7 +22,7 @@ pub enum Unit {
 }
 
 /// How the window looks.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Theme {
     /// What the desktop asks for.
@@ -38,7 +38,7 @@ pub enum Theme {
 pub const BEAT_SECS: std::ops::RangeInclusive<f64> = 0.1..=5.0;
 
 /// Every setting. A key that is missing in the file has its default; one that is unknown is an error.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Settings {
     /// `beat`, in seconds: time between two looks. 0.5 by default.
     pub beat: Duration,

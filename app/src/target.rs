@@ -66,12 +66,12 @@ impl Target {
         Ok(Self { name: [units, cgroups].concat().join(" "), comes_back: true, selectors })
     }
 
-    /// Every cgroup there is.
-    pub fn everything() -> Self {
+    /// Every cgroup at and below this one.
+    pub fn everything(top: &str) -> Self {
         Self {
             name: "all applications".to_owned(),
             comes_back: true,
-            selectors: vec![Selector::Cgroup("/".to_owned())],
+            selectors: vec![Selector::Cgroup(top.to_owned())],
         }
     }
 
@@ -318,7 +318,7 @@ mod tests {
             select(&["stb-next-*.service"], &[]),
             select(&["app-stb*.slice"], &[]),
             select(&[], &[&format!("/sys/fs/cgroup{shell}/")]),
-            Target::everything(),
+            Target::everything("/"),
         ] {
             check(&target, &shell, shell_unit);
             check(&target, &inner, shell_unit);
@@ -333,8 +333,8 @@ mod tests {
             &other,
             Some((r"app-electron\x2dgpt@autostart.service", other.as_str())),
         );
-        check(&Target::everything(), "/", Some(("/", "/")));
-        check(&Target::everything(), "/plain/dir", Some(("/", "/")));
+        check(&Target::everything("/"), "/", Some(("/", "/")));
+        check(&Target::everything("/"), "/plain/dir", Some(("/", "/")));
     }
 
     #[test]

@@ -18,10 +18,10 @@ struct Json<'a> {
 
 /// Two looks, a beat apart, and what they say of each app.
 pub async fn apps(json: bool) -> Result<ExitCode, Error> {
-    let mut monitor = Monitor::open()?;
+    let mut monitor = Monitor::open(None).await?;
     let settings = monitor.settings().settings.clone();
     tokio::time::sleep(settings.beat).await;
-    monitor.look(settings.beat);
+    monitor.look(settings.beat).await;
     let apps = monitor.apps();
     if json {
         let apps: Vec<_> = apps

@@ -8,10 +8,11 @@ mod watch;
 
 use std::{process::ExitCode, time::Duration};
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 
 use crate::{
     monitor::{Monitor, chain},
+    rate::Source,
     settings::BEAT_SECS,
     target::Target,
 };
@@ -76,16 +77,10 @@ struct WatchArgs {
     count: Option<u64>,
     /// Insist on a source instead of taking the best there is
     #[arg(long, value_enum)]
-    source: Option<SourceArg>,
+    source: Option<Source>,
     /// One JSON object a line
     #[arg(long)]
     json: bool,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum SourceArg {
-    Exact,
-    Estimate,
 }
 
 fn interval(text: &str) -> Result<Duration, String> {
@@ -104,11 +99,6 @@ enum Error {
     Monitor(#[from] crate::monitor::Error),
     #[error("\"{pattern}\" is not a unit pattern")]
     Pattern { pattern: String, source: glob::PatternError },
-    #[error(
-        "exact counting needs netglance's helper, which is not installed here; \
-         leave out --source exact to see the estimate"
-    )]
-    NoHelper,
     #[error("cannot {doing}")]
     Io { doing: &'static str, source: std::io::Error },
     #[error("cannot give the command a cgroup of its own: {systemd}; and {cgroupfs}")]
@@ -162,7 +152,8 @@ fn block_on<T>(future: impl Future<Output = Result<T, Error>>) -> Result<T, Erro
     runtime.map_err(Error::io("start the event loop"))?.block_on(future)
 }
 
-/// The target that the arguments name; without any, StB where it runs and everything elsewhere.
+/// The target that the arguments name; without any, StB where it runs and all that is the
+/// caller's elsewhere.
 fn target(args: &WatchArgs, monitor: &mut Monitor) -> Result<Target, Error> {
     if !args.unit.is_empty() || !args.cgroup.is_empty() {
         let mount = monitor.tree().mount().to_string_lossy().into_owned();
@@ -181,7 +172,9 @@ fn target(args: &WatchArgs, monitor: &mut Monitor) -> Result<Target, Error> {
         return Ok(Target::app(id, wanted));
     }
     let stb = Target::stb();
-    Ok(if monitor.exists(&stb) { stb } else { Target::everything() })
+    let own = format!("/user.slice/user-{}.slice", rustix::process::getuid().as_raw());
+    let has_own = !rustix::process::getuid().is_root() && monitor.tree().paths().any(|path| path == own);
+    Ok(if monitor.exists(&stb) { stb } else { Target::everything(if has_own { &own } else { "/" }) })
 }
 
 /// Says on stderr that nothing matches the target yet, and what is called nearly so.

@@ -54,7 +54,7 @@ pub fn become_command(command: &[OsString]) -> ExitCode {
 
 /// Runs the command to its end and shows what it moves meanwhile.
 pub async fn run(json: bool, command: &[OsString]) -> Result<ExitCode, Error> {
-    let mut monitor = Monitor::open()?;
+    let mut monitor = Monitor::open(None).await?;
     say_settings_error(&monitor, None);
     let mut signals = Signals::open()?;
     let mut child = start(json, command)?;
@@ -123,14 +123,14 @@ async fn accompany(
                     break status;
                 },
             },
-            _ = ticks.tick() => if let Some(reading) = monitor.look(settings.beat) {
+            _ = ticks.tick() => for reading in monitor.look(settings.beat).await {
                 show(&reading)?;
             },
             _ = listen.tick() => monitor.listen(),
         }
     };
     tokio::time::sleep(LAST_WORDS).await;
-    if let Some(reading) = monitor.look(settings.beat) {
+    for reading in monitor.look(settings.beat).await {
         show(&reading)?;
         if !json {
             say(&format!("{}{}\n", if live { "\r\x1b[K" } else { "" }, report::totals(&reading)))?;

@@ -11,7 +11,7 @@ use tokio::{
 };
 
 use super::{
-    Error, SourceArg, WatchArgs,
+    Error, WatchArgs,
     report::{self, Json},
     say_waiting, target,
     terminal::Terminal,
@@ -27,12 +27,9 @@ enum Output {
 
 /// Looks every beat until the count is reached or a signal comes.
 pub async fn watch(args: &WatchArgs) -> Result<ExitCode, Error> {
-    if args.source == Some(SourceArg::Exact) {
-        return Err(Error::NoHelper);
-    }
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Error::io("listen for signals"))?;
     let mut terminate = signal(SignalKind::terminate()).map_err(Error::io("listen for signals"))?;
-    let mut monitor = Monitor::open()?;
+    let mut monitor = Monitor::open(args.source).await?;
     let target = target(args, &mut monitor)?;
     let mut settings_error = say_settings_error(&monitor, None);
     say_waiting(&target, &monitor);
@@ -53,7 +50,7 @@ pub async fn watch(args: &WatchArgs) -> Result<ExitCode, Error> {
             _ = interrupt.recv() => true,
             _ = terminate.recv() => true,
         };
-        let Some(reading) = monitor.look(beat) else { break };
+        let Some(reading) = monitor.look(beat).await.pop() else { break };
         settings_error = say_settings_error(&monitor, settings_error);
         let shown_whole = output.show(&reading, &monitor);
         last = Some(reading);

@@ -39,9 +39,18 @@ const DESTROYED: u32 = 1 | 1 << 2;
 /// Looks after which a socket that is neither listed nor heard of is forgotten.
 const FORGET_AFTER: u64 = 8;
 
-/// Why the estimate can't be made.
+/// Why there are no figures.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    /// The exact source was insisted on.
+    #[error("{0}")]
+    NotExact(String),
+    /// It was insisted on for what is not the caller's.
+    #[error(
+        "the helper shows the rows of others to root alone: run netglance as root, \
+         or leave out --source exact to see the estimate"
+    )]
+    NotOwn,
     /// The netlink sockets don't open or answer.
     #[error("cannot ask the kernel for the list of sockets (inet_diag)")]
     Netlink(#[from] netlink::Error),

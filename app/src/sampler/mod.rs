@@ -1,11 +1,13 @@
-//! One look at the counters of all cgroups, whatever the source. It knows no target and computes no rate.
+//! One look at the counters of all cgroups, from the best source there is. It knows no target and computes no rate.
 
+pub mod helper;
 mod inet_diag;
 
 use std::collections::HashMap;
 
+pub use helper::{Exact, Helper};
 pub use inet_diag::{Error, InetDiag};
-use netglance_dbus::sample::Sample;
+use netglance_dbus::{cgroup::Tree, sample::Sample, scope::Prefixes};
 
 use crate::rate::Source;
 
@@ -19,6 +21,58 @@ pub struct Look {
     /// By cgroup path: UDP sockets connected to an external address, whose bytes this source can't see. `None`: it
     /// can't tell.
     pub unmeasured_udp: Option<HashMap<String, u32>>,
+}
+
+/// Both sources, of which one is read at a time.
+#[derive(Debug)]
+pub struct Sampler {
+    helper: Helper,
+    /// Open for as long as it is needed.
+    estimate: Option<InetDiag>,
+    only: Option<Source>,
+}
+
+impl Sampler {
+    /// Looks for the helper. `only`: insist on a source, instead of the exact one where it is to be had.
+    pub async fn open(only: Option<Source>) -> Self {
+        Self { helper: Helper::open().await, estimate: None, only }
+    }
+
+    /// Whether the helper counts.
+    pub fn exact(&self) -> &Exact {
+        self.helper.state()
+    }
+
+    /// All rows of this moment. `own`: nothing but the caller's own cgroups is wanted; of others the helper tells root alone.
+    /// The first look of the estimate after another source is where its counting begins.
+    pub async fn look(&mut self, own: bool, tree: &Tree, prefixes: &Prefixes) -> Result<Look, Error> {
+        let own = own || rustix::process::getuid().is_root();
+        if self.only != Some(Source::Estimate)
+            && own
+            && let Some(sample) = self.helper.read().await
+        {
+            self.estimate = None;
+            return Ok(Look { source: Source::Exact, sample, unmeasured_udp: None });
+        }
+        if self.only == Some(Source::Exact) {
+            return Err(if own { Error::NotExact(self.exact().to_string()) } else { Error::NotOwn });
+        }
+        self.listen(tree, prefixes)
+    }
+
+    /// Looks at the estimate, if that is what is in use.
+    pub fn listen(&mut self, tree: &Tree, prefixes: &Prefixes) -> Result<Look, Error> {
+        let estimate = match self.estimate.take() {
+            Some(estimate) => estimate,
+            None => InetDiag::open()?,
+        };
+        self.estimate.insert(estimate).look(tree, prefixes)
+    }
+
+    /// Whether the estimate is in use.
+    pub fn estimates(&self) -> bool {
+        self.estimate.is_some()
+    }
 }
 
 /// `CLOCK_BOOTTIME` now.

@@ -18,8 +18,9 @@ use picker::Picker;
 use crate::{
     format::Axis,
     history::{History, Point},
-    monitor::{Command, Reading, Update},
+    monitor::Reading,
     settings::{Settings, Theme, Unit},
+    update::{Command, Update},
 };
 
 /// The spans of the chart in minutes.
@@ -91,13 +92,13 @@ impl Window {
 
     fn receive(&mut self) {
         while let Ok(update) = self.updates.try_recv() {
-            let watched = |update: &Update| update.watched.clone();
+            let watched = |update: &Update| update.readings.iter().map(|r| r.id.clone()).collect::<Vec<_>>();
             if self.update.as_ref().map(watched) != Some(watched(&update)) {
                 self.history = History::default();
                 self.paused = None;
                 self.axis = Axis::for_most(0.0, self.unit);
             }
-            if let Some(reading) = &update.reading {
+            if let Some(reading) = update.readings.first() {
                 self.history
                     .push(Point { boottime_ns: reading.boottime_ns, rate: reading.rate.as_ref().ok().copied() });
             }
@@ -116,13 +117,14 @@ impl Window {
         self.settings_error(ui, update.settings_error.as_ref());
         let around = Frame::new().fill(ui.visuals().faint_bg_color).inner_margin(Margin::same(12));
         Panel::left("applications").frame(around).default_size(250.0).size_range(180.0..=360.0).show(ui, |ui| {
-            if let Some(id) = self.picker.ui(ui, &update.apps, update.watched.as_deref(), self.unit) {
-                self.send(Command::Watch(id));
+            let watched = update.readings.first().map(|reading| reading.id.as_str());
+            if let Some(id) = self.picker.ui(ui, &update.apps, watched, self.unit) {
+                self.send(Command::Watch(vec![id]));
             }
         });
         // Its background is what the window is cleared with: a software renderer feels each pixel that is filled twice.
         let inside = Frame::new().inner_margin(Margin::same(16));
-        CentralPanel::default().frame(inside).show(ui, |ui| match (&update.failure, &update.reading) {
+        CentralPanel::default().frame(inside).show(ui, |ui| match (&update.failure, update.readings.first()) {
             (Some(failure), _) => failed(ui, failure),
             (None, Some(reading)) => self.watched(ui, reading),
             (None, None) => nothing_chosen(ui, update.apps.is_empty()),
@@ -181,7 +183,8 @@ impl Window {
             ui.horizontal(|ui| {
                 for (ms, label) in [(100, "0.1 s"), (500, "0.5 s"), (1000, "1 s"), (5000, "5 s")] {
                     if ui.selectable_value(&mut self.beat_ms, ms, label).changed() {
-                        self.send(Command::Beat(ms));
+                        let beat = std::time::Duration::from_millis(ms);
+                        self.send(Command::Set(Settings { beat, ..Settings::default() }));
                     }
                 }
             });
@@ -223,7 +226,7 @@ impl Window {
             }
         }
         if ui.input(|i| i.key_pressed(Key::Space)) {
-            let reading = self.update.as_ref().and_then(|u| u.reading.clone());
+            let reading = self.update.as_ref().and_then(|u| u.readings.first().cloned());
             self.toggle_pause(reading.as_ref());
         }
     }

@@ -1,0 +1,142 @@
+//! Exact: the helper's counters, read over the system bus. It asks for no right: that is `Install`'s business.
+//!
+//! Where there is no helper, or it doesn't count, it is not asked again until the bus says that something has changed.
+
+use std::time::{Duration, Instant};
+
+use futures_lite::{Stream, StreamExt as _, future::poll_once};
+use netglance_dbus::{
+    helper1::{self, BUS_NAME, Helper1Proxy, OBJECT_PATH},
+    sample::Sample,
+};
+use zbus::{
+    Connection, DBusError as _,
+    connection::Builder,
+    fdo::{self, DBusProxy, NameOwnerChangedStream, PropertiesChangedStream, PropertiesProxy},
+    proxy::CacheProperties,
+};
+
+/// A helper that answers later than this is as good as gone; its next owner of the name is heard of.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// After a failure that no signal will end.
+const AGAIN_AFTER: Duration = Duration::from_secs(10);
+
+/// Whether the helper counts, as far as is known. The text is for a person.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Deserialize, serde::Serialize, thiserror::Error)]
+pub enum Exact {
+    /// Nobody has set one up, or there is no system bus.
+    #[default]
+    #[error("there is no netglance-helper on this computer, which exact counting needs")]
+    Absent,
+    /// It is there, and nobody has let it count.
+    #[error("exact counting is not set up on this computer: choose \"Count exactly…\" in netglance")]
+    NotInstalled,
+    /// It should count and can't; why.
+    #[error("{0}")]
+    Failed(String),
+    /// It counts.
+    #[error("every packet is counted")]
+    Counting,
+}
+
+/// The helper as a client sees it.
+#[derive(Debug)]
+pub struct Helper {
+    bus: Option<Bus>,
+    state: Exact,
+    again: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct Bus {
+    helper: Helper1Proxy<'static>,
+    owners: NameOwnerChangedStream,
+    properties: PropertiesChangedStream,
+}
+
+impl Bus {
+    async fn open() -> zbus::Result<Self> {
+        let connection = Builder::system().method_timeout(PATIENCE).build().await?;
+        let owners = DBusProxy::new(&connection).await?.receive_name_owner_changed_with_args(&[(0, BUS_NAME)]).await?;
+        let object = PropertiesProxy::builder(&connection).destination(BUS_NAME).path(OBJECT_PATH);
+        let properties = object.cache_properties(CacheProperties::No).build().await?;
+        Ok(Self {
+            helper: helper(&connection).await?,
+            owners,
+            properties: properties.receive_properties_changed().await?,
+        })
+    }
+
+    /// Whether the helper has come to the bus or has said that something is different now.
+    async fn changed(&mut self) -> bool {
+        let mut changed = false;
+        for signal in waiting(&mut self.owners).await {
+            changed |= signal.args().is_ok_and(|args| args.new_owner().as_ref().is_some());
+        }
+        changed | !waiting(&mut self.properties).await.is_empty()
+    }
+}
+
+/// The helper's object.
+pub async fn helper(connection: &Connection) -> zbus::Result<Helper1Proxy<'static>> {
+    Helper1Proxy::builder(connection).cache_properties(CacheProperties::No).build().await
+}
+
+/// What has come, without waiting for more.
+async fn waiting<S: Stream + Unpin>(stream: &mut S) -> Vec<S::Item> {
+    let mut items = Vec::new();
+    while let Some(Some(item)) = poll_once(stream.next()).await {
+        items.push(item);
+    }
+    items
+}
+
+impl Helper {
+    /// Connects. Fails never: where there is no bus there is no helper.
+    pub async fn open() -> Self {
+        let bus = Bus::open().await.ok();
+        let again = bus.is_some().then(Instant::now);
+        Self { bus, state: Exact::Absent, again }
+    }
+
+    /// What is known of it.
+    pub fn state(&self) -> &Exact {
+        &self.state
+    }
+
+    /// All rows that the caller may see: root those of every cgroup, others those of their own slice. `None`: it doesn't
+    /// count, and [`Self::state`] says why.
+    pub async fn read(&mut self) -> Option<Sample> {
+        let bus = self.bus.as_mut()?;
+        let due = self.again.is_some_and(|again| again <= Instant::now());
+        // Signals are taken in at each look, whether they are needed or not.
+        if !(bus.changed().await | due | (self.state == Exact::Counting)) {
+            return None;
+        }
+        let root = rustix::process::getuid().is_root();
+        let rows = if root { bus.helper.read_all().await } else { bus.helper.read().await };
+        self.state = match &rows {
+            Ok(_) => Exact::Counting,
+            Err(helper1::Error::NotInstalled(_)) => Exact::NotInstalled,
+            Err(helper1::Error::Bus(error)) if is_unknown(error) => Exact::Absent,
+            Err(error) => Exact::Failed(sentence(error)),
+        };
+        self.again = matches!(self.state, Exact::Failed(_)).then(|| Instant::now() + AGAIN_AFTER);
+        rows.ok().map(Sample::from)
+    }
+}
+
+/// No helper runs, and the bus knows of none that it could start.
+pub fn is_unknown(error: &zbus::Error) -> bool {
+    matches!(error, zbus::Error::FDO(error) if matches!(**error, fdo::Error::ServiceUnknown(_)))
+}
+
+/// What went wrong, for a person.
+pub fn sentence(error: &helper1::Error) -> String {
+    let text = match error {
+        helper1::Error::Bus(zbus::Error::FDO(error)) => error.description(),
+        helper1::Error::Bus(error) => error.description(),
+        other => other.description(),
+    };
+    text.map_or_else(|| error.to_string(), str::to_owned)
+}

@@ -1,0 +1,42 @@
+//! What the program behind the tray and its window say to each other. Plain data.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    monitor::{AppReading, Reading},
+    sampler::Exact,
+    settings::Settings,
+};
+
+/// What a beat has to say to the window.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+pub struct Update {
+    /// A reading of each app that is watched, in the order in which they were chosen. A failed look is a reading whose rate is
+    /// [`crate::rate::Gap::Failed`].
+    pub readings: Vec<Reading>,
+    /// Every app of the user, busiest first.
+    pub apps: Vec<AppReading>,
+    /// Whether exact counting is to be had.
+    pub exact: Exact,
+    /// What became of the latest wish that took a while, already worded for a person: one quiet line.
+    pub notice: Option<String>,
+    /// Why nothing can be watched at all, worded for a person.
+    pub failure: Option<String>,
+    /// The settings in force.
+    pub settings: Settings,
+    /// A problem with the settings file, already worded for a person; the last good settings are in force.
+    pub settings_error: Option<String>,
+}
+
+/// What the window asks for.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub enum Command {
+    /// Watch the apps with these ids from now on, in this order, and remember them.
+    Watch(Vec<String>),
+    /// Take over these settings and write them to the settings file.
+    Set(Settings),
+    /// Have the helper count, setting it up first where it is missing. A person is asked for a password.
+    CountExactly,
+    /// Stop exact counting and take all of it off the system.
+    RemoveExact,
+}
