@@ -28,21 +28,34 @@ fn refused(answer: &Answer, name: &str, words: &str) {
 
 /// What `Read` says to cad: the epoch, and for each cgroup external rx, tx, internal rx, tx.
 fn read(desktop: &Desktop) -> (u64, HashMap<String, [u64; 4]>) {
-    let line = "busctl --system --json=short call org.netglance.Helper1 /org/netglance/Helper1 org.netglance.Helper1 Read";
+    let line =
+        "busctl --system --json=short call org.netglance.Helper1 /org/netglance/Helper1 org.netglance.Helper1 Read";
     let answer: Value = serde_json::from_str(&desktop.cad(line).ok()).unwrap();
-    let rows = answer["data"][2].as_array().unwrap().iter().map(|row| {
-        (row[0].as_str().unwrap().to_owned(), [1, 2, 3, 4].map(|column| row[column].as_u64().unwrap()))
-    });
+    let rows = answer["data"][2]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|row| (row[0].as_str().unwrap().to_owned(), [1, 2, 3, 4].map(|column| row[column].as_u64().unwrap())));
     (answer["data"][0].as_u64().unwrap(), rows.collect())
 }
 
 fn installed(desktop: &Desktop) -> bool {
-    let line = "busctl --system get-property org.netglance.Helper1 /org/netglance/Helper1 org.netglance.Helper1 Installed";
+    let line =
+        "busctl --system get-property org.netglance.Helper1 /org/netglance/Helper1 org.netglance.Helper1 Installed";
     desktop.cad(line).ok().trim() == "b true"
 }
 
 fn property(desktop: &Desktop, name: &str) -> String {
     desktop.root(&format!("systemctl show --value --property {name} netglance-helper")).ok().trim().to_owned()
+}
+
+/// Waits until the helper has left, as nobody has called for a while.
+#[track_caller]
+fn left(desktop: &Desktop) {
+    eventually("the helper leaves when nobody calls", || {
+        (property(desktop, "ActiveState") == "inactive").then_some(())
+    });
+    assert_eq!(property(desktop, "Result"), "success");
 }
 
 /// Fails if the helper, or systemd about it, had anything to complain of in this boot.
@@ -56,7 +69,10 @@ fn no_complaints(desktop: &Desktop) {
 #[track_caller]
 fn nothing_is_counted(desktop: &Desktop) {
     assert_eq!(desktop.root("nft list tables").ok(), "");
-    assert_eq!(desktop.root("ls -A /var/lib/netglance /run/netglance").ok(), "/run/netglance:\n\n/var/lib/netglance:\n");
+    assert_eq!(
+        desktop.root("ls -A /var/lib/netglance /run/netglance").ok(),
+        "/run/netglance:\n\n/var/lib/netglance:\n"
+    );
     assert_eq!(property(desktop, "NFileDescriptorStore"), "0");
     assert!(!installed(desktop));
 }
@@ -132,7 +148,10 @@ fn an_ordinary_user_sees_the_estimate() {
     let line = watch.look();
     assert_eq!(line["source"], "estimate");
     assert_eq!(line["units"].as_array().unwrap().len(), 3, "{line}");
-    desktop.screenshot("estimate");
+    let window = desktop.start("netglance");
+    desktop.shows("", "StB");
+    desktop.screenshot("window");
+    drop(window);
     desktop.pause();
     let now = Began::now(&desktop);
     let after = watch.look();
@@ -152,6 +171,10 @@ fn the_helper_comes_when_called_and_leaves_again() {
     let desktop = Desktop::boot();
     desktop.install_by_hand();
     assert_eq!(property(&desktop, "ActiveState"), "inactive");
+    // It starts with every boot, for it may be wanted, and leaves where it is not.
+    desktop.reboot();
+    assert_eq!(property(&desktop, "ActiveState"), "active");
+    left(&desktop);
     refused(&desktop.cad(&call("Read")), "NotInstalled", "Count exactly");
     assert_eq!(property(&desktop, "ActiveState"), "active");
     nothing_is_counted(&desktop);
@@ -167,8 +190,7 @@ fn the_helper_comes_when_called_and_leaves_again() {
     refused(&desktop.cad(&call("Install")), "NotAuthorized", "no polkit agent runs in this session");
     nothing_is_counted(&desktop);
 
-    eventually("the helper leaves when nobody calls", || (property(&desktop, "ActiveState") == "inactive").then_some(()));
-    assert_eq!(property(&desktop, "Result"), "success");
+    left(&desktop);
     no_complaints(&desktop);
 }
 
@@ -202,6 +224,13 @@ fn a_password_once_and_every_byte_is_counted() {
     desktop.resume();
     assert!(installed(&desktop));
     assert!(desktop.root("nft list table inet netglance").ok().contains("socket cgroupv2 level"));
+    a_known_amount(&desktop);
+    let exact = desktop.cad("netglance watch --json --app StB --source exact --count 1").ok();
+    assert_eq!(serde_json::from_str::<Value>(&exact).unwrap()["source"], "exact");
+    let window = desktop.start("netglance");
+    desktop.shows("", "Exact");
+    desktop.screenshot("exact");
+    drop(window);
     let (epoch, _) = read(&desktop);
 
     for harm in [
@@ -220,6 +249,71 @@ fn a_password_once_and_every_byte_is_counted() {
         began.agrees(&desktop);
         desktop.resume();
     }
+}
+
+/// What goes outside is external, what goes to the LAN and over loopback is not, to the byte.
+fn a_known_amount(desktop: &Desktop) {
+    let moved = |addresses: &str| {
+        let mut program =
+            desktop.start(&format!("cat /proc/self/cgroup && exec traffic move 1000000 500000 0 {addresses}"));
+        let path = program.wait("its cgroup", |program| {
+            program.stdout().iter().find_map(|line| line.strip_prefix("0::").map(str::to_owned))
+        });
+        (program.says("done"), path)
+    };
+    let (_outside, outside) = moved("93.184.216.34:8005 [2606:2800:220:1::1]:8005 192.168.2.1:8005 127.0.0.1:8005");
+    let (_inside, inside) =
+        moved("192.168.2.159:8005 [2001:4860:1::1]:8005 100.100.1.1:8005 192.168.122.2:8005 [::1]:8005");
+    let lost = dropped();
+    eventually("what netglance has and what the outside has counted agree", || {
+        let ([rx, tx, internal_rx, internal_tx], truth) = (read(desktop).1[&outside], desktop.truth("known"));
+        assert!(internal_rx > 2_000_000 && internal_tx > 1_000_000, "{internal_rx} {internal_tx}");
+        let known = truth.0 > 2_000_000 && truth.0 < 2_100_000 && truth.1 > 1_000_000 && truth.1 < 1_100_000;
+        assert!(known, "the outside has counted {truth:?}");
+        ((rx, tx) == truth || dropped() > lost).then_some(())
+    });
+    let [rx, tx, internal_rx, internal_tx] = read(desktop).1[&inside];
+    assert_eq!((rx, tx), (0, 0));
+    assert!(internal_rx > 5_000_000 && internal_tx > 2_500_000, "{internal_rx} {internal_tx}");
+}
+
+#[test]
+fn it_is_remembered_until_it_is_taken_away() {
+    let desktop = Desktop::boot();
+    desktop.install_by_hand();
+    desktop.replica();
+    desktop.root(&call("Install")).ok();
+    let (epoch, _) = read(&desktop);
+
+    desktop.reboot();
+    let since = |unit: &str, property: &str| -> u64 {
+        let time = desktop.root(&format!("systemctl show --value --property {property}TimestampMonotonic {unit}"));
+        time.ok().trim().parse().unwrap()
+    };
+    let counts = since("netglance-helper.service", "ActiveEnter");
+    let user = since("user@1000.service", "InactiveExit");
+    assert!(0 < counts && counts < user, "counts since {counts}, cad's services start at {user}");
+    assert!(installed(&desktop));
+    assert!(desktop.find("password text", "").is_empty());
+    let (new, _) = read(&desktop);
+    assert!(new > epoch, "{new} after {epoch}");
+    // The outside counts from the boot on: not a packet of the services was earlier than netglance.
+    desktop.pause();
+    Began {
+        truth: SERVICES.into_iter().chain([OTHER]).map(|(name, unit)| (name, unit, (0, 0))).collect(),
+        dropped: dropped(),
+    }
+    .agrees(&desktop);
+    desktop.resume();
+    no_complaints(&desktop);
+
+    let uninstall = desktop.start(&call("Uninstall"));
+    desktop.authorize(PASSWORD);
+    assert!(ended(uninstall).status.success());
+    nothing_is_counted(&desktop);
+    refused(&desktop.cad(&call("Read")), "NotInstalled", "Count exactly");
+    left(&desktop);
+    no_complaints(&desktop);
 }
 
 /// Waits for a program and gives its answer.

@@ -122,8 +122,10 @@ impl Desktop {
 
     /// The container's process 1.
     fn leader(&self) -> Option<u32> {
-        let children = fs::read_to_string(format!("/proc/{0}/task/{0}/children", self.container)).ok()?;
-        let leader = children.split_whitespace().next()?.parse().ok()?;
+        let child = |of: u32| -> Option<u32> {
+            fs::read_to_string(format!("/proc/{of}/task/{of}/children")).ok()?.split_whitespace().next()?.parse().ok()
+        };
+        let leader = child(child(self.container)?)?; // of systemd-nspawn, which is the script's
         (fs::read_to_string(format!("/proc/{leader}/comm")).ok()?.trim_end() == "systemd").then_some(leader)
     }
 
@@ -138,7 +140,16 @@ impl Desktop {
     fn service(&self, user: Option<&str>, script: &str) -> Command {
         let mut command = self.enter(self.leader().expect("the container runs"));
         if let Some(user) = user {
-            command.args(["runuser", "--user", user, "--", "env", "XDG_RUNTIME_DIR=/run/user/1000", "systemd-run", "--user"]);
+            command.args([
+                "runuser",
+                "--user",
+                user,
+                "--",
+                "env",
+                "XDG_RUNTIME_DIR=/run/user/1000",
+                "systemd-run",
+                "--user",
+            ]);
         } else {
             command.arg("systemd-run");
         }
