@@ -138,7 +138,7 @@ fn an_ordinary_user_sees_the_estimate() {
     assert_eq!(other["cgroups"].as_array().unwrap().len(), 1, "{apps}");
     assert!(other["rx_rate"].as_f64() > stb["rx_rate"].as_f64().map(|rate| rate * 2.0), "{apps}");
 
-    let mut watch = desktop.start("netglance watch --json --app StB");
+    let mut watch = desktop.start("watch", "netglance watch --json --app StB");
     watch.look();
     desktop.pause();
     let began = Began::now(&desktop);
@@ -148,10 +148,11 @@ fn an_ordinary_user_sees_the_estimate() {
     let line = watch.look();
     assert_eq!(line["source"], "estimate");
     assert_eq!(line["units"].as_array().unwrap().len(), 3, "{line}");
-    let window = desktop.start("netglance");
-    desktop.shows("", "StB");
-    desktop.screenshot("window");
-    drop(window);
+    let _window = desktop.start("window", "netglance");
+    desktop.shows("", "stb-next-shell@split.service");
+    desktop.shows("", "Estimate");
+    desktop.screenshot("estimate");
+    desktop.stop("window");
     desktop.pause();
     let now = Began::now(&desktop);
     let after = watch.look();
@@ -200,14 +201,14 @@ fn a_password_once_and_every_byte_is_counted() {
     desktop.install_by_hand();
     desktop.replica();
 
-    let mut install = desktop.start(&call("Install"));
+    let mut install = desktop.start("install", &call("Install"));
     desktop.dialog();
     desktop.screenshot("authorize");
     desktop.press("Escape");
     refused(&ended(install), "NotAuthorized", "the password dialog was closed");
     nothing_is_counted(&desktop);
 
-    install = desktop.start(&call("Install"));
+    install = desktop.start("install", &call("Install"));
     desktop.authorize("not the password");
     desktop.shows("label", "Authentication Failure");
     desktop.screenshot("wrong-password");
@@ -218,7 +219,7 @@ fn a_password_once_and_every_byte_is_counted() {
 
     desktop.pause();
     let began = Began::now(&desktop);
-    install = desktop.start(&call("Install"));
+    install = desktop.start("install", &call("Install"));
     desktop.authorize(PASSWORD);
     assert!(ended(install).status.success());
     desktop.resume();
@@ -227,10 +228,11 @@ fn a_password_once_and_every_byte_is_counted() {
     a_known_amount(&desktop);
     let exact = desktop.cad("netglance watch --json --app StB --source exact --count 1").ok();
     assert_eq!(serde_json::from_str::<Value>(&exact).unwrap()["source"], "exact");
-    let window = desktop.start("netglance");
+    let _window = desktop.start("window", "netglance");
     desktop.shows("", "Exact");
+    desktop.shows("", "stb-next-shell@split.service");
     desktop.screenshot("exact");
-    drop(window);
+    desktop.stop("window");
     let (epoch, _) = read(&desktop);
 
     for harm in [
@@ -253,26 +255,22 @@ fn a_password_once_and_every_byte_is_counted() {
 
 /// What goes outside is external, what goes to the LAN and over loopback is not, to the byte.
 fn a_known_amount(desktop: &Desktop) {
-    let moved = |addresses: &str| {
-        let mut program =
-            desktop.start(&format!("cat /proc/self/cgroup && exec traffic move 1000000 500000 0 {addresses}"));
-        let path = program.wait("its cgroup", |program| {
-            program.stdout().iter().find_map(|line| line.strip_prefix("0::").map(str::to_owned))
-        });
-        (program.says("done"), path)
+    let moved = |unit: &str, addresses: &str| {
+        desktop.start(unit, &format!("exec traffic move 1000000 500000 0 {addresses}")).says("done")
     };
-    let (_outside, outside) = moved("93.184.216.34:8005 [2606:2800:220:1::1]:8005 192.168.2.1:8005 127.0.0.1:8005");
-    let (_inside, inside) =
-        moved("192.168.2.159:8005 [2001:4860:1::1]:8005 100.100.1.1:8005 192.168.122.2:8005 [::1]:8005");
+    let _outside = moved("outside", "93.184.216.34:8005 [2606:2800:220:1::1]:8005 192.168.2.1:8005 127.0.0.1:8005");
+    let lan = "192.168.2.159:8005 [2001:4860:1::1]:8005 100.100.1.1:8005 192.168.122.2:8005 [::1]:8005";
+    let _inside = moved("inside", lan);
+    let row = |unit: &str| read(desktop).1[&format!("{APP_SLICE}{unit}.service")];
     let lost = dropped();
     eventually("what netglance has and what the outside has counted agree", || {
-        let ([rx, tx, internal_rx, internal_tx], truth) = (read(desktop).1[&outside], desktop.truth("known"));
+        let ([rx, tx, internal_rx, internal_tx], truth) = (row("outside"), desktop.truth("known"));
         assert!(internal_rx > 2_000_000 && internal_tx > 1_000_000, "{internal_rx} {internal_tx}");
         let known = truth.0 > 2_000_000 && truth.0 < 2_100_000 && truth.1 > 1_000_000 && truth.1 < 1_100_000;
         assert!(known, "the outside has counted {truth:?}");
         ((rx, tx) == truth || dropped() > lost).then_some(())
     });
-    let [rx, tx, internal_rx, internal_tx] = read(desktop).1[&inside];
+    let [rx, tx, internal_rx, internal_tx] = row("inside");
     assert_eq!((rx, tx), (0, 0));
     assert!(internal_rx > 5_000_000 && internal_tx > 2_500_000, "{internal_rx} {internal_tx}");
 }
@@ -307,7 +305,7 @@ fn it_is_remembered_until_it_is_taken_away() {
     desktop.resume();
     no_complaints(&desktop);
 
-    let uninstall = desktop.start(&call("Uninstall"));
+    let uninstall = desktop.start("uninstall", &call("Uninstall"));
     desktop.authorize(PASSWORD);
     assert!(ended(uninstall).status.success());
     nothing_is_counted(&desktop);

@@ -25,11 +25,14 @@ def text(accessible):
 
 
 def describe(application, accessible):
-    states = [pyatspi.stateToString(state) for state in accessible.getState().getStates()]
-    box = accessible.queryComponent().getExtents(pyatspi.DESKTOP_COORDS)
+    try:
+        box = accessible.queryComponent().getExtents(pyatspi.DESKTOP_COORDS)
+    except NotImplementedError:  # it has no place on the screen
+        return None
     return {
         "application": application.name, "role": accessible.getRoleName(), "name": accessible.name, "text": text(accessible),
-        "x": box.x, "y": box.y, "width": box.width, "height": box.height, "states": states,
+        "x": box.x, "y": box.y, "width": box.width, "height": box.height,
+        "states": [pyatspi.stateToString(state) for state in accessible.getState().getStates()],
     }
 
 
@@ -39,9 +42,8 @@ for application in pyatspi.Registry.getDesktop(0):
         continue
     try:
         for accessible in walk(application):
-            if role in ("", accessible.getRoleName()):
-                found = describe(application, accessible)
-                if "showing" in found["states"] and (name in found["name"] or name in found["text"]):
-                    print(json.dumps(found))
+            found = describe(application, accessible) if role in ("", accessible.getRoleName()) else None
+            if found and "showing" in found["states"] and (name in found["name"] or name in found["text"]):
+                print(json.dumps(found))
     except Exception as error:  # it may go away while it is looked at
         print(f"{application}: {error!r}", file=sys.stderr)

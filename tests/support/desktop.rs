@@ -137,22 +137,15 @@ impl Desktop {
     }
 
     /// A shell's command line as a service of its own, and so in a cgroup as real as any program's.
-    fn service(&self, user: Option<&str>, script: &str) -> Command {
+    fn service(&self, user: Option<&str>, unit: Option<&str>, script: &str) -> Command {
         let mut command = self.enter(self.leader().expect("the container runs"));
         if let Some(user) = user {
-            command.args([
-                "runuser",
-                "--user",
-                user,
-                "--",
-                "env",
-                "XDG_RUNTIME_DIR=/run/user/1000",
-                "systemd-run",
-                "--user",
-            ]);
+            command.args(["runuser", "--user", user, "--", "env", "XDG_RUNTIME_DIR=/run/user/1000"]);
+            command.args(["systemd-run", "--user"]);
         } else {
             command.arg("systemd-run");
         }
+        command.args(unit.map(|unit| format!("--unit={unit}")));
         command.args(["--quiet", "--pipe", "--wait", "--collect", "--service-type=exec", "--", "sh", "-c"]);
         command.arg(script.replace('$', "$$"));
         command
@@ -160,17 +153,23 @@ impl Desktop {
 
     /// Runs a shell's command line as root.
     pub fn root(&self, script: &str) -> Answer {
-        answer(&mut self.service(None, script))
+        answer(&mut self.service(None, None, script))
     }
 
     /// Runs a shell's command line as cad, in the session.
     pub fn cad(&self, script: &str) -> Answer {
-        answer(&mut self.service(Some("cad"), script))
+        answer(&mut self.service(Some("cad"), None, script))
     }
 
-    /// Starts a shell's command line as cad, in the session.
-    pub fn start(&self, script: &str) -> Program {
-        Program::spawn(self.service(Some("cad"), script))
+    /// Starts a shell's command line as cad, in the session, as a unit of that name. It goes on when the `Program` is
+    /// dropped, until [`Self::stop`].
+    pub fn start(&self, unit: &str, script: &str) -> Program {
+        Program::spawn(self.service(Some("cad"), Some(unit), script))
+    }
+
+    /// Stops a unit of cad's.
+    pub fn stop(&self, unit: &str) {
+        self.cad(&format!("systemctl --user stop {unit}")).ok();
     }
 
     /// Runs a shell's command line as `guest`, who has no session and no rights.
