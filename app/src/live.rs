@@ -23,6 +23,8 @@ pub enum Protocol {
 pub struct OpenSocket {
     /// What it speaks.
     pub protocol: Protocol,
+    /// The number in /proc/PID/fd's `socket:[…]`.
+    pub inode: u32,
     /// The other side; the unspecified address where a UDP socket has none in particular.
     pub remote: SocketAddr,
     /// The cgroup that it was made in.
@@ -150,7 +152,8 @@ mod tests {
         let unit = "/user.slice/user-1000.slice/user@1000.service/app.slice/a.service";
         let target = Target::selection(&["a.service".to_owned()], &[], "").unwrap();
         let check = |remote: &str, scope: Option<Side>, prefix: Option<&str>, reason: &str, agrees: bool| {
-            let socket = OpenSocket { protocol: Protocol::Udp, remote: remote.parse().unwrap(), cgroup_id: Some(1) };
+            let socket =
+                OpenSocket { protocol: Protocol::Udp, inode: 1, remote: remote.parse().unwrap(), cgroup_id: Some(1) };
             let found = sockets(&[socket], |id| (id == 1).then_some(unit), &prefixes, Some(&helper), &target);
             let [found] = found.as_slice() else { panic!("{found:?}") };
             assert_eq!((found.scope, found.prefix.as_deref()), (scope, prefix), "{found:?}");
@@ -176,6 +179,7 @@ mod tests {
         let target = Target::selection(&["*.service".to_owned()], &[], "").unwrap();
         let socket = |remote: &str, cgroup_id| OpenSocket {
             protocol: Protocol::Tcp,
+            inode: 1,
             remote: remote.parse().unwrap(),
             cgroup_id,
         };

@@ -18,7 +18,7 @@ use crate::{
     desktop_entry::DesktopEntries,
     live::{self, SocketVerdict},
     rate::{self, Bytes, Gap, Rate, Source},
-    sampler::{self, Exact, InetDiag, Look, Sampler},
+    sampler::{self, Exact, Look, Sampler},
     settings::{Settings, SettingsFile},
     target::{self, Target, UnitOf},
 };
@@ -233,7 +233,7 @@ impl Monitor {
 
     /// The open sockets of `target`, and how each is judged.
     pub async fn sockets(&mut self, target: &Target) -> Result<Vec<SocketVerdict>, Error> {
-        let open = InetDiag::open()?.open_sockets()?;
+        let open = sampler::open_sockets()?;
         self.tree.refresh();
         self.refresh_prefixes(false)?;
         let counters = self.sampler.internal_prefixes().await;

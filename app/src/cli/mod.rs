@@ -1,6 +1,8 @@
 //! The command line: what can be asked, and in which words it is answered. It draws no window.
 
 mod apps;
+mod doctor;
+mod install;
 mod report;
 mod run;
 mod terminal;
@@ -65,6 +67,14 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Say what this host is like for netglance, which way of counting fits, and what to do
+    ///
+    /// The exit status is 1 where something does not work.
+    Doctor(doctor::DoctorArgs),
+    /// Count exactly from now on, and after every boot: one password, in a dialog or in this terminal
+    Install,
+    /// Stop counting exactly and forget all counters
+    Uninstall,
     /// Stop until continued, then become the command: the second half of `run`
     #[command(name = run::BECOME, hide = true)]
     Become {
@@ -130,6 +140,8 @@ enum Error {
     Pattern { pattern: String, source: glob::PatternError },
     #[error("cannot {doing}")]
     Io { doing: &'static str, source: std::io::Error },
+    #[error("{0}")]
+    Helper(String),
     #[error("cannot give the command a cgroup of its own: {systemd}; and {cgroupfs}")]
     NoCgroup { systemd: String, cgroupfs: String },
 }
@@ -171,6 +183,9 @@ impl Cli {
                     "--app, --unit and --cgroup need --live: the proof makes an app of its own",
                 )
                 .exit(),
+            Some(Command::Doctor(args)) => block_on(doctor::doctor(&args)),
+            Some(Command::Install) => block_on(install::install(true)),
+            Some(Command::Uninstall) => block_on(install::install(false)),
             Some(Command::Become { command }) => return Start::Done(run::become_command(&command)),
         };
         Start::Done(result.unwrap_or_else(|error| {

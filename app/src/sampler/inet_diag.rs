@@ -77,6 +77,7 @@ pub enum Error {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Listed {
     cookie: u64,
+    inode: u32,
     remote: IpAddr,
     /// The other side's.
     port: u16,
@@ -140,30 +141,6 @@ impl InetDiag {
         Ok(Look { source: Source::Estimate, sample: Sample { epoch: 0, boottime_ns, rows }, unmeasured_udp })
     }
 
-    /// Every socket that has, or may have, another side. Without UDP's where the kernel can't list them.
-    pub fn open_sockets(&mut self) -> Result<Vec<OpenSocket>, Error> {
-        let mut sockets = Vec::new();
-        for (number, states, protocol) in
-            [(IPPROTO_TCP, TCP_STATES, Protocol::Tcp), (IPPROTO_UDP, UDP_STATES | UNCONNECTED, Protocol::Udp)]
-        {
-            for family in [AF_INET, AF_INET6] {
-                let dumped =
-                    self.requests.dump(SOCK_DIAG_BY_FAMILY, &request(family, number, 0, states), |_, payload| {
-                        let Listed { remote, port, cgroup_id, .. } = parse(payload)?;
-                        sockets.push(OpenSocket { protocol, remote: SocketAddr::new(remote, port), cgroup_id });
-                        Ok(())
-                    });
-                match dumped {
-                    Ok(_) => {}
-                    Err(error) if is_missing(&error) && protocol == Protocol::Udp => {}
-                    Err(error) if is_missing(&error) => return Err(Error::NoInetDiag),
-                    Err(error) => return Err(error.into()),
-                }
-            }
-        }
-        Ok(sockets)
-    }
-
     /// Connected UDP sockets with an external peer, by cgroup path; `None` where the kernel can't list UDP sockets.
     fn unmeasured_udp(&mut self, tree: &Tree, prefixes: &Prefixes) -> Result<Option<HashMap<String, u32>>, Error> {
         let mut sockets: HashMap<String, u32> = HashMap::new();
@@ -189,6 +166,31 @@ impl InetDiag {
         }
         Ok(Some(sockets))
     }
+}
+
+/// Every socket of this network namespace that has, or may have, another side; without those of UDP where the kernel can't
+/// list them.
+pub fn open_sockets() -> Result<Vec<OpenSocket>, Error> {
+    let mut requests = Socket::open(Some(rustix::net::netlink::SOCK_DIAG), 0)?;
+    let mut sockets = Vec::new();
+    for (number, states, protocol) in
+        [(IPPROTO_TCP, TCP_STATES, Protocol::Tcp), (IPPROTO_UDP, UDP_STATES | UNCONNECTED, Protocol::Udp)]
+    {
+        for family in [AF_INET, AF_INET6] {
+            let dumped = requests.dump(SOCK_DIAG_BY_FAMILY, &request(family, number, 0, states), |_, payload| {
+                let Listed { inode, remote, port, cgroup_id, .. } = parse(payload)?;
+                sockets.push(OpenSocket { protocol, inode, remote: SocketAddr::new(remote, port), cgroup_id });
+                Ok(())
+            });
+            match dumped {
+                Ok(_) => {}
+                Err(error) if is_missing(&error) && protocol == Protocol::Udp => {}
+                Err(error) if is_missing(&error) => return Err(Error::NoInetDiag),
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+    Ok(sockets)
 }
 
 /// Cumulative bytes per cgroup path from what sockets say of themselves. Pure.
@@ -300,7 +302,8 @@ fn parse(payload: &[u8]) -> Result<Listed, netlink::Error> {
     };
     let cookie = chunk(header, 44).map(u64::from_ne_bytes).unwrap_or_default();
     let port = chunk(header, 6).map(u16::from_be_bytes).unwrap_or_default();
-    let mut listed = Listed { cookie, remote, port, cgroup_id: None, bytes: None };
+    let inode = chunk(header, 68).map(u32::from_ne_bytes).unwrap_or_default();
+    let mut listed = Listed { cookie, inode, remote, port, cgroup_id: None, bytes: None };
     for attribute in NlasIterator::new(attributes) {
         let attribute = attribute.map_err(|_| malformed("inet_diag attribute"))?;
         match attribute.kind() {

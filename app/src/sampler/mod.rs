@@ -6,7 +6,7 @@ mod inet_diag;
 use std::collections::HashMap;
 
 pub use helper::{Exact, Helper};
-pub use inet_diag::{Error, InetDiag};
+pub use inet_diag::{Error, InetDiag, open_sockets};
 use ipnet::IpNet;
 use netglance_dbus::{cgroup::Tree, sample::Sample, scope::Prefixes};
 
