@@ -377,9 +377,7 @@ fn tcp(address: SocketAddr, up: usize, down: usize) {
     stream.write_all(&[up.to_ne_bytes(), down.to_ne_bytes()].concat()).unwrap();
     stream.write_all(&vec![1; up]).unwrap();
     stream.read_exact(&mut vec![0; down]).unwrap();
-    // Both ends close in order, the application first, and it stays until the other has: nothing is left to the time
-    // after the socket.
-    stream.shutdown(Shutdown::Write).unwrap();
+    // The other end closes first. Were it this one, what comes after the other's end would find no full socket any more.
     assert_eq!(stream.read(&mut [0]).unwrap(), 0);
 }
 
@@ -401,7 +399,6 @@ fn upload(address: SocketAddr, bytes: usize, send: impl FnOnce(&mut TcpStream, u
     let mut stream = TcpStream::connect(address).unwrap();
     stream.write_all(&[bytes.to_ne_bytes(), 0usize.to_ne_bytes()].concat()).unwrap();
     send(&mut stream, bytes);
-    stream.shutdown(Shutdown::Write).unwrap();
     assert_eq!(stream.read(&mut [0]).unwrap(), 0);
 }
 
@@ -424,7 +421,6 @@ fn uring_receive(address: SocketAddr, bytes: usize) {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.write_all(&[0usize.to_ne_bytes(), bytes.to_ne_bytes()].concat()).unwrap();
     uring::receive(&mut stream, bytes);
-    stream.shutdown(Shutdown::Write).unwrap();
     assert_eq!(stream.read(&mut [0]).unwrap(), 0);
 }
 
@@ -630,7 +626,7 @@ fn answer(mut stream: TcpStream) {
             _ => return,
         }
     }
-    if stream.write_all(&vec![4; down]).is_ok() {
+    if stream.write_all(&vec![4; down]).and_then(|()| stream.shutdown(Shutdown::Write)).is_ok() {
         let _ = stream.read(&mut [0]);
     }
 }

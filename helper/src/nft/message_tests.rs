@@ -143,6 +143,7 @@ fn what_a_kernel_has_said_is_understood() {
             "tx_external: [(1, 128)]",
             "tx_external: [(2, 456)]",
             "tx_external: [(3, 984)]",
+            "2575", // NFT_MSG_NEWGEN: the ruleset is another one now
             "Answer { errno: 0, sentence: None }",
         ],
     ];
