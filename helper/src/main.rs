@@ -8,6 +8,7 @@ use netglance_helper::{
     authority::Authority,
     counters::Service,
     descriptors,
+    setup::Command,
     table::{Table, chain},
 };
 use tokio::{
@@ -18,11 +19,15 @@ use zbus::{Connection, MessageStream};
 
 /// So long it stays without being installed and without a call.
 const STAYS: Duration = Duration::from_secs(30);
+/// The exit status for a command line that says nothing.
+const USAGE: u8 = 2;
 
 #[derive(Debug, thiserror::Error)]
 enum Error {
     #[error(transparent)]
     Table(#[from] netglance_helper::table::Error),
+    #[error(transparent)]
+    Setup(#[from] netglance_helper::setup::Error),
     #[error("cannot serve {BUS_NAME} on the system bus")]
     Bus(#[from] zbus::Error),
     #[error("cannot wait for the kernel")]
@@ -33,7 +38,16 @@ enum Error {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    match run().await {
+    let arguments: Vec<_> = env::args_os().skip(1).collect();
+    let result = match Command::parse(&arguments) {
+        Ok(None) => run().await,
+        Ok(Some(command)) => command.execute().await.map_err(Error::from),
+        Err(error) => {
+            eprintln!("netglance-helper: {error}");
+            return ExitCode::from(USAGE);
+        }
+    };
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("netglance-helper: {}", chain(&error));
