@@ -67,6 +67,10 @@ fn the_package_has_the_same_files() {
         if place.ends_with('/') {
             place += source.rsplit('/').next().unwrap();
         }
+        // Without a package the app runs it from beside itself.
+        if place == "usr/libexec/netglance-verify" {
+            continue;
+        }
         let bytes = (!source.starts_with("target/")).then(|| fs::read(manifest.join(&source)).unwrap());
         listed.push((place, u32::from_str_radix(&text(mode), 8).unwrap(), bytes));
     }
@@ -100,7 +104,10 @@ fn what_is_put_there_is_whole_and_names_the_program_where_it_is() {
     let unit = String::from_utf8_lossy(unit);
     assert!(unit.contains("\nExecStart=/usr/local/libexec/netglance-helper\n"), "{unit}");
     for (path, _, bytes) in &once {
-        assert!(!String::from_utf8_lossy(bytes).contains("/usr/libexec"), "{path} names the package's program");
+        assert!(
+            !String::from_utf8_lossy(bytes).contains("/usr/libexec/netglance-helper"),
+            "{path} names the package's program"
+        );
     }
     // Again, as a newer one does.
     let before = files.put(b"second").unwrap();
