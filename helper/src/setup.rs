@@ -215,8 +215,9 @@ struct Files {
 }
 
 impl Files {
+    /// Whether there is a file. A link is none: `apt remove` leaves one to /dev/null in the unit's place.
     fn exists(&self, path: &str) -> bool {
-        fs::symlink_metadata(self.root.join(path)).is_ok()
+        fs::symlink_metadata(self.root.join(path)).is_ok_and(|about| about.is_file())
     }
 
     fn packaged(&self) -> bool {
@@ -254,10 +255,8 @@ impl Files {
         self.check(directory.ancestors().find(|ancestor| ancestor.exists()).unwrap_or(&self.root))?;
         let made = DirBuilder::new().recursive(true).mode(0o755).create(directory);
         made.map_err(Error::file("make", directory))?;
-        let bytes = match fs::read(path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            other => Some(other.map_err(Error::file("read", path))?),
-        };
+        let is_file = fs::symlink_metadata(path).is_ok_and(|about| about.is_file());
+        let bytes = if is_file { Some(fs::read(path).map_err(Error::file("read", path))?) } else { None };
         Ok(Before { path: path.into(), mode, bytes })
     }
 
@@ -445,7 +444,7 @@ async fn set_up(files: &Files) -> Result<(), Error> {
         return Err(Error::Packaged);
     }
     let system = System::open().await?;
-    let remembers = files.exists(DIRECTORIES[0]);
+    let remembers = files.root.join(DIRECTORIES[0]).exists();
     // Not by its path: this is what was authorised, whatever stands there by now.
     let this = Path::new("/proc/self/exe");
     let before = files.put(&fs::read(this).map_err(Error::file("read", this))?)?;

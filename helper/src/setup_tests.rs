@@ -133,6 +133,13 @@ fn a_link_is_replaced_and_not_followed() {
     files.put(b"program").unwrap();
     assert_eq!(fs::read(&victim).unwrap(), b"untouched");
     assert!(fs::symlink_metadata(files.root.join(PROGRAM.own)).unwrap().is_file());
+    // What a removed package leaves is no set-up.
+    let (_directory, files) = root();
+    place(&files, ITEMS[1].own, b"");
+    fs::remove_file(files.root.join(ITEMS[1].own)).unwrap();
+    std::os::unix::fs::symlink("/dev/null", files.root.join(ITEMS[1].own)).unwrap();
+    assert!(!files.set_up());
+    assert!(files.put(b"program").unwrap().iter().all(|was| was.bytes.is_none()));
 }
 
 #[test]
