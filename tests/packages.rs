@@ -167,7 +167,7 @@ fn packages() -> [PathBuf; 2] {
     let architecture = tool(Command::new("dpkg").arg("--print-architecture"));
     ["netglance", "netglance-helper"].map(|name| {
         let version = env!("CARGO_PKG_VERSION");
-        target.join(format!("debian/{name}_{version}-0_{}.deb", architecture.trim()))
+        target.join(format!("debian/{name}_{version}_{}.deb", architecture.trim()))
     })
 }
 
