@@ -423,7 +423,7 @@ impl System {
             while let Some(end) = ends.next().await {
                 let end = end.args()?;
                 if end.job == job {
-                    return Ok(end.result.clone());
+                    return Ok(end.result);
                 }
             }
             Err(zbus::Error::InputOutput(io::Error::from(io::ErrorKind::ConnectionAborted).into()))
