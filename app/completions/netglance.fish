@@ -36,10 +36,10 @@ complete -c netglance -n "__fish_netglance_using_subcommand watch" -l unit -d 'U
 complete -c netglance -n "__fish_netglance_using_subcommand watch" -l cgroup -d 'cgroup paths as in /proc/PID/cgroup; all below counts' -r
 complete -c netglance -n "__fish_netglance_using_subcommand watch" -l interval -d 'Seconds between two looks, 0.1 to 5 [default: the setting `beat`, or 0.5]' -r
 complete -c netglance -n "__fish_netglance_using_subcommand watch" -l count -d 'End after N lines' -r
-complete -c netglance -n "__fish_netglance_using_subcommand watch" -l source -d 'Insist on a source instead of taking the best there is' -r -f -a "exact\t''
-estimate\t''"
+complete -c netglance -n "__fish_netglance_using_subcommand watch" -l source -d 'Insist on a source instead of taking the best there is' -r -f -a "exact\t'The helper\'s nftables counters: every IP packet, headers included'
+estimate\t'The sockets\' own books (inet_diag): TCP payload only'"
 complete -c netglance -n "__fish_netglance_using_subcommand watch" -l json -d 'One JSON object a line'
-complete -c netglance -n "__fish_netglance_using_subcommand watch" -s h -l help -d 'Print help'
+complete -c netglance -n "__fish_netglance_using_subcommand watch" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c netglance -n "__fish_netglance_using_subcommand apps" -l json -d 'One JSON array instead of a table'
 complete -c netglance -n "__fish_netglance_using_subcommand apps" -s h -l help -d 'Print help'
 complete -c netglance -n "__fish_netglance_using_subcommand run" -l json -d 'One JSON object a line on stdout; what the command prints there goes to stderr then'
