@@ -6,6 +6,7 @@ pub mod chart;
 pub mod cli;
 pub mod desktop;
 pub mod desktop_entry;
+pub mod doctor;
 pub mod format;
 pub mod history;
 pub mod monitor;
