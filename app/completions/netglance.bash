@@ -19,8 +19,14 @@ _netglance() {
             netglance,apps)
                 cmd="netglance__subcmd__apps"
                 ;;
+            netglance,doctor)
+                cmd="netglance__subcmd__doctor"
+                ;;
             netglance,help)
                 cmd="netglance__subcmd__help"
+                ;;
+            netglance,install)
+                cmd="netglance__subcmd__install"
                 ;;
             netglance,run)
                 cmd="netglance__subcmd__run"
@@ -28,20 +34,32 @@ _netglance() {
             netglance,run-become)
                 cmd="netglance__subcmd__run__subcmd__become"
                 ;;
+            netglance,uninstall)
+                cmd="netglance__subcmd__uninstall"
+                ;;
             netglance,watch)
                 cmd="netglance__subcmd__watch"
                 ;;
             netglance__subcmd__help,apps)
                 cmd="netglance__subcmd__help__subcmd__apps"
                 ;;
+            netglance__subcmd__help,doctor)
+                cmd="netglance__subcmd__help__subcmd__doctor"
+                ;;
             netglance__subcmd__help,help)
                 cmd="netglance__subcmd__help__subcmd__help"
+                ;;
+            netglance__subcmd__help,install)
+                cmd="netglance__subcmd__help__subcmd__install"
                 ;;
             netglance__subcmd__help,run)
                 cmd="netglance__subcmd__help__subcmd__run"
                 ;;
             netglance__subcmd__help,run-become)
                 cmd="netglance__subcmd__help__subcmd__run__subcmd__become"
+                ;;
+            netglance__subcmd__help,uninstall)
+                cmd="netglance__subcmd__help__subcmd__uninstall"
                 ;;
             netglance__subcmd__help,watch)
                 cmd="netglance__subcmd__help__subcmd__watch"
@@ -53,7 +71,7 @@ _netglance() {
 
     case "${cmd}" in
         netglance)
-            opts="-h -V --help --version watch apps run run-become help"
+            opts="-h -V --help --version watch apps run doctor install uninstall run-become help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -80,8 +98,34 @@ _netglance() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        netglance__subcmd__doctor)
+            opts="-h --app --unit --cgroup --json --markdown --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --app)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --unit)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cgroup)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         netglance__subcmd__help)
-            opts="watch apps run run-become help"
+            opts="watch apps run doctor install uninstall run-become help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -108,7 +152,35 @@ _netglance() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        netglance__subcmd__help__subcmd__doctor)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         netglance__subcmd__help__subcmd__help)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        netglance__subcmd__help__subcmd__install)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -150,9 +222,37 @@ _netglance() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        netglance__subcmd__help__subcmd__uninstall)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         netglance__subcmd__help__subcmd__watch)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        netglance__subcmd__install)
+            opts="-h --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
@@ -179,6 +279,20 @@ _netglance() {
             return 0
             ;;
         netglance__subcmd__run__subcmd__become)
+            opts="-h --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        netglance__subcmd__uninstall)
             opts="-h --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
