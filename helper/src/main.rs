@@ -5,7 +5,8 @@ use std::{env, io, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 use futures_lite::StreamExt as _;
 use netglance_dbus::helper1::{BUS_NAME, Helper1, OBJECT_PATH};
 use netglance_helper::{
-    authority::Authority, counters::Service, descriptors, error_chain, nft::ruleset::SET_SIZE, table::Table,
+    authority::Authority, counters::Service, descriptors, error_chain, nft::ruleset::SET_SIZE, setup::Command,
+    table::Table,
 };
 use tokio::{
     sync::Notify,
@@ -15,9 +16,13 @@ use zbus::{Connection, MessageStream};
 
 /// So long it stays without being installed and without a call.
 const STAYS: Duration = Duration::from_secs(30);
+/// The exit status for a command line that says nothing.
+const USAGE: u8 = 2;
 
 #[derive(Debug, thiserror::Error)]
 enum Error {
+    #[error(transparent)]
+    Setup(#[from] netglance_helper::setup::Error),
     #[error("cannot serve {BUS_NAME} on the system bus")]
     Bus(#[from] zbus::Error),
     #[error("cannot wait for the kernel")]
@@ -28,7 +33,16 @@ enum Error {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    match run().await {
+    let arguments: Vec<_> = env::args_os().skip(1).collect();
+    let result = match Command::parse(&arguments) {
+        Ok(None) => run().await,
+        Ok(Some(command)) => command.execute().await.map_err(Error::from),
+        Err(error) => {
+            eprintln!("netglance-helper: {error}");
+            return ExitCode::from(USAGE);
+        }
+    };
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("netglance-helper: {}", error_chain(&error));
