@@ -37,6 +37,9 @@ _netglance() {
             netglance,uninstall)
                 cmd="netglance__subcmd__uninstall"
                 ;;
+            netglance,verify)
+                cmd="netglance__subcmd__verify"
+                ;;
             netglance,watch)
                 cmd="netglance__subcmd__watch"
                 ;;
@@ -61,6 +64,9 @@ _netglance() {
             netglance__subcmd__help,uninstall)
                 cmd="netglance__subcmd__help__subcmd__uninstall"
                 ;;
+            netglance__subcmd__help,verify)
+                cmd="netglance__subcmd__help__subcmd__verify"
+                ;;
             netglance__subcmd__help,watch)
                 cmd="netglance__subcmd__help__subcmd__watch"
                 ;;
@@ -71,7 +77,7 @@ _netglance() {
 
     case "${cmd}" in
         netglance)
-            opts="-h -V --help --version watch apps run doctor install uninstall run-become help"
+            opts="-h -V --help --version watch apps run verify doctor install uninstall run-become help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -125,7 +131,7 @@ _netglance() {
             return 0
             ;;
         netglance__subcmd__help)
-            opts="watch apps run doctor install uninstall run-become help"
+            opts="watch apps run verify doctor install uninstall run-become help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -236,6 +242,20 @@ _netglance() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        netglance__subcmd__help__subcmd__verify)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         netglance__subcmd__help__subcmd__watch)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
@@ -299,6 +319,32 @@ _netglance() {
                 return 0
             fi
             case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        netglance__subcmd__verify)
+            opts="-h --live --app --unit --cgroup --json --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --app)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --unit)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cgroup)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 *)
                     COMPREPLY=()
                     ;;
