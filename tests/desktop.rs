@@ -296,6 +296,11 @@ fn it_is_remembered_until_it_is_taken_away() {
     let (new, _) = read(&desktop);
     assert!(new > epoch, "{new} after {epoch}");
     // The outside counts from the boot on: not a packet of the services was earlier than netglance.
+    eventually("every app has got a second's worth", || {
+        let (_, rows) = read(&desktop);
+        let row = |(_, unit)| rows.get(&format!("{APP_SLICE}{unit}")).is_some_and(|row| row[0] > RATE);
+        SERVICES.into_iter().chain([OTHER]).all(row).then_some(())
+    });
     desktop.pause();
     Began {
         truth: SERVICES.into_iter().chain([OTHER]).map(|(name, unit)| (name, unit, (0, 0))).collect(),
