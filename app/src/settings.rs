@@ -200,6 +200,11 @@ impl SettingsFile {
         }
         true
     }
+
+    /// Puts `settings` in force.
+    pub fn save(&mut self, settings: &Settings) {
+        self.settings = settings.clone();
+    }
 }
 
 #[cfg(test)]

@@ -1,8 +1,10 @@
 //! What the program behind the tray and its window say to each other. Plain data.
 
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    history::Point,
     monitor::{AppReading, Reading},
     sampler::Exact,
     settings::Settings,
@@ -26,6 +28,41 @@ pub struct Update {
     pub settings: Settings,
     /// A problem with the settings file, already worded for a person; the last good settings are in force.
     pub settings_error: Option<String>,
+    /// A person is being asked for a password now: the latest wish is neither granted nor refused.
+    pub asking: bool,
+    /// The desktop shows the tray icon. Without one, closing the window ends netglance.
+    pub tray: bool,
+    /// netglance is started, hidden, when the person logs in.
+    pub start_at_login: bool,
+    /// What is internal because the host says so: its addresses and on-link prefixes.
+    pub host_prefixes: Vec<IpNet>,
+    /// The chart's span in minutes as it was last chosen, for a window that opens; 0: never chosen.
+    pub span_min: u32,
+    /// Where the window was and how large, for a window that opens.
+    pub place: Place,
+    /// Nobody looks until somebody resumes: the readings are the last ones.
+    pub paused: bool,
+    /// The points of the watched apps from before this update. Where there are any, they take the place of all that the window
+    /// has kept: in its first update, and after it was too slow to take every one.
+    pub backlog: Vec<Backlog>,
+}
+
+/// The points of one watched app.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+pub struct Backlog {
+    /// [`Reading::id`]
+    pub id: String,
+    /// At most the last quarter of an hour, oldest first.
+    pub points: Vec<Point>,
+}
+
+/// A window's place in points. `None`: the desktop chooses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+pub struct Place {
+    /// The left upper corner, frame included. Wayland tells none.
+    pub corner: Option<[i32; 2]>,
+    /// Width and height without the frame.
+    pub size: Option<[u32; 2]>,
 }
 
 /// What the window asks for.
@@ -39,4 +76,14 @@ pub enum Command {
     CountExactly,
     /// Stop exact counting and take all of it off the system.
     RemoveExact,
+    /// Start netglance, hidden, at login from now on, or don't.
+    StartAtLogin(bool),
+    /// Remember the chart's span, in minutes.
+    Span(u32),
+    /// Remember where the window is.
+    Place(Place),
+    /// Stop looking, or look again.
+    Pause(bool),
+    /// End netglance, tray and window.
+    Quit,
 }

@@ -104,6 +104,11 @@ impl Helper {
         &self.state
     }
 
+    /// Has the next read ask, whatever was said before.
+    pub fn look_again(&mut self) {
+        self.again = Some(Instant::now());
+    }
+
     /// All rows that the caller may see: root those of every cgroup, others those of their own slice. `None`: it doesn't
     /// count, and [`Self::state`] says why.
     pub async fn read(&mut self) -> Option<Sample> {
@@ -127,7 +132,7 @@ impl Helper {
 }
 
 /// No helper runs, and the bus knows of none that it could start.
-fn is_unknown(error: &zbus::Error) -> bool {
+pub fn is_unknown(error: &zbus::Error) -> bool {
     matches!(error, zbus::Error::MethodError(name, ..) if name.as_str() == "org.freedesktop.DBus.Error.ServiceUnknown")
 }
 

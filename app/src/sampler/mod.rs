@@ -43,6 +43,11 @@ impl Sampler {
         self.helper.state()
     }
 
+    /// Has the next look ask the helper, whatever it said before.
+    pub fn look_for_helper(&mut self) {
+        self.helper.look_again();
+    }
+
     /// All rows of this moment. `own`: nothing but the caller's own cgroups is wanted; of others the helper tells root alone.
     /// The first look of the estimate after another source is where its counting begins.
     pub async fn look(&mut self, own: bool, tree: &Tree, prefixes: &Prefixes) -> Result<Look, Error> {

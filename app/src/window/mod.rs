@@ -20,7 +20,7 @@ use crate::{
     history::{History, Point},
     monitor::Reading,
     settings::{Settings, Theme, Unit},
-    update::{Command, Update},
+    update::{Command, Place, Update},
 };
 
 /// The spans of the chart in minutes.
@@ -43,18 +43,26 @@ pub struct Window {
     /// The settings error that was put away.
     dismissed: Option<String>,
     zone: TimeZone,
+    /// What is remembered of where it is; `None`: it has no place.
+    place: Option<Place>,
 }
 
 /// Opens the window and returns when it is closed. `start` begins the beat; it is given what wakes the window.
 pub fn run(
     settings: &Settings,
+    span_min: u32,
+    place: Place,
     start: impl FnOnce(Context) -> std::io::Result<(Receiver<Update>, Sender<Command>)> + 'static,
 ) -> eframe::Result {
     let viewport = ViewportBuilder::default()
         .with_app_id("org.netglance.Netglance")
         .with_title("netglance")
-        .with_inner_size([920.0, 640.0])
+        .with_inner_size(place.size.unwrap_or([920, 640]).map(|points| points as f32))
         .with_min_inner_size([800.0, 500.0]);
+    let viewport = match place.corner {
+        Some(corner) => viewport.with_position(corner.map(|points| points as f32)),
+        None => viewport,
+    };
     let options = eframe::NativeOptions { viewport, ..Default::default() };
     let settings = settings.clone();
     eframe::run_native(
@@ -62,7 +70,12 @@ pub fn run(
         options,
         Box::new(move |cc| {
             let (updates, commands) = start(cc.egui_ctx.clone())?;
-            Ok(Box::new(Window::new(&cc.egui_ctx, updates, commands, &settings)))
+            let mut window = Window::new(&cc.egui_ctx, updates, commands, &settings);
+            if span_min != 0 {
+                window.span_min = span_min;
+            }
+            window.place = Some(place);
+            Ok(Box::new(window))
         }),
     )
 }
@@ -87,6 +100,7 @@ impl Window {
             beat_ms: u64::try_from(settings.beat.as_millis()).unwrap_or(500),
             dismissed: None,
             zone: TimeZone::system(),
+            place: None,
         }
     }
 
@@ -99,6 +113,10 @@ impl Window {
                 self.axis = Axis::for_most(0.0, self.unit);
             }
             if let Some(reading) = update.readings.first() {
+                if let Some(backlog) = update.backlog.iter().find(|backlog| backlog.id == reading.id) {
+                    self.history = History::default();
+                    backlog.points.iter().for_each(|point| self.history.push(*point));
+                }
                 self.history
                     .push(Point { boottime_ns: reading.boottime_ns, rate: reading.rate.as_ref().ok().copied() });
             }
@@ -213,6 +231,24 @@ impl Window {
         };
     }
 
+    /// Tells when it has been moved or resized. A window that fills the screen or is minimised has its place elsewhere.
+    fn remember_place(&mut self, ctx: &Context) {
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a place on a screen")]
+        let now = ctx.input(|i| {
+            let viewport = i.viewport();
+            let away = [viewport.minimized, viewport.maximized, viewport.fullscreen].contains(&Some(true));
+            let size = viewport.inner_rect.filter(|_| !away)?.size();
+            let corner = viewport.outer_rect.map(|rect| [rect.min.x.round() as i32, rect.min.y.round() as i32]);
+            Some(Place { corner, size: Some([size.x.round() as u32, size.y.round() as u32]) })
+        });
+        if let (Some(before), Some(now)) = (self.place, now)
+            && before != now
+        {
+            self.place = Some(now);
+            self.send(Command::Place(now));
+        }
+    }
+
     fn shortcuts(&mut self, ui: &Ui) {
         if ui.input_mut(|i| i.consume_key(egui::Modifiers::COMMAND, Key::Q)) {
             ui.ctx().send_viewport_cmd(egui::ViewportCommand::Close);
@@ -284,5 +320,6 @@ impl eframe::App for Window {
             return;
         }
         self.contents(ui);
+        self.remember_place(ui.ctx());
     }
 }
