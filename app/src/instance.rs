@@ -67,7 +67,8 @@ impl Application {
 /// Finds out. `show`: if there is another, have it show its window.
 pub async fn claim(show: bool, asked: UnboundedSender<Asked>) -> Result<Instance, Error> {
     let builder = Builder::session().method_timeout(PATIENCE).serve_at(OBJECT_PATH, Application(asked));
-    let Ok(connection) = builder.build().await else { return Ok(Instance::Alone) };
+    // A bus that does not answer is none.
+    let Ok(Ok(connection)) = tokio::time::timeout(PATIENCE, builder.build()).await else { return Ok(Instance::Alone) };
     match connection.request_name_with_flags(NAME, RequestNameFlags::DO_NOT_QUEUE).await {
         Ok(_) => return Ok(Instance::First(connection)),
         Err(zbus::Error::NameTaken) => {}
