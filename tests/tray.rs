@@ -237,7 +237,13 @@ impl Panel<'_> {
         eventually("the tray icon registers", || self.items.lock().unwrap().last().cloned())
     }
 
-    fn call<B: serde::Serialize + zbus::Type>(&self, path: &str, interface: &str, method: &str, body: &B) -> zbus::Message {
+    fn call<B: serde::Serialize + zbus::Type>(
+        &self,
+        path: &str,
+        interface: &str,
+        method: &str,
+        body: &B,
+    ) -> zbus::Message {
         let item = self.item();
         let call = self.connection.call_method(Some(item.as_str()), path, Some(interface), method, body);
         self.desk.wait(call).unwrap_or_else(|error| panic!("{interface}.{method}: {error}"))
@@ -299,7 +305,15 @@ impl Panel<'_> {
 
     #[track_caller]
     fn offers(&self, labels: &str) {
-        eventually(&format!("the menu is {labels}"), || (self.labels().join(" | ") == labels).then_some(()));
+        let mut last = String::new();
+        eventually(&format!("the menu is {labels}"), || {
+            let now = self.labels().join(" | ");
+            if now != last {
+                println!("menu: {now}");
+                last = now;
+            }
+            (last == labels).then_some(())
+        });
     }
 }
 
@@ -411,17 +425,19 @@ fn the_icon_moves_and_the_menu_watches_pauses_and_starts_at_login() {
     let traffic = desk.world.traffic(SHELL, &["move", "90000000", "90000000", "400000", &support::at(PUBLIC4)]);
     eventually("the icon shows traffic", || (panel.icon() != idle).then_some(()));
     eventually("the tooltip shows traffic", || panel.tooltip().contains("kB/s").then_some(()));
-    panel.offers("Show | +StB | electron-gpt | Pause | Count exactly… | Start at login | Quit");
+    panel.offers("Show | +StB | electron-gpt | Login session 1 | Pause | Count exactly… | Start at login | Quit");
     panel.choose("electron-gpt");
-    panel.offers("Show | +StB | +electron-gpt | Pause | Count exactly… | Start at login | Quit");
+    panel.offers("Show | +StB | +electron-gpt | Login session 1 | Pause | Count exactly… | Start at login | Quit");
     panel.says("\nelectron-gpt  down ");
     panel.choose("StB");
-    panel.offers("Show | StB | +electron-gpt | Pause | Count exactly… | Start at login | Quit");
-    eventually("what is watched is kept", || (desk.state()["watched"] == serde_json::json!(["electron-gpt"])).then_some(()));
+    panel.offers("Show | StB | +electron-gpt | Login session 1 | Pause | Count exactly… | Start at login | Quit");
+    eventually("what is watched is kept", || {
+        (desk.state()["watched"] == serde_json::json!(["electron-gpt"])).then_some(())
+    });
 
     panel.choose("Pause");
     panel.says("Paused");
-    panel.offers("Show | StB | +electron-gpt | +Pause | Count exactly… | Start at login | Quit");
+    panel.offers("Show | StB | +electron-gpt | Login session 1 | +Pause | Count exactly… | Start at login | Quit");
     panel.choose("Pause");
     panel.says("electron-gpt  down ");
 
@@ -429,7 +445,7 @@ fn the_icon_moves_and_the_menu_watches_pauses_and_starts_at_login() {
     let entry = desk.world.home().join("autostart/org.netglance.Netglance.desktop");
     let text = eventually("the autostart entry", || fs::read_to_string(&entry).ok());
     assert!(text.contains(&format!("Exec=\"{}\" --hidden\n", env!("CARGO_BIN_EXE_netglance"))), "{text}");
-    panel.offers("Show | StB | +electron-gpt | Pause | Count exactly… | +Start at login | Quit");
+    panel.offers("Show | StB | +electron-gpt | Login session 1 | Pause | Count exactly… | +Start at login | Quit");
     panel.choose("Start at login");
     eventually("no autostart entry", || (!entry.exists()).then_some(()));
 
@@ -458,7 +474,7 @@ fn what_is_watched_and_the_windows_place_are_remembered() {
     panel.items.lock().unwrap().clear();
 
     let program = desk.start(&[]);
-    panel.offers("Show | +StB | +electron-gpt | Pause | Count exactly… | Start at login | Quit");
+    panel.offers("Show | +StB | +electron-gpt | Login session 1 | Pause | Count exactly… | Start at login | Quit");
     for _ in 0..3 {
         let window = desk.window();
         eventually("it stands where it stood", || (geometry(&window) == before).then_some(()));
@@ -530,8 +546,8 @@ impl Counters for Helper {
     }
 }
 
-const ESTIMATE: &str = "Show | +StB | electron-gpt | Pause | Count exactly… | Start at login | Quit";
-const EXACT: &str = "Show | +StB | electron-gpt | Pause | Start at login | Quit";
+const ESTIMATE: &str = "Show | +StB | electron-gpt | Login session 1 | Pause | Count exactly… | Start at login | Quit";
+const EXACT: &str = "Show | +StB | electron-gpt | Login session 1 | Pause | Start at login | Quit";
 
 #[test]
 fn count_exactly_asks_the_helper_once_and_a_refusal_changes_nothing() {
@@ -566,7 +582,10 @@ fn unpacked(desk: &mut Desk) -> PathBuf {
         fs::set_permissions(directory.join(name), fs::Permissions::from_mode(0o755)).unwrap();
     };
     script("netglance-helper", "exit 0\n");
-    script("pkexec", "echo \"$@\" >> \"$HOME/pkexec.asked\"\ncat \"$HOME/pkexec.says\" >&2\nexit \"$(cat \"$HOME/pkexec.exits\")\"\n");
+    script(
+        "pkexec",
+        "echo \"$@\" >> \"$HOME/pkexec.asked\"\ncat \"$HOME/pkexec.says\" >&2\nexit \"$(cat \"$HOME/pkexec.exits\")\"\n",
+    );
     let program = directory.join("netglance");
     fs::copy(env!("CARGO_BIN_EXE_netglance"), &program).unwrap();
     desk.environment.push(format!("PATH={}:{}", directory.display(), std::env::var("PATH").unwrap()));
@@ -583,11 +602,13 @@ fn without_a_helper_on_the_system_pkexec_sets_it_up() {
     panel.offers(ESTIMATE);
     let asked = || fs::read_to_string(home.join("pkexec.asked")).unwrap_or_default();
     let mut expected = String::new();
-    for (exits, says) in [("126", ""), ("127", "Error executing command as another user: Not authorized"), ("1", "no")] {
+    for (exits, says) in [("126", ""), ("127", "Error executing command as another user: Not authorized"), ("1", "no")]
+    {
         fs::write(home.join("pkexec.exits"), exits).unwrap();
         fs::write(home.join("pkexec.says"), says).unwrap();
         panel.choose("Count exactly…");
-        expected += &format!("--disable-internal-agent {} set-up\n", program.with_file_name("netglance-helper").display());
+        expected +=
+            &format!("--disable-internal-agent {} set-up\n", program.with_file_name("netglance-helper").display());
         eventually("pkexec is asked", || (asked() == expected).then_some(()));
         panel.offers(ESTIMATE);
         panel.says("StB  down ");

@@ -290,7 +290,8 @@ impl Desktop {
                 self.picture.paused = paused;
             }
             Command::StartAtLogin(on) => {
-                self.notice = autostart::set(on).err().map(|error| format!("Cannot change the start at login: {error}"));
+                self.notice =
+                    autostart::set(on).err().map(|error| format!("Cannot change the start at login: {error}"));
                 self.start_at_login = autostart::is_on();
             }
             Command::Span(minutes) => {
@@ -314,8 +315,7 @@ impl Desktop {
         let before = self.settings();
         let exact = self.monitor.as_ref().is_ok_and(|monitor| *monitor.exact() == Exact::Counting);
         if exact && (&settings.internal, &settings.external) != (&before.internal, &before.external) {
-            let kept =
-                Settings { internal: before.internal, external: before.external, ..settings.clone() };
+            let kept = Settings { internal: before.internal, external: before.external, ..settings.clone() };
             self.save_settings(&kept);
             self.wish(Wish::Prefixes(settings.internal.clone(), settings.external.clone()), Some(settings));
         } else {
@@ -435,8 +435,10 @@ impl Desktop {
     }
 
     fn backlog(&self) -> Vec<Backlog> {
-        let backlog =
-            |(id, history): (&String, &History)| Backlog { id: id.clone(), points: history.since(0).copied().collect() };
+        let backlog = |(id, history): (&String, &History)| Backlog {
+            id: id.clone(),
+            points: history.since(0).copied().collect(),
+        };
         self.histories.iter().map(backlog).collect()
     }
 
@@ -527,10 +529,17 @@ mod tests {
         check(&[], "No application chosen yet");
         check(std::slice::from_ref(&stb), "StB  down 1.20 MB/s  up 80.0 kB/s");
         check(
-            &[stb.clone(), reading("Mail", Err(Gap::Waiting("mail".into()))), reading("x", Err(Gap::CountingRestarted))],
+            &[
+                stb.clone(),
+                reading("Mail", Err(Gap::Waiting("mail".into()))),
+                reading("x", Err(Gap::CountingRestarted)),
+            ],
             "StB  down 1.20 MB/s  up 80.0 kB/s\nMail  is not running\nx  counting started again",
         );
-        assert_eq!(sum(&[stb.clone(), stb, reading("x", Err(Gap::CountingRestarted))]), Some(Rate { rx: 2.4e6, tx: 1.6e5 }));
+        assert_eq!(
+            sum(&[stb.clone(), stb, reading("x", Err(Gap::CountingRestarted))]),
+            Some(Rate { rx: 2.4e6, tx: 1.6e5 })
+        );
         assert_eq!(sum(&[reading("x", Err(Gap::CountingRestarted))]), None);
     }
 

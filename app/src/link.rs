@@ -142,7 +142,10 @@ async fn read(mut child: Child, stdout: ChildStdout, number: u64, said: Unbounde
 
 /// The window's process: shows what comes in until there is no more or the window is closed.
 pub fn show_window() -> ExitCode {
-    let mut lines = io::BufReader::new(io::stdin()).lines().map_while(Result::ok).filter_map(|line| serde_json::from_str(&line).ok());
+    let mut lines = io::BufReader::new(io::stdin())
+        .lines()
+        .map_while(Result::ok)
+        .filter_map(|line| serde_json::from_str(&line).ok());
     let Some(Line::Update(first)) = lines.next() else {
         eprintln!("netglance: `{COMMAND}` is the window's part of netglance, which starts it by itself: netglance");
         return ExitCode::FAILURE;

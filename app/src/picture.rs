@@ -94,9 +94,18 @@ mod tests {
 
     #[test]
     fn heights_tell_the_order_of_magnitude() {
-        for (rate, expected) in
-            [(0.0, 0), (100.0, 0), (101.0, 2), (1e3, 4), (1e4, 8), (1e5, 10), (1e6, 14), (1e7, 18), (1e8, 20), (1e12, 20)]
-        {
+        for (rate, expected) in [
+            (0.0, 0),
+            (100.0, 0),
+            (101.0, 2),
+            (1e3, 4),
+            (1e4, 8),
+            (1e5, 10),
+            (1e6, 14),
+            (1e7, 18),
+            (1e8, 20),
+            (1e12, 20),
+        ] {
             assert_eq!(height(rate), expected, "{rate}");
         }
     }

@@ -98,7 +98,9 @@ fn run(faces: &Receiver<Face>, events: UnboundedSender<Event>) {
             _ = clicks.send(Event::Toggle);
         }
     }));
-    MenuEvent::set_event_handler(Some(move |event: MenuEvent| _ = event_of(event.id().as_ref()).map(|e| events.send(e))));
+    MenuEvent::set_event_handler(Some(move |event: MenuEvent| {
+        _ = event_of(event.id().as_ref()).map(|e| events.send(e))
+    }));
     let mut shown: Option<Shown> = None;
     while let Ok(mut face) = faces.recv() {
         // Only the latest one is worth a word to the panel.

@@ -12,7 +12,7 @@ use netglance_dbus::{
 use zbus::{
     Connection,
     connection::Builder,
-    fdo::{DBusProxy, NameOwnerChangedStream, PropertiesChangedStream, PropertiesProxy},
+    fdo::{self, DBusProxy, NameOwnerChangedStream, PropertiesChangedStream, PropertiesProxy},
     proxy::CacheProperties,
 };
 
@@ -133,13 +133,20 @@ impl Helper {
 
 /// No helper runs, and the bus knows of none that it could start.
 pub fn is_unknown(error: &zbus::Error) -> bool {
-    matches!(error, zbus::Error::MethodError(name, ..) if name.as_str() == "org.freedesktop.DBus.Error.ServiceUnknown")
+    match error {
+        zbus::Error::FDO(error) => matches!(**error, fdo::Error::ServiceUnknown(_)),
+        zbus::Error::MethodError(name, ..) => name.as_str() == "org.freedesktop.DBus.Error.ServiceUnknown",
+        _ => false,
+    }
 }
 
 /// What went wrong, for a person.
 pub fn sentence(error: &helper1::Error) -> String {
     match error {
         helper1::Error::Bus(zbus::Error::MethodError(_, Some(text), _)) => text.clone(),
+        helper1::Error::Bus(zbus::Error::FDO(error)) => {
+            zbus::DBusError::description(&**error).map_or_else(|| error.to_string(), str::to_owned)
+        }
         helper1::Error::Bus(error) => error.to_string(),
         other => zbus::DBusError::description(other).map_or_else(|| other.to_string(), str::to_owned),
     }
