@@ -10,7 +10,7 @@ use netglance_dbus::{
     sample::Sample,
 };
 use zbus::{
-    Connection,
+    Connection, DBusError as _,
     connection::Builder,
     fdo::{self, DBusProxy, NameOwnerChangedStream, PropertiesChangedStream, PropertiesProxy},
     proxy::CacheProperties,
@@ -133,21 +133,15 @@ impl Helper {
 
 /// No helper runs, and the bus knows of none that it could start.
 pub fn is_unknown(error: &zbus::Error) -> bool {
-    match error {
-        zbus::Error::FDO(error) => matches!(**error, fdo::Error::ServiceUnknown(_)),
-        zbus::Error::MethodError(name, ..) => name.as_str() == "org.freedesktop.DBus.Error.ServiceUnknown",
-        _ => false,
-    }
+    matches!(error, zbus::Error::FDO(error) if matches!(**error, fdo::Error::ServiceUnknown(_)))
 }
 
 /// What went wrong, for a person.
 pub fn sentence(error: &helper1::Error) -> String {
-    match error {
-        helper1::Error::Bus(zbus::Error::MethodError(_, Some(text), _)) => text.clone(),
-        helper1::Error::Bus(zbus::Error::FDO(error)) => {
-            zbus::DBusError::description(&**error).map_or_else(|| error.to_string(), str::to_owned)
-        }
-        helper1::Error::Bus(error) => error.to_string(),
-        other => zbus::DBusError::description(other).map_or_else(|| other.to_string(), str::to_owned),
-    }
+    let text = match error {
+        helper1::Error::Bus(zbus::Error::FDO(error)) => error.description(),
+        helper1::Error::Bus(error) => error.description(),
+        other => other.description(),
+    };
+    text.map_or_else(|| error.to_string(), str::to_owned)
 }

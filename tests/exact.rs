@@ -1,0 +1,289 @@
+//! netglance as an ordinary user starts it, with a real helper on a real bus: exact where the helper counts, the estimate
+//! where it doesn't, and never a false spike when it changes.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
+#[path = "support/lab.rs"]
+mod lab;
+#[path = "support/system.rs"]
+mod system;
+
+use std::{
+    fs,
+    io::{BufRead as _, BufReader, Read as _},
+    os::unix::fs::PermissionsExt as _,
+    path::Path,
+    process::{Child, Command, Stdio},
+    sync::{Arc, Mutex},
+    thread,
+    time::{Duration, Instant},
+};
+
+use lab::{LAN, Lab, OUTSIDE, OUTSIDE_SINK};
+use serde_json::Value;
+use system::{Bus, Daemon};
+
+/// A user that every Debian has, and where systemd puts what is theirs.
+const USER: u32 = 1;
+const APPS: &str = "user.slice/user-1.slice/user@1.service/app.slice";
+/// Longer than anything here takes on a slow machine; only a failure waits for it.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// No test: what an application's process runs.
+#[test]
+fn application() {
+    lab::application();
+}
+
+/// The host, its bus, and netglance's program.
+struct Host {
+    lab: Lab,
+    bus: Bus,
+    program: tempfile::TempDir,
+}
+
+impl Host {
+    fn new() -> Self {
+        let built = Path::new(env!("CARGO_BIN_EXE_netglance-helper")).with_file_name("netglance");
+        assert!(built.exists(), "{} is not built: cargo build --package netglance", built.display());
+        // Where any user may run it.
+        let program = tempfile::tempdir().unwrap();
+        fs::copy(built, program.path().join("netglance")).unwrap();
+        fs::set_permissions(program.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        Self { lab: Lab::default(), bus: Bus::new(), program }
+    }
+
+    /// Starts netglance on the host as a user, in a session scope of theirs.
+    fn netglance(&self, uid: u32, arguments: &[&str]) -> Netglance {
+        let outer = r#"echo $$ > "$0/cgroup.procs" && exec unshare --mount --cgroup "$@""#;
+        let inner = r#"umount -l "$0"; mount -t cgroup2 cgroup2 "$0" && mkdir -p "$0/$1" &&
+            echo $$ > "$0/$1/cgroup.procs" && shift && exec "$@""#;
+        let mount = netglance_dbus::cgroup::Tree::open().unwrap().mount().to_owned();
+        let session = format!("user.slice/user-{uid}.slice/session-{uid}.scope");
+        let mut command = Command::new("sh");
+        command.args(["-c", outer]).arg(&self.lab.cgroup).args(["sh", "-c", inner]).arg(mount).arg(session);
+        command.arg("nsenter").arg(format!("--net=/run/netns/{}", self.lab.host.name));
+        let ids = [format!("--reuid={uid}"), format!("--regid={uid}")];
+        command.arg("setpriv").args(ids).args(["--clear-groups", "--inh-caps=-all"]);
+        command.arg(self.program.path().join("netglance")).args(arguments);
+        command.env("DBUS_SYSTEM_BUS_ADDRESS", &self.bus.address).env("HOME", "/nonexistent");
+        for variable in ["DBUS_SESSION_BUS_ADDRESS", "XDG_RUNTIME_DIR", "XDG_CONFIG_HOME", "DISPLAY", "WAYLAND_DISPLAY"]
+        {
+            command.env_remove(variable);
+        }
+        Netglance::spawn(command)
+    }
+
+    /// `watch --json` of a unit with a short beat, after its first line.
+    fn watch(&self, uid: u32, unit: &str) -> Netglance {
+        let mut watch = self.netglance(uid, &["watch", "--json", "--interval", "0.2", "--unit", unit]);
+        watch.line("the first line", |_| true);
+        watch
+    }
+}
+
+/// A running netglance and what it has printed.
+struct Netglance {
+    child: Child,
+    lines: Arc<Mutex<Vec<Value>>>,
+    seen: usize,
+}
+
+impl Netglance {
+    fn spawn(mut command: Command) -> Self {
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let (stdout, lines) = (child.stdout.take().unwrap(), Arc::<Mutex<Vec<Value>>>::default());
+        let gathered = Arc::clone(&lines);
+        let gather = move || {
+            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                gathered.lock().unwrap().push(serde_json::from_str(&line).unwrap_or(Value::String(line)));
+            }
+        };
+        thread::Builder::new().name("stdout".into()).spawn(gather).unwrap();
+        Self { child, lines, seen: 0 }
+    }
+
+    /// Waits for a line behind those that were seen.
+    #[track_caller]
+    fn line(&mut self, what: &str, is_it: impl Fn(&Value) -> bool) -> Value {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let lines = self.lines.lock().unwrap().clone();
+            if let Some(at) = lines.iter().skip(self.seen).position(&is_it) {
+                self.seen += at + 1;
+                return lines[self.seen - 1].clone();
+            }
+            let ended = self.child.try_wait().unwrap();
+            assert!(Instant::now() < end && ended.is_none(), "never came: {what}; {ended:?}, last {:#?}", lines.last());
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Every line so far.
+    fn lines(&self) -> Vec<Value> {
+        self.lines.lock().unwrap().clone()
+    }
+
+    /// Waits for its end: exit code and what it said on stderr.
+    fn ended(mut self) -> (Option<i32>, String) {
+        let mut stderr = String::new();
+        self.child.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
+        (self.child.wait().unwrap().code(), stderr)
+    }
+}
+
+impl Drop for Netglance {
+    fn drop(&mut self) {
+        let _ = (self.child.kill(), self.child.wait());
+    }
+}
+
+fn bytes(line: &Value) -> [u64; 4] {
+    ["rx_bytes", "tx_bytes", "internal_rx_bytes", "internal_tx_bytes"].map(|field| line[field].as_u64().unwrap())
+}
+
+/// In no line is more moved than all that the peer has sent and received, whatever the source.
+fn no_spike(netglance: &Netglance, truth: [u64; 4]) {
+    for line in netglance.lines() {
+        let rate = |field: &str| line[field].as_f64().unwrap_or_default();
+        // A beat is never shorter than a tenth of a second here.
+        assert!(rate("rx_rate") <= truth[0] as f64 * 10.0 && rate("tx_rate") <= truth[1] as f64 * 10.0, "{line}");
+        assert_eq!(line["rx_rate"].is_null(), !line["gap"].is_null(), "{line}");
+    }
+}
+
+#[tokio::test]
+async fn an_ordinary_user_sees_every_byte_of_their_app() {
+    let host = Host::new();
+    let _daemon = Daemon::new(&host.lab, &host.bus).await;
+    host.bus.helper_of(0).await.install().await.unwrap();
+    let mut application = host.lab.application(&format!("{APPS}/a.service"));
+    let mut watch = host.watch(USER, "a.service");
+    for address in OUTSIDE.into_iter().chain(LAN) {
+        application.run(&format!("tcp {address} 300000 1000000"));
+        application.run(&format!("udp {address} 50 1000"));
+    }
+    let truth = host.lab.truth();
+    let line = watch.line("all bytes", |line| bytes(line) == truth);
+    assert_eq!(
+        (&line["source"], &line["unmeasured_udp_sockets"], &line["gap"]),
+        (&"exact".into(), &Value::Null, &Value::Null)
+    );
+    assert_eq!(line["units"].as_array().unwrap().len(), 1, "{line}");
+    assert!(truth.iter().all(|bytes| *bytes > 500_000), "{truth:?}");
+    no_spike(&watch, truth);
+    // The rates, each with the time between its two looks, add up to what was moved.
+    let lines = watch.lines();
+    let moved: f64 = lines
+        .windows(2)
+        .map(|pair| {
+            let secs =
+                (pair[1]["boottime_ns"].as_u64().unwrap() - pair[0]["boottime_ns"].as_u64().unwrap()) as f64 / 1e9;
+            pair[1]["rx_rate"].as_f64().unwrap() * secs
+        })
+        .sum();
+    let first = lines[0]["rx_bytes"].as_u64().unwrap();
+    assert!((moved - (truth[0] - first) as f64).abs() < 1.0, "{moved} and {truth:?} less {first}");
+}
+
+#[tokio::test]
+async fn it_moves_over_when_the_helper_comes_and_back_when_it_goes() {
+    let host = Host::new();
+    let mut application = host.lab.application(&format!("{APPS}/a.service"));
+    let mut watch = host.watch(USER, "a.service");
+    let is = |source: &'static str| move |line: &Value| line["source"] == source && line["gap"].is_null();
+    watch.line("the estimate", is("estimate"));
+    application.run(&format!("udp {} 50 1000", OUTSIDE[0]));
+
+    // It comes, and does not count yet.
+    let mut daemon = Daemon::new(&host.lab, &host.bus).await;
+    watch.line("the estimate", is("estimate"));
+    let root = host.bus.helper_of(0).await;
+    root.install().await.unwrap();
+    let gap = watch.line("a gap", |line| line["source"] == "exact");
+    assert_eq!((gap["gap"].as_str(), gap["rx_rate"].is_null()), (Some("from here on the figures are exact"), true));
+    let before = bytes(&watch.line("exact", is("exact")));
+    let truth = host.lab.truth();
+    application.run(&format!("udp {} 50 1000", OUTSIDE[0]));
+    let moved: [u64; 4] = std::array::from_fn(|i| host.lab.truth()[i] - truth[i] + before[i]);
+    watch.line("what was moved since", |line| bytes(line) == moved);
+
+    // Killed and started again with its socket: nothing is lost, and nobody need notice.
+    daemon.kill();
+    application.run(&format!("udp {} 50 1000", OUTSIDE[0]));
+    daemon.start(&host.bus).await;
+    let moved: [u64; 4] = std::array::from_fn(|i| host.lab.truth()[i] - truth[i] + before[i]);
+    watch.line("what was moved since", |line| line["source"] == "exact" && bytes(line) == moved);
+
+    // Gone for good.
+    daemon.kill();
+    let gap = watch.line("a gap", |line| line["source"] == "estimate");
+    assert_eq!(gap["gap"].as_str(), Some("from here on the figures are an estimate"));
+    watch.line("the estimate", is("estimate"));
+    daemon.start(&host.bus).await;
+    watch.line("exact again", is("exact"));
+
+    // Taken out by somebody else.
+    host.bus.helper_of(0).await.uninstall().await.unwrap();
+    watch.line("the estimate", is("estimate"));
+    no_spike(&watch, host.lab.truth());
+}
+
+#[tokio::test]
+async fn another_epoch_is_a_gap() {
+    let host = Host::new();
+    let mut daemon = Daemon::new(&host.lab, &host.bus).await;
+    host.bus.helper_of(0).await.install().await.unwrap();
+    let mut application = host.lab.application(&format!("{APPS}/a.service"));
+    let mut watch = host.watch(USER, "a.service");
+    application.run(&format!("udp {} 50 1000", OUTSIDE[0]));
+    let before = watch.line("what was moved", |line| line["tx_bytes"].as_u64() == Some(50 * 1028));
+    daemon.kill();
+    daemon.drop_kept();
+    fs::remove_dir_all(daemon.runtime()).unwrap();
+    daemon.start(&host.bus).await;
+    application.run(&format!("udp {} 50 1000", OUTSIDE[0]));
+    watch.line("a gap", |line| !line["gap"].is_null());
+    let line = watch.line("exact again", |line| line["source"] == "exact" && line["gap"].is_null());
+    assert!(bytes(&line)[1] >= bytes(&before)[1], "totals went backwards: {line}");
+    no_spike(&watch, host.lab.truth());
+}
+
+#[tokio::test]
+async fn a_source_can_be_insisted_on() {
+    let host = Host::new();
+    let check = |uid, arguments: &[&str], words: &str| {
+        let (code, stderr) = host.netglance(uid, &[&["watch", "--json", "--count", "1"], arguments].concat()).ended();
+        assert_eq!((code, stderr.contains(words)), (Some(1), true), "{arguments:?}: {stderr}");
+    };
+    check(USER, &["--source", "exact"], "no netglance-helper on this computer");
+    let _daemon = Daemon::new(&host.lab, &host.bus).await;
+    check(USER, &["--source", "exact"], "Count exactly");
+    host.bus.helper_of(0).await.install().await.unwrap();
+    let one = |uid, arguments: &[&str]| {
+        host.netglance(uid, &[&["watch", "--json"], arguments].concat()).line("a line", |_| true)
+    };
+    assert_eq!(one(USER, &["--source", "estimate"])["source"], "estimate");
+    assert_eq!(one(USER, &["--source", "exact"])["source"], "exact");
+
+    // Others' rows are root's to see: for anybody else the estimate has to do.
+    host.lab.application("system.slice/b.service").run(&format!("flood {OUTSIDE_SINK} 10 100"));
+    assert_eq!(one(USER, &["--unit", "b.service"])["source"], "estimate");
+    assert_eq!(one(0, &["--unit", "b.service"])["source"], "exact");
+    let line = one(USER, &["--unit", "b.service", "--source", "exact"]);
+    assert!(line["gap"].as_str().unwrap().contains("to root alone"), "{line}");
+}
+
+#[tokio::test]
+async fn a_command_is_counted_exactly_however_short() {
+    let host = Host::new();
+    let _daemon = Daemon::new(&host.lab, &host.bus).await;
+    host.bus.helper_of(0).await.install().await.unwrap();
+    let outside = OUTSIDE_SINK.replace(':', "/");
+    let script = format!("for i in 1 2 3; do echo hello > /dev/udp/{outside}; done; exit 7");
+    let run = host.netglance(0, &["run", "--json", "--", "bash", "-c", &script]);
+    let lines = Arc::clone(&run.lines);
+    let (code, stderr) = run.ended();
+    let last = lines.lock().unwrap().last().cloned().unwrap_or_default();
+    assert_eq!((code, &last["source"]), (Some(7), &"exact".into()), "{stderr}");
+    assert_eq!(bytes(&last), [0, 3 * 34, 0, 0], "{last}");
+}
