@@ -223,6 +223,9 @@ impl Watcher {
     }
 }
 
+/// Width, height, and the pixels.
+type Pixmaps = Vec<(i32, i32, Vec<u8>)>;
+
 /// A panel, which shows what registers and clicks on it.
 struct Panel<'a> {
     desk: &'a Desk,
@@ -259,13 +262,12 @@ impl Panel<'_> {
     }
 
     fn tooltip(&self) -> String {
-        let (_, _, _, text): (String, Vec<(i32, i32, Vec<u8>)>, String, String) =
-            self.property("ToolTip").try_into().unwrap();
+        let (_, _, _, text): (String, Pixmaps, String, String) = self.property("ToolTip").try_into().unwrap();
         text
     }
 
     fn icon(&self) -> Vec<u8> {
-        let icons: Vec<(i32, i32, Vec<u8>)> = self.property("IconPixmap").try_into().unwrap();
+        let icons: Pixmaps = self.property("IconPixmap").try_into().unwrap();
         let [(48, 48, pixels)] = &icons[..] else { panic!("not one icon of 48 pixels") };
         pixels.clone()
     }

@@ -72,7 +72,9 @@ impl Picture {
                     _ => PLATE,
                 };
                 let bar = self.paused && (12..36).contains(&y) && ((14..20).contains(&x) || (28..34).contains(&x));
-                put(x, y, if bar { BARS } else { colour });
+                let dimmed = if self.paused { colour.map(|part| part / 2) } else { colour };
+                let dimmed = [dimmed[0], dimmed[1], dimmed[2], 0xFF];
+                put(x, y, if bar { BARS } else { dimmed });
             }
         }
         pixels

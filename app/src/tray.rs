@@ -99,7 +99,9 @@ fn run(faces: &Receiver<Face>, events: UnboundedSender<Event>) {
         }
     }));
     MenuEvent::set_event_handler(Some(move |event: MenuEvent| {
-        _ = event_of(event.id().as_ref()).map(|e| events.send(e))
+        if let Some(event) = event_of(event.id().as_ref()) {
+            _ = events.send(event);
+        }
     }));
     let mut shown: Option<Shown> = None;
     while let Ok(mut face) = faces.recv() {
