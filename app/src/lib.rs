@@ -7,6 +7,7 @@ pub mod chart;
 pub mod cli;
 pub mod desktop;
 pub mod desktop_entry;
+pub mod doctor;
 pub mod exact;
 pub mod format;
 pub mod history;

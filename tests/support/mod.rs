@@ -91,7 +91,8 @@ pub struct Program {
 }
 
 impl Program {
-    fn spawn(mut command: Command) -> Self {
+    /// Starts it.
+    pub fn spawn(mut command: Command) -> Self {
         let command = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("start a program");
         let (stdout, stderr) = (Arc::default(), Arc::default());

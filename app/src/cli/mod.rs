@@ -1,6 +1,8 @@
 //! The command line: what can be asked, and in which words it is answered. It draws no window.
 
 mod apps;
+mod doctor;
+mod install;
 mod report;
 mod run;
 mod terminal;
@@ -53,6 +55,14 @@ enum Command {
         #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "CMD")]
         command: Vec<std::ffi::OsString>,
     },
+    /// Say what this host is like for netglance, which way of counting fits, and what to do
+    ///
+    /// The exit status is 1 where something does not work.
+    Doctor(doctor::DoctorArgs),
+    /// Count exactly from now on, and after every boot: one password, in a dialog or in this terminal
+    Install,
+    /// Stop counting exactly and forget all counters
+    Uninstall,
     /// Stop until continued, then become the command: the second half of `run`
     #[command(name = run::BECOME, hide = true)]
     Become {
@@ -107,6 +117,8 @@ enum Error {
     Pattern { pattern: String, source: glob::PatternError },
     #[error("cannot {doing}")]
     Io { doing: &'static str, source: std::io::Error },
+    #[error("{0}")]
+    Helper(String),
     #[error("cannot give the command a cgroup of its own: {systemd}; and {cgroupfs}")]
     NoCgroup { systemd: String, cgroupfs: String },
 }
@@ -150,6 +162,9 @@ impl Cli {
             Some(Command::Apps { json }) => block_on(apps::apps(json)),
             Some(Command::Run { json, command }) => block_on(run::run(json, &command)),
             Some(Command::Window) => return Start::Window,
+            Some(Command::Doctor(args)) => block_on(doctor::doctor(&args)),
+            Some(Command::Install) => block_on(install::install(true)),
+            Some(Command::Uninstall) => block_on(install::install(false)),
             Some(Command::Become { command }) => return Start::Done(run::become_command(&command)),
         };
         Start::Done(result.unwrap_or_else(|error| {

@@ -72,6 +72,7 @@ pub enum Error {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Listed {
     cookie: u64,
+    inode: u32,
     remote: IpAddr,
     cgroup_id: Option<u64>,
     bytes: Option<Transferred>,
@@ -158,6 +159,37 @@ impl InetDiag {
         }
         Ok(Some(sockets))
     }
+}
+
+/// A socket with a peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Connected {
+    /// The number in /proc/PID/fd's `socket:[…]`.
+    pub inode: u32,
+    /// The peer.
+    pub remote: IpAddr,
+    /// The cgroup in which it was made.
+    pub cgroup_id: Option<u64>,
+}
+
+/// Every connected TCP and UDP socket of this network namespace.
+pub fn connected() -> Result<Vec<Connected>, Error> {
+    let mut requests = Socket::open(Some(rustix::net::netlink::SOCK_DIAG), 0)?;
+    let mut sockets = Vec::new();
+    for (protocol, states) in [(IPPROTO_TCP, TCP_STATES), (IPPROTO_UDP, UDP_STATES)] {
+        for family in [AF_INET, AF_INET6] {
+            let dumped = requests.dump(SOCK_DIAG_BY_FAMILY, &request(family, protocol, 0, states), |_, payload| {
+                let Listed { inode, remote, cgroup_id, .. } = parse(payload)?;
+                sockets.push(Connected { inode, remote, cgroup_id });
+                Ok(())
+            });
+            match dumped {
+                Err(error) if !is_missing(&error) => return Err(error.into()),
+                _ => {}
+            }
+        }
+    }
+    Ok(sockets)
 }
 
 /// Cumulative bytes per cgroup path from what sockets say of themselves. Pure.
@@ -268,7 +300,8 @@ fn parse(payload: &[u8]) -> Result<Listed, netlink::Error> {
         _ => return Err(malformed("inet_diag family")),
     };
     let cookie = chunk(header, 44).map(u64::from_ne_bytes).unwrap_or_default();
-    let mut listed = Listed { cookie, remote, cgroup_id: None, bytes: None };
+    let inode = chunk(header, 68).map(u32::from_ne_bytes).unwrap_or_default();
+    let mut listed = Listed { cookie, inode, remote, cgroup_id: None, bytes: None };
     for attribute in NlasIterator::new(attributes) {
         let attribute = attribute.map_err(|_| malformed("inet_diag attribute"))?;
         match attribute.kind() {

@@ -6,7 +6,7 @@ mod inet_diag;
 use std::collections::HashMap;
 
 pub use helper::{Exact, Helper};
-pub use inet_diag::{Error, InetDiag};
+pub use inet_diag::{Connected, Error, InetDiag, connected};
 use netglance_dbus::{cgroup::Tree, sample::Sample, scope::Prefixes};
 
 use crate::rate::Source;

@@ -1,0 +1,78 @@
+//! `netglance doctor`.
+
+use std::{
+    io::{self, IsTerminal as _},
+    process::ExitCode,
+};
+
+use clap::Args;
+
+use super::{Error, WatchArgs, target, watch::print};
+use crate::{
+    doctor::{diagnose, gather, report},
+    monitor::{self, Monitor},
+    rate::Source,
+    target::Target,
+};
+
+#[derive(Debug, Args)]
+pub struct DoctorArgs {
+    /// An app by its name or id, as `netglance apps` lists them [default: StB]
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["unit", "cgroup"])]
+    app: Option<String>,
+    /// Unit names, with * ? […] as systemctl takes them
+    #[arg(long, value_name = "PATTERN", num_args = 1..)]
+    unit: Vec<String>,
+    /// cgroup paths as in /proc/PID/cgroup
+    #[arg(long, value_name = "PATH", num_args = 1..)]
+    cgroup: Vec<String>,
+    /// One JSON object
+    #[arg(long, conflicts_with = "markdown")]
+    json: bool,
+    /// Markdown, for an issue
+    #[arg(long)]
+    markdown: bool,
+}
+
+/// Looks, judges and says it.
+pub async fn doctor(args: &DoctorArgs) -> Result<ExitCode, Error> {
+    let mut monitor = Monitor::open(Some(Source::Estimate)).await;
+    let target = wanted(args, &mut monitor)?;
+    let facts = gather(monitor, target, &typed(args)).await;
+    let report = diagnose(&facts);
+    let page = match (args.json, args.markdown) {
+        (true, _) => serde_json::to_string_pretty(&report).map_err(io::Error::from).map_err(Error::io("write JSON"))?,
+        (_, true) => report::markdown(&report),
+        _ => report::text(&report, io::stdout().is_terminal()),
+    };
+    print(page.trim_end())?;
+    Ok(if report.has_problem() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// The target that the arguments name: StB without any, whether it runs or not.
+fn wanted(args: &DoctorArgs, monitor: &mut Result<Monitor, monitor::Error>) -> Result<Target, Error> {
+    let DoctorArgs { app, unit, cgroup, .. } = args;
+    if app.is_none() && unit.is_empty() && cgroup.is_empty() {
+        return Ok(Target::stb());
+    }
+    let watch = WatchArgs { app: app.clone(), unit: unit.clone(), cgroup: cgroup.clone(), ..WatchArgs::default() };
+    match (monitor, app) {
+        (Ok(monitor), _) => target(&watch, monitor),
+        // There is nothing to look a name up in.
+        (Err(_), Some(app)) => Ok(Target::app(app, app)),
+        (Err(_), None) => {
+            Target::selection(unit, cgroup, "").map_err(|source| Error::Pattern { pattern: unit.join(" "), source })
+        }
+    }
+}
+
+/// The same arguments for `netglance watch`.
+fn typed(args: &DoctorArgs) -> String {
+    let option = |name: &str, values: &[String]| {
+        let values: Vec<_> = values.iter().map(|value| gather::quoted(value)).collect();
+        if values.is_empty() { None } else { Some(format!("--{name} {}", values.join(" "))) }
+    };
+    let app: Vec<_> = args.app.iter().cloned().collect();
+    let options = [option("app", &app), option("unit", &args.unit), option("cgroup", &args.cgroup)];
+    options.into_iter().flatten().collect::<Vec<_>>().join(" ")
+}

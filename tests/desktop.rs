@@ -1,0 +1,321 @@
+//! The owner's desktop from end to end: a real session, real units, polkit's real dialog, and bytes held against what the
+//! outside has counted.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test stops at the first surprise")]
+
+#[path = "support/desktop.rs"]
+mod desktop;
+mod support;
+
+use std::collections::HashMap;
+
+use desktop::{APP_SLICE, Answer, Desktop, OTHER, PASSWORD, RATE, SERVICES};
+use serde_json::Value;
+use support::eventually;
+
+const CALL: &str = "--dest org.netglance.Helper1 --object-path /org/netglance/Helper1 --method org.netglance.Helper1";
+
+/// The line that has gdbus call the helper, dialogs allowed.
+fn call(method: &str) -> String {
+    format!("gdbus call --system --interactive --timeout 120 {CALL}.{method}")
+}
+
+#[track_caller]
+fn refused(answer: &Answer, name: &str, words: &str) {
+    let said = &answer.stderr;
+    assert!(!answer.status.success(), "{answer:?}");
+    assert!(said.contains(&format!("org.netglance.Helper1.Error.{name}: ")) && said.contains(words), "{said}");
+}
+
+/// What `Read` says to cad: the epoch, and for each cgroup external rx, tx, internal rx, tx.
+fn read(desktop: &Desktop) -> (u64, HashMap<String, [u64; 4]>) {
+    let line =
+        "busctl --system --json=short call org.netglance.Helper1 /org/netglance/Helper1 org.netglance.Helper1 Read";
+    let answer: Value = serde_json::from_str(&desktop.cad(line).ok()).unwrap();
+    let rows = answer["data"][2]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|row| (row[0].as_str().unwrap().to_owned(), [1, 2, 3, 4].map(|column| row[column].as_u64().unwrap())));
+    (answer["data"][0].as_u64().unwrap(), rows.collect())
+}
+
+fn installed(desktop: &Desktop) -> bool {
+    let line =
+        "busctl --system get-property org.netglance.Helper1 /org/netglance/Helper1 org.netglance.Helper1 Installed";
+    desktop.cad(line).ok().trim() == "b true"
+}
+
+fn property(desktop: &Desktop, name: &str) -> String {
+    desktop.root(&format!("systemctl show --value --property {name} netglance-helper")).ok().trim().to_owned()
+}
+
+/// Waits until the helper has left, as nobody has called for a while.
+#[track_caller]
+fn left(desktop: &Desktop) {
+    eventually("the helper leaves when nobody calls", || {
+        (property(desktop, "ActiveState") == "inactive").then_some(())
+    });
+    assert_eq!(property(desktop, "Result"), "success");
+}
+
+/// Fails if the helper, or systemd about it, had anything to complain of in this boot.
+#[track_caller]
+fn no_complaints(desktop: &Desktop) {
+    let complaints = desktop.root("journalctl --boot --quiet --unit netglance-helper --priority warning").ok();
+    assert_eq!(complaints, "");
+}
+
+/// Everything of the helper's that Uninstall must take away and a refused Install must not make.
+#[track_caller]
+fn nothing_is_counted(desktop: &Desktop) {
+    assert_eq!(desktop.root("nft list tables").ok(), "");
+    assert_eq!(
+        desktop.root("ls -A /var/lib/netglance /run/netglance").ok(),
+        "/run/netglance:\n\n/var/lib/netglance:\n"
+    );
+    assert_eq!(property(desktop, "NFileDescriptorStore"), "0");
+    assert!(!installed(desktop));
+}
+
+/// Packets that the kernel has dropped on their way between two namespaces, since the machine started.
+fn dropped() -> u64 {
+    let all = std::fs::read_to_string("/proc/net/softnet_stat").unwrap();
+    all.lines().map(|cpu| u64::from_str_radix(cpu.split(' ').nth(1).unwrap(), 16).unwrap()).sum()
+}
+
+/// What the outside had counted for each app when netglance's counting began.
+struct Began {
+    truth: Vec<(&'static str, &'static str, (u64, u64))>,
+    dropped: u64,
+}
+
+impl Began {
+    /// Call while the outside is paused: waits until nothing is on its way any more.
+    fn now(desktop: &Desktop) -> Self {
+        let look = || SERVICES.into_iter().chain([OTHER]).map(|(name, unit)| (name, unit, desktop.truth(name)));
+        let mut before: Vec<_> = look().collect();
+        let mut same = 0;
+        let truth = eventually("nothing is on its way any more", || {
+            let now: Vec<_> = look().collect();
+            same = if now == before { same + 1 } else { 0 };
+            before.clone_from(&now);
+            (same == 3).then_some(now)
+        });
+        Self { truth, dropped: dropped() }
+    }
+
+    /// Each app's own row has exactly what the outside has counted since. Where the kernel has dropped packets between the
+    /// two, which is beside the question, they may differ by those.
+    #[track_caller]
+    fn agrees(&self, desktop: &Desktop) {
+        let now = Self::now(desktop);
+        let (_, rows) = read(desktop);
+        let lost = (now.dropped - self.dropped) * 65_536;
+        for ((name, unit, before), (_, _, after)) in self.truth.iter().zip(&now.truth) {
+            let row = rows[&format!("{APP_SLICE}{unit}")];
+            for (seen, truth) in [(row[0], after.0 - before.0), (row[1], after.1 - before.1)] {
+                assert!(seen.abs_diff(truth) <= lost, "{name}: netglance has {seen}, the outside {truth}, {lost} lost");
+            }
+            assert!(row[0] > RATE, "{name} has got nothing: {row:?}");
+            // Three times as much from the LAN and again over loopback, where it starts and is stopped with the rest.
+            assert!(row[2] > 4 * row[0], "{name}: what stays inside is missing: {row:?}");
+        }
+    }
+}
+
+#[test]
+fn an_ordinary_user_sees_the_estimate() {
+    let desktop = Desktop::boot();
+    desktop.install_by_hand();
+    desktop.replica();
+    let processes = r"cat '/sys/fs/cgroup/user.slice/user-1000.slice/user@1000.service/app.slice/app-stb\x2dnext\x2dshell.slice/stb-next-shell@split.service/cgroup.procs'";
+    eventually("the shell has 15 descendants", || (desktop.root(processes).ok().lines().count() == 16).then_some(()));
+
+    let apps: Value = serde_json::from_str(&desktop.cad("netglance apps --json").ok()).unwrap();
+    let app = |id: &str| apps.as_array().unwrap().iter().find(|app| app["id"] == id).cloned();
+    let (stb, other) = (app("StB").expect("StB"), app("electron-gpt").expect("the other app"));
+    assert_eq!(stb["cgroups"].as_array().unwrap().len(), 3, "{apps}");
+    assert_eq!(other["cgroups"].as_array().unwrap().len(), 1, "{apps}");
+    assert!(other["rx_rate"].as_f64() > stb["rx_rate"].as_f64().map(|rate| rate * 2.0), "{apps}");
+
+    let mut watch = desktop.start("watch", "netglance watch --json --app StB");
+    watch.look();
+    desktop.pause();
+    let began = Began::now(&desktop);
+    let before = watch.look();
+    desktop.resume();
+    watch.wait("twenty looks more", |watch| (watch.lines().len() > 25).then_some(()));
+    let line = watch.look();
+    assert_eq!(line["source"], "estimate");
+    assert_eq!(line["units"].as_array().unwrap().len(), 3, "{line}");
+    let _window = desktop.start("window", "netglance");
+    desktop.shows("", "stb-next-shell@split.service");
+    desktop.shows("", "Estimate");
+    desktop.screenshot("estimate");
+    desktop.stop("window");
+    desktop.pause();
+    let now = Began::now(&desktop);
+    let after = watch.look();
+    let bytes = |line: &Value| line["rx_bytes"].as_u64().unwrap();
+    let seen = bytes(&after) - bytes(&before);
+    // Of the packets that the outside has counted, headers are less than a hundredth.
+    let truth: u64 = began.truth.iter().zip(&now.truth).take(3).map(|(a, b)| b.2.0 - a.2.0).sum();
+    assert!(seen <= truth && seen * 100 >= truth * 99, "netglance says {seen}, the outside {truth}");
+    // While it flowed, at the known rate.
+    let rates: Vec<f64> = watch.lines().iter().filter_map(|line| line["rx_rate"].as_f64()).collect();
+    let known = 3.0 * RATE as f64;
+    assert!(rates.iter().any(|rate| (rate / known - 1.0).abs() < 0.1), "{rates:?} is nowhere near {known}");
+}
+
+#[test]
+fn the_helper_comes_when_called_and_leaves_again() {
+    let desktop = Desktop::boot();
+    desktop.install_by_hand();
+    assert_eq!(property(&desktop, "ActiveState"), "inactive");
+    // It starts with every boot, for it may be wanted, and leaves where it is not.
+    desktop.reboot();
+    assert_eq!(property(&desktop, "ActiveState"), "active");
+    left(&desktop);
+    refused(&desktop.cad(&call("Read")), "NotInstalled", "Count exactly");
+    assert_eq!(property(&desktop, "ActiveState"), "active");
+    nothing_is_counted(&desktop);
+
+    // guest has no session, so no agent is asked: not even cad's.
+    refused(&desktop.guest(&call("Install")), "NotAuthorized", "no polkit agent runs in this session");
+    assert!(desktop.find("password text", "").is_empty());
+    // A call that allows no dialog gets none.
+    let silent = format!("gdbus call --system {CALL}.Install");
+    refused(&desktop.cad(&silent), "NotAuthorized", "this call does not allow asking");
+    // cad without an agent.
+    desktop.root("pkill -KILL -u cad -f polkit-gnome").ok();
+    refused(&desktop.cad(&call("Install")), "NotAuthorized", "no polkit agent runs in this session");
+    nothing_is_counted(&desktop);
+
+    left(&desktop);
+    no_complaints(&desktop);
+}
+
+#[test]
+fn a_password_once_and_every_byte_is_counted() {
+    let desktop = Desktop::boot();
+    desktop.install_by_hand();
+    desktop.replica();
+
+    let mut install = desktop.start("install", &call("Install"));
+    desktop.dialog();
+    desktop.screenshot("authorize");
+    desktop.press("Escape");
+    refused(&ended(install), "NotAuthorized", "the password dialog was closed");
+    nothing_is_counted(&desktop);
+
+    install = desktop.start("install", &call("Install"));
+    desktop.authorize("not the password");
+    desktop.shows("label", "Authentication Failure");
+    desktop.screenshot("wrong-password");
+    desktop.dismiss();
+    refused(&ended(install), "NotAuthorized", "");
+    desktop.no_dialog();
+    nothing_is_counted(&desktop);
+
+    desktop.pause();
+    let began = Began::now(&desktop);
+    install = desktop.start("install", &call("Install"));
+    desktop.authorize(PASSWORD);
+    assert!(ended(install).status.success());
+    desktop.resume();
+    assert!(installed(&desktop));
+    assert!(desktop.root("nft list table inet netglance").ok().contains("socket cgroupv2 level"));
+    a_known_amount(&desktop);
+    let exact = desktop.cad("netglance watch --json --app StB --source exact --count 1").ok();
+    assert_eq!(serde_json::from_str::<Value>(&exact).unwrap()["source"], "exact");
+    let _window = desktop.start("window", "netglance");
+    desktop.shows("", "Exact");
+    desktop.shows("", "stb-next-shell@split.service");
+    desktop.screenshot("exact");
+    desktop.stop("window");
+    let (epoch, _) = read(&desktop);
+
+    for harm in [
+        "systemctl restart netglance-helper",
+        "systemctl kill --signal KILL netglance-helper",
+        "nft flush ruleset",
+        "systemctl restart dbus",
+    ] {
+        let before = read(&desktop).1;
+        desktop.root(harm).ok();
+        eventually("the helper answers again", || desktop.cad(&call("Read")).status.success().then_some(()));
+        let (now, rows) = read(&desktop);
+        assert_eq!(now, epoch, "counting started again after {harm}");
+        assert!(before.iter().all(|(path, row)| rows[path][0] >= row[0]), "less than before after {harm}");
+        desktop.pause();
+        began.agrees(&desktop);
+        desktop.resume();
+    }
+}
+
+/// What goes outside is external, what goes to the LAN and over loopback is not, to the byte.
+fn a_known_amount(desktop: &Desktop) {
+    let moved = |unit: &str, addresses: &str| {
+        desktop.start(unit, &format!("exec traffic move 1000000 500000 0 {addresses}")).says("done")
+    };
+    let _outside = moved("outside", "93.184.216.34:8005 [2606:2800:220:1::1]:8005 192.168.2.1:8005 127.0.0.1:8005");
+    let lan = "192.168.2.159:8005 [2001:4860:1::1]:8005 100.100.1.1:8005 192.168.122.2:8005 [::1]:8005";
+    let _inside = moved("inside", lan);
+    let row = |unit: &str| read(desktop).1[&format!("{APP_SLICE}{unit}.service")];
+    let lost = dropped();
+    eventually("what netglance has and what the outside has counted agree", || {
+        let ([rx, tx, internal_rx, internal_tx], truth) = (row("outside"), desktop.truth("known"));
+        assert!(internal_rx > 2_000_000 && internal_tx > 1_000_000, "{internal_rx} {internal_tx}");
+        let known = truth.0 > 2_000_000 && truth.0 < 2_100_000 && truth.1 > 1_000_000 && truth.1 < 1_100_000;
+        assert!(known, "the outside has counted {truth:?}");
+        ((rx, tx) == truth || dropped() > lost).then_some(())
+    });
+    let [rx, tx, internal_rx, internal_tx] = row("inside");
+    assert_eq!((rx, tx), (0, 0));
+    assert!(internal_rx > 5_000_000 && internal_tx > 2_500_000, "{internal_rx} {internal_tx}");
+}
+
+#[test]
+fn it_is_remembered_until_it_is_taken_away() {
+    let desktop = Desktop::boot();
+    desktop.install_by_hand();
+    desktop.replica();
+    desktop.root(&call("Install")).ok();
+    let (epoch, _) = read(&desktop);
+
+    desktop.reboot();
+    let since = |unit: &str, property: &str| -> u64 {
+        let time = desktop.root(&format!("systemctl show --value --property {property}TimestampMonotonic {unit}"));
+        time.ok().trim().parse().unwrap()
+    };
+    let counts = since("netglance-helper.service", "ActiveEnter");
+    let user = since("user@1000.service", "InactiveExit");
+    assert!(0 < counts && counts < user, "counts since {counts}, cad's services start at {user}");
+    assert!(installed(&desktop));
+    assert!(desktop.find("password text", "").is_empty());
+    let (new, _) = read(&desktop);
+    assert!(new > epoch, "{new} after {epoch}");
+    // The outside counts from the boot on: not a packet of the services was earlier than netglance.
+    desktop.pause();
+    Began {
+        truth: SERVICES.into_iter().chain([OTHER]).map(|(name, unit)| (name, unit, (0, 0))).collect(),
+        dropped: dropped(),
+    }
+    .agrees(&desktop);
+    desktop.resume();
+    no_complaints(&desktop);
+
+    let uninstall = desktop.start("uninstall", &call("Uninstall"));
+    desktop.authorize(PASSWORD);
+    assert!(ended(uninstall).status.success());
+    nothing_is_counted(&desktop);
+    refused(&desktop.cad(&call("Read")), "NotInstalled", "Count exactly");
+    left(&desktop);
+    no_complaints(&desktop);
+}
+
+/// Waits for a program and gives its answer.
+fn ended(program: support::Program) -> Answer {
+    let (status, stdout, stderr) = program.ended();
+    Answer { status, stdout: stdout.join("\n"), stderr }
+}

@@ -1,0 +1,380 @@
+//! `netglance doctor`: what it makes of hosts that are written down here, and of the one that it runs on.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test stops at the first surprise")]
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    process::{Command, Output},
+};
+
+use netglance::{
+    doctor::{
+        Design, Report, Status, Who, diagnose,
+        facts::{App, AppUnit, Came, Cgroups, Dns, Facts, Helper, Neighbour, Nft, Others, Part, Proxy, Session, Tray},
+        report,
+    },
+    rate::Rate,
+};
+use serde_json::Value;
+
+const USER: &str = "/user.slice/user-1000.slice/user@1000.service/app.slice";
+
+/// The owner's: Debian 12 with everything, the helper not installed yet.
+fn owners() -> Facts {
+    let unit = |name: &str, processes| {
+        let unit = format!("stb-next-{name}@split.service");
+        let slice = format!(r"app-stb\x2dnext\x2d{}.slice", name.replace('-', r"\x2d"));
+        AppUnit { cgroup: format!("{USER}/{slice}/{unit}"), unit, own: true, processes: Some(processes) }
+    };
+    Facts {
+        distribution: Some("Debian GNU/Linux 12 (bookworm)".into()),
+        kernel: "6.1.0-31-amd64".into(),
+        cgroup: Cgroups::Unified { mount: "/sys/fs/cgroup".into() },
+        nft: Nft { parts: parts(Some(true)), source: vec!["its configuration".into(), "its modules".into()] },
+        systemd: Some("252 (252.36-1~deb12u1)".into()),
+        user_manager: true,
+        system_bus: true,
+        app: App {
+            name: "StB".into(),
+            pattern: "stb-next-host-agent@*.service, stb-next-server@*.service, stb-next-shell@*.service".into(),
+            units: vec![unit("host-agent", 1), unit("server", 1), unit("shell", 16)],
+            rate: Some(Rate { rx: 600_000.0, tx: 12_000.0 }),
+            udp_sockets: Some(3),
+            handed_over: Some(0),
+            elsewhere: Some(2),
+            ..App::default()
+        },
+        others: Some(Others { count: 11, rate: Some(Rate { rx: 2_050_000.0, tx: 80_000.0 }) }),
+        neighbours: vec![Neighbour::Libvirt, Neighbour::Nftables, Neighbour::Tailscale, Neighbour::NodeExporter],
+        dns: Dns::Local,
+        polkit: true,
+        polkit_agent: Some("polkit-gnome-au".into()),
+        session: Some(Session { kind: "x11".into(), active: true, remote: false }),
+        tray: Tray::Host,
+        root_sockets: Some(0),
+        program: "netglance".into(),
+        apt: true,
+        pkexec: true,
+        ..Facts::default()
+    }
+}
+
+fn parts(has: Option<bool>) -> Vec<(Part, Option<bool>)> {
+    [Part::Tables, Part::Inet, Part::Socket, Part::Cgroup].map(|part| (part, has)).into()
+}
+
+/// A container without systemd and buses, v2 beside v1.
+fn container() -> Facts {
+    Facts {
+        distribution: Some("Debian GNU/Linux 12 (bookworm)".into()),
+        container: true,
+        kernel: "6.18.44".into(),
+        root: true,
+        cgroup: Cgroups::Hybrid { mount: "/sys/fs/cgroup/unified".into() },
+        nft: Nft { parts: parts(None), source: Vec::new() },
+        others: Some(Others { count: 0, rate: Some(Rate::default()) }),
+        app: App { name: "StB".into(), pattern: "stb-next-*".into(), ..App::default() },
+        netglance: Came::Alone,
+        program: "target/release/netglance".into(),
+        ..Facts::default()
+    }
+}
+
+/// A host that was booted with cgroup v1.
+fn without_v2() -> Facts {
+    let estimate_fails = Some("no cgroup v2 hierarchy is mounted here".into());
+    Facts {
+        cgroup: Cgroups::V1,
+        others: None,
+        estimate_fails,
+        app: App { units: Vec::new(), ..owners().app },
+        ..owners()
+    }
+}
+
+/// Whatever can be met, the helper at work.
+fn with_everything() -> Facts {
+    let owners = owners();
+    let version = env!("CARGO_PKG_VERSION").to_owned();
+    Facts {
+        helper: Helper::Counting { version, rows: 14 },
+        neighbours: vec![
+            Neighbour::Docker,
+            Neighbour::Podman,
+            Neighbour::Libvirt,
+            Neighbour::Firewalld,
+            Neighbour::Ufw,
+            Neighbour::Nftables,
+            Neighbour::Tailscale,
+            Neighbour::Wireguard,
+            Neighbour::Vpn,
+            Neighbour::Proxy("privoxy".into()),
+            Neighbour::NodeExporter,
+        ],
+        dns: Dns::Resolved,
+        root_sockets: Some(2),
+        app: App {
+            socket_units: vec!["stb-next-server@split.socket".into()],
+            handed_over: Some(1),
+            proxy: Some(Proxy::Internal),
+            ..owners.app
+        },
+        ..owners
+    }
+}
+
+fn statuses(report: &Report) -> BTreeMap<&str, Status> {
+    report.findings.iter().map(|finding| (finding.id, finding.status)).collect()
+}
+
+fn status(facts: Facts, id: &str) -> Status {
+    *statuses(&diagnose(&facts)).get(id).unwrap_or_else(|| panic!("no finding {id}"))
+}
+
+#[test]
+fn each_host_gets_the_findings_that_are_its_own() {
+    use Status::{Note, Ok, Problem, Unknown, Warning};
+    let check = |host: &str, facts: Facts, expected: &[(&str, Status)]| {
+        let report = diagnose(&facts);
+        assert_eq!(statuses(&report), expected.iter().copied().collect(), "{host}");
+        let problem = expected.iter().any(|(_, status)| *status == Problem);
+        assert_eq!(report.has_problem(), problem, "{host}");
+        let ids: BTreeSet<_> = report.findings.iter().map(|finding| finding.id).collect();
+        assert_eq!(ids.len(), report.findings.len(), "{host}: an id twice");
+    };
+    let base = [("distribution", Ok), ("kernel", Ok), ("cgroup", Ok), ("nft", Ok), ("inet-diag", Ok), ("systemd", Ok)];
+    let owners_own = [("app", Ok), ("sockets", Ok), ("other-apps", Note), ("libvirt", Note), ("nftables-service", Ok)];
+    let desktop = [("polkit", Ok), ("polkit-agent", Ok), ("tray", Ok)];
+    let more = [("tailscale", Note), ("node-exporter", Note), ("dns", Note), ("helper", Note)];
+    check("the owner's", owners(), &[&base[..], &owners_own, &desktop, &more].concat());
+    let container_findings = [
+        ("distribution", Note),
+        ("kernel", Ok),
+        ("cgroup", Ok),
+        ("nft", Unknown),
+        ("inet-diag", Ok),
+        ("systemd", Warning),
+        ("app", Note),
+        ("sockets", Unknown),
+        ("other-apps", Ok),
+        ("dns", Unknown),
+        ("polkit", Warning),
+        ("polkit-agent", Unknown),
+        ("tray", Unknown),
+        ("helper", Note),
+    ];
+    check("a bare container", container(), &container_findings);
+    let broken = [("cgroup", Problem), ("inet-diag", Problem), ("app", Note), ("other-apps", Unknown)];
+    check("without v2", without_v2(), &[&base[..], &owners_own, &desktop, &more, &broken].concat());
+    let everything = [
+        ("sockets", Note),
+        ("docker", Note),
+        ("podman", Note),
+        ("firewalld", Ok),
+        ("ufw", Ok),
+        ("wireguard", Note),
+        ("vpn", Note),
+        ("proxy", Note),
+        ("helper", Ok),
+    ];
+    check("everything", with_everything(), &[&base[..], &owners_own, &desktop, &more, &everything].concat());
+}
+
+#[test]
+fn a_finding_follows_its_fact() {
+    use Status::{Note, Ok, Problem, Unknown, Warning};
+    let kernel = |release: &str| Facts { kernel: release.into(), ..owners() };
+    for (release, expected) in
+        [("6.12.0", Ok), ("6.0", Note), ("5.13.1", Note), ("5.10.0-8-amd64", Warning), ("x", Unknown)]
+    {
+        assert_eq!(status(kernel(release), "kernel"), expected, "{release}");
+    }
+    let hybrid = |release: &str| Facts { cgroup: container().cgroup, ..kernel(release) };
+    assert_eq!(status(hybrid("5.14.0"), "cgroup"), Warning);
+    assert_eq!(status(hybrid("5.15.0"), "cgroup"), Ok);
+    assert_eq!(status(Facts { cgroup: Cgroups::Absent, ..owners() }, "cgroup"), Problem);
+    let nft = |has| Facts { nft: Nft { parts: parts(has), source: Vec::new() }, ..owners() };
+    assert_eq!(status(nft(Some(false)), "nft"), Warning);
+    assert_eq!(status(nft(None), "nft"), Unknown);
+    assert_eq!(status(Facts { nft: Nft::default(), ..owners() }, "nft"), Unknown);
+    let version = || "0.0.9".to_owned();
+    let failing = |unsupported| Helper::Failing { version: version(), error: "no".into(), unsupported };
+    for (helper, expected) in [
+        (Helper::Unannounced, Warning),
+        (Helper::Unreachable("it hangs".into()), Problem),
+        (Helper::Idle { version: version() }, Note),
+        (failing(false), Problem),
+        (Helper::Counting { version: version(), rows: 0 }, Warning),
+    ] {
+        assert_eq!(status(Facts { helper: helper.clone(), ..owners() }, "helper"), expected, "{helper:?}");
+    }
+    assert_eq!(status(Facts { helper: failing(true), ..owners() }, "nft"), Problem);
+    // The helper's word goes before what the files say.
+    let counting = Helper::Counting { version: version(), rows: 1 };
+    assert_eq!(status(Facts { helper: counting, ..nft(Some(false)) }, "nft"), Ok);
+    for (tray, expected) in [(Tray::Host, Ok), (Tray::NoHost, Warning), (Tray::Nobody, Warning), (Tray::NoBus, Unknown)]
+    {
+        assert_eq!(status(Facts { tray, ..owners() }, "tray"), expected, "{tray:?}");
+    }
+    assert_eq!(status(Facts { systemd: Some("247 (247.3-7)".into()), ..owners() }, "systemd"), Note);
+    assert_eq!(status(Facts { polkit_agent: None, ..owners() }, "polkit-agent"), Unknown);
+    let mut foreign = owners();
+    foreign.app.units[0].own = false;
+    assert_eq!(status(foreign, "app"), Note);
+}
+
+#[test]
+fn the_design_follows_from_what_the_host_has() {
+    let check = |facts: Facts, expected: Option<Design>, because: &str| {
+        let report = diagnose(&facts);
+        assert_eq!(report.design, expected, "{}", report.why);
+        assert!(report.why.contains(because), "{because:?} is not in {:?}", report.why);
+    };
+    check(owners(), Some(Design::Exact), "11 other apps");
+    check(with_everything(), Some(Design::Exact), "every packet");
+    check(container(), Some(Design::Estimate), "no systemd");
+    check(Facts { kernel: "5.10.0".into(), ..owners() }, Some(Design::Estimate), "older than 5.13");
+    let parts = vec![(Part::Socket, Some(false))];
+    check(Facts { nft: Nft { parts, source: Vec::new() }, ..owners() }, Some(Design::Estimate), "CONFIG_NFT_SOCKET");
+    check(without_v2(), None, "cgroup v2");
+    check(Facts { estimate_fails: Some("no tcp_diag".into()), ..container() }, None, "does not work either");
+    // Without polkit root can still switch it on.
+    check(Facts { polkit: false, ..owners() }, Some(Design::Exact), "every packet");
+}
+
+#[test]
+fn blind_spots_are_those_of_this_host() {
+    let check = |facts: Facts, expected: &[&str]| {
+        let report = diagnose(&facts);
+        assert_eq!(report.blind_spots.iter().map(|spot| spot.id).collect::<Vec<_>>(), expected);
+    };
+    check(container(), &[]);
+    check(owners(), &["containers", "namespaces", "vpn", "dns"]);
+    let all = ["containers", "namespaces", "proxy", "vpn", "dns", "socket-activation", "handed-over", "root-cgroup"];
+    check(with_everything(), &all);
+}
+
+#[test]
+fn steps_are_typed_as_they_are_printed() {
+    let check = |facts: Facts, expected: &[(Who, &str, &str)]| {
+        let steps = diagnose(&facts).steps;
+        let steps = steps.iter().map(|step| (step.who, step.command.as_deref().unwrap_or("-"), step.undo.as_str()));
+        assert_eq!(steps.collect::<Vec<_>>(), expected);
+    };
+    let architecture = if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" };
+    let package = format!("netglance-helper_{}*_{architecture}.deb", env!("CARGO_PKG_VERSION"));
+    let none = "not needed";
+    let install = (Who::User, "netglance install", "netglance uninstall");
+    let last = [(Who::User, "netglance verify", none), (Who::User, "netglance watch --source exact", none)];
+    let with = |first: &[(Who, &'static str, &'static str)]| [first, &last].concat();
+
+    let apt = format!("pkexec apt install \"$PWD\"/{package}");
+    check(owners(), &[(Who::Root, apt.as_str(), "pkexec apt purge netglance-helper"), install, last[0], last[1]]);
+    let su = format!("su - -c \"apt install '$PWD'/{package}\"");
+    let undo = "su - -c \"apt purge netglance-helper\"";
+    check(Facts { pkexec: false, ..owners() }, &[(Who::Root, su.as_str(), undo), install, last[0], last[1]]);
+    let as_root = format!("apt install \"$PWD\"/{package}");
+    let root = Facts { root: true, ..owners() };
+    check(root, &[(Who::Root, as_root.as_str(), "apt purge netglance-helper"), install, last[0], last[1]]);
+
+    let helper = "\"$PWD/target/release/netglance-helper\"";
+    let (set_up, take_out) = (format!("pkexec {helper} set-up"), format!("pkexec {helper} take-out"));
+    let built = Facts { netglance: Came::Beside(helper.into()), ..owners() };
+    check(built, &[(Who::Root, set_up.as_str(), take_out.as_str()), last[0], last[1]]);
+    let build = "cargo build --release --package netglance-helper";
+    let clean = "cargo clean --package netglance-helper";
+    let alone = Facts { netglance: Came::Alone, ..owners() };
+    let steps = [(Who::User, build, clean), (Who::Root, set_up.as_str(), take_out.as_str()), last[0], last[1]];
+    check(alone, &steps);
+
+    check(Facts { helper: Helper::Idle { version: "1".into() }, ..owners() }, &with(&[install]));
+    check(with_everything(), &last);
+    let call = "pkexec busctl call org.netglance.Helper1 /org/netglance/Helper1 org.netglance.Helper1";
+    let (start, stop) = (format!("{call} Install"), format!("{call} Uninstall"));
+    let idle = Facts { polkit: false, helper: Helper::Idle { version: "1".into() }, ..owners() };
+    check(idle, &[(Who::Root, start.as_str(), stop.as_str()), last[0], last[1]]);
+
+    check(container(), &[(Who::User, "target/release/netglance watch", none)]);
+    let firefox = App { arguments: "--app firefox".into(), ..container().app };
+    check(Facts { app: firefox, ..container() }, &[(Who::User, "target/release/netglance watch --app firefox", none)]);
+    check(without_v2(), &[(Who::Root, "-", "take the word out again, update-grub, reboot")]);
+}
+
+/// Hidden versions, so that a release changes no picture.
+fn versionless(page: &str) -> String {
+    page.replace(env!("CARGO_PKG_VERSION"), "VERSION").replace("_arm64", "_amd64")
+}
+
+#[test]
+fn the_owners_report_reads_well() {
+    let report = diagnose(&owners());
+    let text = report::text(&report, false);
+    for line in text.lines().filter(|line| !line.contains("[root] ")) {
+        // A path or a pattern is one word, however long.
+        let fits = line.chars().count() <= 80 || line.trim().split(' ').any(|word| word.chars().count() > 70);
+        assert!(fits, "too long for 80 columns: {line}");
+    }
+    insta::assert_snapshot!("text", versionless(&text));
+    insta::assert_snapshot!("markdown", versionless(&report::markdown(&report)));
+    insta::assert_snapshot!("json", versionless(&serde_json::to_string_pretty(&report).unwrap()));
+    let coloured = report::text(&diagnose(&without_v2()), true);
+    assert!(coloured.contains("\u{1b}["), "no colours: {coloured}");
+}
+
+fn doctor(arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_netglance"));
+    command.arg("doctor").args(arguments).output().expect("start netglance")
+}
+
+#[test]
+fn this_host_is_read_as_it_is() {
+    let output = doctor(&["--json"]);
+    let report: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let findings = report["findings"].as_array().unwrap();
+    let problem = findings.iter().any(|finding| finding["status"] == "problem");
+    assert_eq!(output.status.code(), Some(problem.into()), "{report:#}");
+    let find = |id: &str| findings.iter().find(|finding| finding["id"] == id).unwrap_or_else(|| panic!("no {id}"));
+
+    let mounts = fs::read_to_string("/proc/mounts").unwrap();
+    let mounted = |kind: &str| {
+        mounts.lines().find(|line| line.split(' ').nth(2) == Some(kind)).map(|line| line.split(' ').nth(1).unwrap())
+    };
+    let expected = match (mounted("cgroup2"), mounted("cgroup")) {
+        (Some(mount), Some(_)) => format!("hybrid: cgroup v2 at {mount}, beside v1"),
+        (Some(mount), None) => format!("cgroup v2 at {mount}"),
+        _ => panic!("this host has no cgroup v2: mount -t cgroup2 none /sys/fs/cgroup/unified"),
+    };
+    assert_eq!(find("cgroup")["title"], expected.as_str());
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
+    assert_eq!(find("kernel")["title"], format!("Linux {}", release.trim()).as_str());
+    assert_eq!(find("inet-diag")["status"], "ok", "{report:#}");
+    let name = fs::read_to_string("/etc/os-release").unwrap();
+    let name = name.lines().find_map(|line| line.strip_prefix("PRETTY_NAME=")).unwrap().trim_matches('"');
+    assert!(find("distribution")["title"].as_str().unwrap().starts_with(name));
+
+    let text = doctor(&[]);
+    assert_eq!(text.status.code(), output.status.code());
+    assert!(!text.stdout.contains(&0x1b), "colours that are no terminal's");
+    let markdown = doctor(&["--markdown", "--unit", "no-such-*.service"]);
+    let markdown = String::from_utf8(markdown.stdout).unwrap();
+    assert!(
+        markdown.starts_with("## netglance doctor") && markdown.contains("no-such-*.service does not run"),
+        "{markdown}"
+    );
+}
+
+#[test]
+fn nothing_private_is_told() {
+    let hostname = fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
+    let text = [doctor(&[]).stdout, doctor(&["--json"]).stdout, doctor(&["--markdown"]).stdout].concat();
+    let text = String::from_utf8(text).unwrap();
+    let words: BTreeSet<&str> = text.split(|c: char| !c.is_ascii_alphanumeric() && !".:-_".contains(c)).collect();
+    assert!(!words.contains(hostname.trim()), "the host's name: {text}");
+    let addresses = fs::read_to_string("/proc/net/fib_trie").unwrap();
+    let local = addresses
+        .split_whitespace()
+        .filter(|word| word.parse::<std::net::Ipv4Addr>().is_ok_and(|a| !a.is_loopback() && !a.is_unspecified()));
+    for address in local {
+        assert!(!words.contains(address), "{address}: {text}");
+    }
+}
