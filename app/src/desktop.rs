@@ -23,14 +23,14 @@ pub async fn serve(updates: &Sender<Update>, commands: &mut UnboundedReceiver<Co
     let mut next = Instant::now() + beat;
     loop {
         match tokio::time::timeout_at(next.into(), commands.recv()).await {
-            Ok(None) => return,
+            Ok(None | Some(Command::Quit)) => return,
             Ok(Some(Command::Watch(ids))) => watched = ids,
             Ok(Some(Command::Set(settings))) => {
                 beat = settings.beat;
                 next = Instant::now() + beat;
                 continue;
             }
-            Ok(Some(Command::CountExactly | Command::RemoveExact)) => continue,
+            Ok(Some(_)) => continue,
             Err(_) => next = (next + beat).max(Instant::now()),
         }
         if monitor.is_err() {

@@ -1,5 +1,6 @@
 //! What the program behind the tray and its window say to each other. Plain data.
 
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -26,6 +27,16 @@ pub struct Update {
     pub settings: Settings,
     /// A problem with the settings file, already worded for a person; the last good settings are in force.
     pub settings_error: Option<String>,
+    /// A person is being asked for a password now: the latest wish is neither granted nor refused.
+    pub asking: bool,
+    /// The desktop shows the tray icon. Without one, closing the window ends netglance.
+    pub tray: bool,
+    /// netglance is started, hidden, when the person logs in.
+    pub start_at_login: bool,
+    /// What is internal because the host says so: its addresses and on-link prefixes.
+    pub host_prefixes: Vec<IpNet>,
+    /// The chart's span in minutes as it was last chosen, for a window that opens; 0: never chosen.
+    pub span_min: u32,
 }
 
 /// What the window asks for.
@@ -39,4 +50,10 @@ pub enum Command {
     CountExactly,
     /// Stop exact counting and take all of it off the system.
     RemoveExact,
+    /// Start netglance, hidden, at login from now on, or don't.
+    StartAtLogin(bool),
+    /// Remember the chart's span, in minutes.
+    Span(u32),
+    /// End netglance, tray and window.
+    Quit,
 }
