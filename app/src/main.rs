@@ -7,6 +7,7 @@ use netglance::{
     cli::{Cli, Start},
     desktop,
     settings::SettingsFile,
+    update::Place,
     window,
 };
 
@@ -22,7 +23,7 @@ fn show_window() -> ExitCode {
     let (commands, wishes) = mpsc::channel();
     let (command_sender, mut command_receiver) = tokio::sync::mpsc::unbounded_channel();
     thread::spawn(move || wishes.iter().try_for_each(|command| command_sender.send(command)));
-    let shown = window::run(&SettingsFile::open().settings, move |ctx| {
+    let shown = window::run(&SettingsFile::open().settings, 0, Place::default(), move |ctx| {
         // A request without a delay is two frames in egui; one with the shortest delay is one.
         let wake = move || ctx.request_repaint_after(Duration::from_nanos(1));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

@@ -4,6 +4,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    history::Point,
     monitor::{AppReading, Reading},
     sampler::Exact,
     settings::Settings,
@@ -37,6 +38,31 @@ pub struct Update {
     pub host_prefixes: Vec<IpNet>,
     /// The chart's span in minutes as it was last chosen, for a window that opens; 0: never chosen.
     pub span_min: u32,
+    /// Where the window was and how large, for a window that opens.
+    pub place: Place,
+    /// Nobody looks until somebody resumes: the readings are the last ones.
+    pub paused: bool,
+    /// The points of the watched apps from before this update. Where there are any, they take the place of all that the window
+    /// has kept: in its first update, and after it was too slow to take every one.
+    pub backlog: Vec<Backlog>,
+}
+
+/// The points of one watched app.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+pub struct Backlog {
+    /// [`Reading::id`]
+    pub id: String,
+    /// At most the last quarter of an hour, oldest first.
+    pub points: Vec<Point>,
+}
+
+/// A window's place in points. `None`: the desktop chooses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+pub struct Place {
+    /// The left upper corner, frame included. Wayland tells none.
+    pub corner: Option<[i32; 2]>,
+    /// Width and height without the frame.
+    pub size: Option<[u32; 2]>,
 }
 
 /// What the window asks for.
@@ -54,6 +80,10 @@ pub enum Command {
     StartAtLogin(bool),
     /// Remember the chart's span, in minutes.
     Span(u32),
+    /// Remember where the window is.
+    Place(Place),
+    /// Stop looking, or look again.
+    Pause(bool),
     /// End netglance, tray and window.
     Quit,
 }
