@@ -220,7 +220,7 @@ pub fn draw<DB: DrawingBackend>(
             }
         }
         area.draw(&PathElement::new(download, colours.download.stroke_width(2)))?;
-        for dash in dashes(&corners(|rate| rate.tx)) {
+        for dash in dashes(&corners(|rate| rate.tx), chart.text_pixels) {
             area.draw(&PathElement::new(dash, colours.upload.stroke_width(2)))?;
         }
     }
@@ -260,9 +260,8 @@ fn labels_most(chart: &Chart<'_>, width: f64) -> u32 {
 }
 
 /// Cuts a path into dashes: the upload differs from the download by more than its colour.
-fn dashes(path: &[(i32, i32)]) -> Vec<Vec<(i32, i32)>> {
-    const DASH: i32 = 7;
-    const PAUSE: i32 = 3;
+fn dashes(path: &[(i32, i32)], text_pixels: f64) -> Vec<Vec<(i32, i32)>> {
+    let (dash_pixels, pause_pixels) = (pixel(text_pixels * 0.6), pixel(text_pixels * 0.25));
     let mut dashes: Vec<Vec<(i32, i32)>> = Vec::new();
     let mut walked = 0;
     for corners in path.windows(2) {
@@ -270,9 +269,9 @@ fn dashes(path: &[(i32, i32)]) -> Vec<Vec<(i32, i32)>> {
         let length = (to.0 - from.0).abs().max((to.1 - from.1).abs());
         let mut at = 0;
         while at < length {
-            let phase = (walked + at) % (DASH + PAUSE);
-            let on = phase < DASH;
-            let run = if on { DASH - phase } else { DASH + PAUSE - phase }.min(length - at);
+            let phase = (walked + at) % (dash_pixels + pause_pixels);
+            let on = phase < dash_pixels;
+            let run = if on { dash_pixels - phase } else { dash_pixels + pause_pixels - phase }.min(length - at);
             if on {
                 let point = |d: i32| (from.0 + (to.0 - from.0) * d / length, from.1 + (to.1 - from.1) * d / length);
                 match dashes.last_mut() {
@@ -372,7 +371,7 @@ mod tests {
     fn dashes_follow_the_path() {
         let length =
             |dash: &Vec<(i32, i32)>| dash.windows(2).map(|w| (w[1].0 - w[0].0).abs() + (w[1].1 - w[0].1).abs()).sum();
-        let lengths: Vec<i32> = dashes(&[(0, 0), (10, 0), (10, 12), (33, 12)]).iter().map(length).collect();
+        let lengths: Vec<i32> = dashes(&[(0, 0), (10, 0), (10, 12), (33, 12)], 12.0).iter().map(length).collect();
         assert_eq!(lengths, [7, 7, 7, 7, 5]);
     }
 

@@ -21,8 +21,7 @@ pub struct Bars {
 /// What the button is called everywhere.
 pub const COUNT_EXACTLY: &str = "Count exactly…";
 /// What a person gives and gets for it.
-pub const WHAT_IT_TAKES: &str =
-    "It takes one password. The kernel then counts how many bytes each app moves, never what is in them.";
+pub const WHAT_IT_TAKES: &str = "It takes one password, and counts how many bytes move, never what is in them.";
 /// What stands there while a person is asked.
 pub const WAITING: &str = "Waiting for the password dialog…";
 

@@ -139,26 +139,25 @@ fn sentence(gap: &Gap) -> String {
     letters.next().map_or(String::new(), |first| first.to_uppercase().chain(letters).collect())
 }
 
-/// How much room the table and the footer want below the chart.
+/// How much room the table wants below the chart.
 #[expect(clippy::cast_precision_loss, reason = "a few rows")]
-pub fn below_height(reading: &Reading, available: f32) -> f32 {
+pub fn units_height(reading: &Reading, available: f32) -> f32 {
     let rows = reading.units.len().clamp(1, ROWS_SHOWN) as f32;
-    (70.0 + (rows + 1.0) * (ROW_HEIGHT + 2.0)).min(available * 0.55)
+    (16.0 + (rows + 1.0) * (ROW_HEIGHT + 6.0)).min(available * 0.5)
 }
 
 /// The units, a row each.
 pub fn units(ui: &mut Ui, reading: &Reading, settings: &Settings) {
-    const FOOTER_HEIGHT: f32 = 48.0;
     ui.add_space(6.0);
     let colours = colours(ui, settings);
     let right = |ui: &mut Ui, text: RichText| {
         ui.with_layout(Layout::right_to_left(Align::Center), |ui| ui.label(text));
     };
-    let height = (ui.available_height() - FOOTER_HEIGHT).max(ROW_HEIGHT * 2.0);
     let spacing = ui.spacing().item_spacing.y;
+    let height = (ui.available_height() - ROW_HEIGHT - 2.0 * spacing).max(ROW_HEIGHT);
     TableBuilder::new(ui)
         .striped(true)
-        .max_scroll_height(height - ROW_HEIGHT - 2.0 * spacing)
+        .max_scroll_height(height)
         .auto_shrink([false, true])
         .cell_layout(Layout::left_to_right(Align::Center))
         .column(Column::remainder().at_least(120.0).clip(true))
@@ -190,20 +189,18 @@ pub fn units(ui: &mut Ui, reading: &Reading, settings: &Settings) {
 
 /// Totals, and what was left out.
 pub fn footer(ui: &mut Ui, reading: &Reading) {
-    ui.with_layout(Layout::bottom_up(Align::Min), |ui| {
-        let bytes = reading.bytes;
-        let left_out = bytes.internal_rx.saturating_add(bytes.internal_tx);
-        Frame::new().fill(ui.visuals().faint_bg_color).corner_radius(6.0).inner_margin(Margin::symmetric(10, 6)).show(
-            ui,
-            |ui| {
-                ui.horizontal_wrapped(|ui| {
-                    ui.set_min_width(ui.available_width());
-                    ui.label(format!("Total {} down, {} up", format::bytes(bytes.rx), format::bytes(bytes.tx)));
-                    ui.separator();
-                    ui.label(format!("Left out: loopback and LAN {}", format::bytes(left_out)))
-                        .on_hover_text("What stays inside: this host, its networks, private addresses, the tailnet.");
-                });
-            },
-        );
-    });
+    let bytes = reading.bytes;
+    let left_out = bytes.internal_rx.saturating_add(bytes.internal_tx);
+    Frame::new().fill(ui.visuals().faint_bg_color).corner_radius(6.0).inner_margin(Margin::symmetric(10, 6)).show(
+        ui,
+        |ui| {
+            ui.horizontal_wrapped(|ui| {
+                ui.set_min_width(ui.available_width());
+                ui.label(format!("Total {} down, {} up", format::bytes(bytes.rx), format::bytes(bytes.tx)));
+                ui.separator();
+                ui.label(format!("Left out: loopback and LAN {}", format::bytes(left_out)))
+                    .on_hover_text("What stays inside: this host, its networks, private addresses, the tailnet.");
+            });
+        },
+    );
 }

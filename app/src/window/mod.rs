@@ -245,16 +245,19 @@ impl Window {
     }
 
     fn one(&mut self, ui: &mut Ui, update: &Update, reading: &Reading) {
+        Panel::bottom("totals")
+            .frame(Frame::new())
+            .show_separator_line(false)
+            .show(ui, |ui| figures::footer(ui, reading));
         figures::header(ui, reading);
         self.banner(ui, update);
         figures::rates(ui, reading, &self.settings);
         ui.add_space(6.0);
         self.controls(ui, update.paused);
-        let below = figures::below_height(reading, ui.available_height());
-        let height = (ui.available_height() - below).max(120.0);
+        let below = figures::units_height(reading, ui.available_height());
+        let height = (ui.available_height() - below).max(84.0);
         self.graph(ui, reading, height, false, None);
         figures::units(ui, reading, &self.settings);
-        figures::footer(ui, reading);
     }
 
     fn banner(&mut self, ui: &mut Ui, update: &Update) {

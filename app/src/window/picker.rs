@@ -132,8 +132,8 @@ fn row(ui: &mut Ui, app: &AppReading, watched: &[&str], unit: Unit) -> Option<bo
         let clicked = response.clicked().then(|| ui.input(|i| i.modifiers.command));
         let hovered = response.hovered();
         response.on_hover_text(format!("{}\nCtrl+click: watch it beside the others", app.cgroups.join("\n")));
-        // The only one that is watched can't be left out: there is nothing to press.
-        if selected && watched.len() == 1 {
+        // Beside nothing there is no other, and the only one that is watched can't be left out: nothing to press.
+        if watched.is_empty() || selected && watched.len() == 1 {
             return clicked;
         }
         let toggled = toggle(ui, app, selected, hovered).clicked().then_some(true);

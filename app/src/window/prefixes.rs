@@ -127,10 +127,11 @@ fn list(
     let mut removed = None;
     for net in nets.iter() {
         ui.horizontal(|ui| {
-            ui.add_sized(
-                [260.0, ROW_HEIGHT],
-                Label::new(RichText::new(net.to_string()).monospace()).halign(Align::Min),
-            );
+            ui.allocate_ui([FIELD_WIDTH, ROW_HEIGHT].into(), |ui| {
+                ui.set_min_width(FIELD_WIDTH);
+                ui.add_space(8.0);
+                ui.label(RichText::new(net.to_string()).monospace());
+            });
             let button = ui.button("Remove");
             button.widget_info(|| {
                 let label = format!("Remove {net} from what is {scope_name}");

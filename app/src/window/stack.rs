@@ -8,6 +8,8 @@ use crate::{monitor::Reading, update::Command};
 const HEAD_HEIGHT: f32 = 30.0;
 const CHART_MIN_HEIGHT: f32 = 92.0;
 const BETWEEN: f32 = 10.0;
+/// At the right of it all, for the scroll bar.
+const BAR_WIDTH: f32 = 12.0;
 
 impl Window {
     /// Draws them all; what doesn't fit is scrolled to.
@@ -16,8 +18,10 @@ impl Window {
         let height = ui.available_height() - TIMES_HEIGHT;
         let each = (height + BETWEEN) / readings.len() as f32 - BETWEEN;
         let chart_height = (each - HEAD_HEIGHT - ui.spacing().item_spacing.y).max(CHART_MIN_HEIGHT);
+        let width = ui.available_width() - BAR_WIDTH;
         let mut stopped = None;
         ScrollArea::vertical().max_height(height).auto_shrink([false, false]).show(ui, |ui| {
+            ui.set_max_width(width);
             let pointer = ui.ctx().pointer_hover_pos().filter(|_| ui.rect_contains_pointer(ui.clip_rect()));
             for (at, reading) in readings.iter().enumerate() {
                 if at > 0 {
@@ -31,6 +35,7 @@ impl Window {
             super::keep_focus_in_view(ui, None);
         });
         ui.spacing_mut().item_spacing.y = 0.0;
+        ui.set_max_width(width);
         if let Some(reading) = readings.first() {
             self.times(ui, reading);
         }
