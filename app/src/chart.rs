@@ -56,7 +56,7 @@ pub const LIGHT: Colours = Colours {
     text: RGBColor(80, 88, 99),
     grid: RGBColor(226, 230, 235),
     download: RGBColor(0, 104, 170),
-    upload: RGBColor(190, 82, 0),
+    upload: RGBColor(180, 76, 0),
 };
 
 /// On a dark background.

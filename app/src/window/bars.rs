@@ -1,7 +1,7 @@
 //! Lines that say something once: what is wrong with the settings, how to have exact figures, what became of a wish, and
 //! that there is no tray. Each says it quietly and can be put away, but for the last, which is true as long as it stands.
 
-use eframe::egui::{Button, Color32, Frame, Margin, Panel, RichText, Ui};
+use eframe::egui::{Align, Button, Color32, Frame, Label, Layout, Margin, Panel, RichText, Ui, WidgetText};
 
 use crate::{
     rate::Source,
@@ -46,14 +46,15 @@ impl Bars {
             self.settings_error = Some(error.clone());
         }
         let notice = update.notice.as_ref().filter(|notice| self.notice.as_ref() != Some(notice));
-        let quiet = ui.visuals().widgets.inactive.weak_bg_fill;
+        let quiet = ui.visuals().selection.bg_fill.gamma_multiply(0.5);
         if let Some(notice) = notice
             && line(ui, "notice", quiet, notice)
         {
             self.notice = Some(notice.clone());
         }
         if !update.tray {
-            let frame = Frame::new().fill(quiet).inner_margin(Margin::symmetric(12, 5));
+            let fill = ui.visuals().widgets.inactive.weak_bg_fill;
+            let frame = Frame::new().fill(fill).inner_margin(Margin::symmetric(12, 5));
             Panel::bottom("no tray").frame(frame).show_separator_line(false).show(ui, |ui| {
                 ui.label(RichText::new("Your desktop has no tray: closing this window ends netglance.").small());
             });
@@ -63,39 +64,34 @@ impl Bars {
     /// How to have exact figures, or why there are none.
     pub fn banner(&mut self, ui: &mut Ui, update: &Update) -> Option<Command> {
         let estimate = update.readings.iter().any(|reading| reading.source == Source::Estimate);
-        let failed = matches!(update.exact, Exact::Failed(_));
         if !estimate || self.banner && !update.asking || update.exact == Exact::Counting {
             return None;
         }
-        let (fill, text) = (ui.visuals().faint_bg_color, ui.visuals().warn_fg_color);
-        let frame = Frame::new().fill(fill).corner_radius(6.0).inner_margin(Margin::symmetric(10, 6));
+        let frame = Frame::new().fill(ui.visuals().faint_bg_color).corner_radius(6.0);
         let mut wish = None;
-        frame.show(ui, |ui| {
+        frame.inner_margin(Margin::symmetric(10, 6)).show(ui, |ui| {
             ui.set_min_width(ui.available_width());
-            ui.horizontal_wrapped(|ui| {
-                match &update.exact {
-                    _ if update.asking => {
-                        ui.add_enabled(false, Button::new(COUNT_EXACTLY));
-                        ui.label(WAITING);
-                    }
-                    Exact::Failed(why) => {
-                        ui.label(RichText::new("Exact counting does not work now:").color(text).strong());
-                        ui.label(format!("{why}. Until it does, the figures are an estimate, TCP only."));
-                    }
-                    _ => {
-                        ui.label(RichText::new("Estimate, TCP only.").strong());
-                        if ui.button(COUNT_EXACTLY).clicked() {
-                            wish = Some(Command::CountExactly);
-                        }
-                    }
-                }
-                if !update.asking && ui.button(if failed { "Dismiss" } else { "Not now" }).clicked() {
-                    self.banner = true;
-                }
-            });
-            if !failed {
-                ui.label(RichText::new(WHAT_IT_TAKES).small());
+            if let (Exact::Failed(why), false) = (&update.exact, update.asking) {
+                let colour = ui.visuals().warn_fg_color;
+                let why = format!(
+                    "Exact counting does not work now: {why}. Until it does, the figures are an estimate, TCP only."
+                );
+                self.banner = dismissible(ui, RichText::new(why).color(colour).into());
+                return;
             }
+            ui.horizontal_wrapped(|ui| {
+                if update.asking {
+                    ui.add_enabled(false, Button::new(COUNT_EXACTLY));
+                    ui.label(WAITING);
+                    return;
+                }
+                ui.label(RichText::new("Estimate, TCP only.").strong());
+                if ui.button(COUNT_EXACTLY).clicked() {
+                    wish = Some(Command::CountExactly);
+                }
+                self.banner = ui.button("Not now").clicked();
+            });
+            ui.label(RichText::new(WHAT_IT_TAKES).small());
         });
         wish
     }
@@ -104,12 +100,20 @@ impl Bars {
 /// A line over everything. Whether it was put away.
 fn line(ui: &mut Ui, id: &str, fill: Color32, text: &str) -> bool {
     let frame = Frame::new().fill(fill).inner_margin(Margin::symmetric(12, 8));
-    let shown = Panel::top(id.to_owned()).frame(frame).show_separator_line(false).show(ui, |ui| {
-        ui.horizontal_wrapped(|ui| {
-            ui.label(text);
-            ui.button("Dismiss").clicked()
+    let panel = Panel::top(id.to_owned()).frame(frame).show_separator_line(false);
+    panel.show(ui, |ui| dismissible(ui, text.into())).inner
+}
+
+/// A text, and a button at its right that puts it away. Whether that was pressed.
+fn dismissible(ui: &mut Ui, text: WidgetText) -> bool {
+    let line = ui.horizontal(|ui| {
+        let right_to_left = Layout::right_to_left(Align::Center);
+        ui.with_layout(right_to_left, |ui| {
+            let dismiss = ui.button("Dismiss");
+            ui.with_layout(Layout::left_to_right(Align::Center), |ui| ui.add(Label::new(text).wrap()));
+            dismiss.clicked()
         })
         .inner
     });
-    shown.inner
+    line.inner
 }

@@ -106,8 +106,8 @@ pub fn rates_small(ui: &mut Ui, reading: &Reading, settings: &Settings) {
         let text = format::rate(rate, settings.unit);
         arrow(ui, down, colour(colour_of));
         // A width of its own, so that nothing moves when a figure grows.
-        let group = ui.allocate_ui(vec2(88.0, ui.spacing().interact_size.y), |ui| {
-            ui.set_min_width(88.0);
+        let group = ui.allocate_ui(vec2(100.0, ui.spacing().interact_size.y), |ui| {
+            ui.set_min_width(100.0);
             ui.label(RichText::new(&text).size(16.0));
         });
         group.response.widget_info(|| WidgetInfo::labeled(Role::Group, true, format!("{name} {text}")));
@@ -157,6 +157,7 @@ pub fn units(ui: &mut Ui, reading: &Reading, settings: &Settings) {
     let height = (ui.available_height() - ROW_HEIGHT - 2.0 * spacing).max(ROW_HEIGHT);
     TableBuilder::new(ui)
         .striped(true)
+        .min_scrolled_height(ROW_HEIGHT)
         .max_scroll_height(height)
         .auto_shrink([false, true])
         .cell_layout(Layout::left_to_right(Align::Center))

@@ -24,6 +24,8 @@ pub fn apply(ctx: &Context, settings: &Settings) {
         style.spacing.item_spacing = Vec2::new(8.0, 6.0);
         style.spacing.button_padding = Vec2::new(10.0, 5.0);
         style.spacing.interact_size.y = 26.0;
+        // A bar that is seen says that there is more.
+        style.spacing.scroll.dormant_handle_opacity = 0.5;
         style.text_styles = [
             (TextStyle::Small, 12.0),
             (TextStyle::Body, 14.0),
@@ -39,6 +41,7 @@ pub fn apply(ctx: &Context, settings: &Settings) {
     });
     ctx.style_mut_of(Theme::Dark, |style| {
         style.visuals = Visuals::dark();
+        style.visuals.error_fg_color = Color32::from_rgb(255, 125, 115);
         paint(
             style,
             Colours::new(settings.colours, true),
@@ -49,6 +52,8 @@ pub fn apply(ctx: &Context, settings: &Settings) {
     });
     ctx.style_mut_of(Theme::Light, |style| {
         style.visuals = Visuals::light();
+        style.visuals.error_fg_color = Color32::from_rgb(185, 25, 25);
+        style.visuals.warn_fg_color = Color32::from_rgb(150, 75, 0);
         paint(
             style,
             Colours::new(settings.colours, false),
