@@ -16,6 +16,8 @@ use crate::{
 
 const ROW_HEIGHT: f32 = 24.0;
 const ROWS_SHOWN: usize = 6;
+/// Room for the scroll bar, beside the spacing.
+const BAR_WIDTH: f32 = 2.0;
 
 /// Name and source badge.
 pub fn header(ui: &mut Ui, reading: &Reading) {
@@ -163,11 +165,13 @@ pub fn units(ui: &mut Ui, reading: &Reading, settings: &Settings) {
         .cell_layout(Layout::left_to_right(Align::Center))
         .column(Column::remainder().at_least(120.0).clip(true))
         .columns(Column::exact(84.0), 4)
+        .column(Column::exact(BAR_WIDTH))
         .header(ROW_HEIGHT - 2.0, |mut header| {
             header.col(|ui| _ = ui.label(RichText::new("Service").small().weak()));
             for title in ["Download", "Upload", "Total down", "Total up"] {
                 header.col(|ui| right(ui, RichText::new(title).small().weak()));
             }
+            header.col(|_| {});
         })
         .body(|body| {
             body.rows(ROW_HEIGHT, reading.units.len(), |mut row| {
@@ -184,6 +188,7 @@ pub fn units(ui: &mut Ui, reading: &Reading, settings: &Settings) {
                 ] {
                     row.col(|ui| right(ui, text));
                 }
+                row.col(|_| {});
             });
         });
 }
