@@ -4,7 +4,7 @@
 mod bars;
 mod figures;
 mod graph;
-mod help;
+mod keys;
 mod look;
 mod picker;
 pub mod plot;
@@ -18,9 +18,7 @@ use std::{
 };
 
 use bars::Bars;
-use eframe::egui::{
-    self, CentralPanel, Context, Frame, Id, Key, Margin, Modifiers, Panel, Pos2, RichText, Ui, ViewportBuilder,
-};
+use eframe::egui::{self, CentralPanel, Context, Frame, Id, Margin, Panel, Pos2, RichText, Ui, ViewportBuilder};
 use graph::Graph;
 use jiff::{Timestamp, tz::TimeZone};
 use picker::Picker;
@@ -178,7 +176,7 @@ impl Window {
     pub fn contents(&mut self, ui: &mut Ui) {
         self.receive(ui.ctx());
         if self.help {
-            self.help = help::stays(ui);
+            self.help = keys::sheet_stays(ui);
         }
         self.shortcuts(ui);
         let Some(update) = self.update.take() else {
@@ -343,44 +341,6 @@ impl Window {
             Some((reading.id.clone(), (chart.history.clone(), reading.clone())))
         };
         readings.iter().filter_map(held).collect()
-    }
-
-    fn shortcuts(&mut self, ui: &Ui) {
-        let pressed = |modifiers, key| ui.input_mut(|i| i.consume_key(modifiers, key));
-        if pressed(Modifiers::COMMAND, Key::Q) {
-            self.send(Command::Quit);
-            ui.ctx().send_viewport_cmd(egui::ViewportCommand::Close);
-        }
-        if pressed(Modifiers::COMMAND, Key::W) {
-            ui.ctx().send_viewport_cmd(egui::ViewportCommand::Close);
-        }
-        if pressed(Modifiers::NONE, Key::F1) {
-            self.help = true;
-        }
-        if pressed(Modifiers::COMMAND, Key::Comma) {
-            self.settings_page = Some(SettingsPage::default());
-        }
-        if !self.help && pressed(Modifiers::NONE, Key::Escape) {
-            self.picker.clear();
-            self.settings_page = None;
-        }
-        if ui.memory(|m| m.focused()).is_some() || self.help {
-            return; // Space, digits and the question mark belong to what has the focus.
-        }
-        if ui.input(|i| i.key_pressed(Key::Questionmark)) {
-            self.help = true;
-        }
-        if self.settings_page.is_some() {
-            return;
-        }
-        for (key, minutes) in [Key::Num1, Key::Num2, Key::Num3].into_iter().zip(SPANS_MIN) {
-            if ui.input(|i| i.key_pressed(key)) {
-                self.show_span(minutes);
-            }
-        }
-        if ui.input(|i| i.key_pressed(Key::Space)) {
-            self.toggle_pause(self.update.as_ref().is_some_and(|update| update.paused));
-        }
     }
 
     /// Tells when it has been moved or resized. A window that fills the screen or is minimised has its place elsewhere.
