@@ -139,6 +139,7 @@ fn draw(width: u32, height: u32) {
         axis: Axis::for_most(2.1e6, Unit::Bytes),
         unit: Unit::Bytes,
         colours: chart::DARK,
+        times: true,
         text_pixels: 12.0,
     };
     let ctx = egui::Context::default();

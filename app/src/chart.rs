@@ -12,7 +12,12 @@ use plotters::{
     },
 };
 
-use crate::{format::Axis, history::Point, rate::Rate, settings::Unit};
+use crate::{
+    format::Axis,
+    history::Point,
+    rate::Rate,
+    settings::{Palette, Unit},
+};
 
 /// What is drawn in which colour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,10 +28,26 @@ pub struct Colours {
     pub text: RGBColor,
     /// Grid lines and gaps.
     pub grid: RGBColor,
-    /// Download: blue of the palette of Okabe and Ito, which the colour-blind tell apart.
+    /// Download.
     pub download: RGBColor,
-    /// Upload: orange of the same palette; dashed besides.
+    /// Upload; dashed besides.
     pub upload: RGBColor,
+}
+
+impl Colours {
+    /// What suits a dark or light background. Download and upload are legible as text too.
+    pub const fn new(palette: Palette, dark: bool) -> Self {
+        let (download, upload) = match (palette, dark) {
+            (Palette::BlueOrange, true) => (DARK.download, DARK.upload),
+            (Palette::BlueOrange, false) => (LIGHT.download, LIGHT.upload),
+            (Palette::GreenPurple, true) => (RGBColor(0, 190, 140), RGBColor(222, 146, 192)),
+            (Palette::GreenPurple, false) => (RGBColor(0, 115, 85), RGBColor(158, 58, 118)),
+            (Palette::GreenRed, true) => (RGBColor(100, 200, 100), RGBColor(255, 125, 110)),
+            (Palette::GreenRed, false) => (RGBColor(30, 120, 40), RGBColor(195, 40, 40)),
+        };
+        let around = if dark { DARK } else { LIGHT };
+        Self { download, upload, ..around }
+    }
 }
 
 /// On a light background.
@@ -35,7 +56,7 @@ pub const LIGHT: Colours = Colours {
     text: RGBColor(80, 88, 99),
     grid: RGBColor(226, 230, 235),
     download: RGBColor(0, 104, 170),
-    upload: RGBColor(190, 82, 0),
+    upload: RGBColor(180, 76, 0),
 };
 
 /// On a dark background.
@@ -68,6 +89,8 @@ pub struct Chart<'a> {
     pub colours: Colours,
     /// Size of the labels, in pixels of the backend.
     pub text_pixels: f64,
+    /// The times are written below; otherwise [`draw_times`] writes them elsewhere.
+    pub times: bool,
 }
 
 /// Room for the labels, in multiples of their size.
@@ -78,7 +101,8 @@ impl Chart<'_> {
     /// Where the rates are drawn within a picture of this size: left, top, right, bottom.
     pub fn plot_area(&self, width: f64, height: f64) -> [f64; 4] {
         let margin = self.text_pixels * 0.7;
-        [self.text_pixels * LEFT_TEXTS, margin, width - margin, height - self.text_pixels * BOTTOM_TEXTS]
+        let below = if self.times { self.text_pixels * BOTTOM_TEXTS } else { margin };
+        [self.text_pixels * LEFT_TEXTS, margin, width - margin, height - below]
     }
 
     /// Seconds before the right edge, as a negative number.
@@ -162,21 +186,21 @@ pub fn draw<DB: DrawingBackend>(
     let y = |rate: f64| pixel(bottom - (bottom - top) * (rate / chart.axis.top).clamp(0.0, 1.0));
     let text = TextStyle::from(("sans-serif", chart.text_pixels).into_font()).color(&colours.text);
 
-    let ticks = std::iter::successors(Some(0.0), |rate| Some(rate + chart.axis.step));
+    // A low chart has room for every other tick, or for the lowest and the highest.
+    let room = (bottom - top) / (chart.text_pixels * 1.6);
+    let every = [1.0, 2.0].into_iter().find(|every| 4.0 / every <= room).unwrap_or(4.0);
+    let ticks = std::iter::successors(Some(0.0), |rate| Some(rate + chart.axis.step * every));
     for rate in ticks.take_while(|rate| *rate <= chart.axis.top * 1.000_001) {
         area.draw(&PathElement::new(vec![(x(-span), y(rate)), (x(0.0), y(rate))], colours.grid))?;
         let style = text.pos(Pos::new(HPos::Right, VPos::Center));
         let label = chart.axis.label(rate, chart.unit);
         area.draw(&Text::new(label, (pixel(left - chart.text_pixels * 0.5), y(rate)), style))?;
     }
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a handful of labels")]
-    let most = ((right - left) / (chart.text_pixels * 7.0)) as u32;
-    for (secs, label) in chart.times(most) {
+    for (secs, _) in chart.times(labels_most(chart, right - left)) {
         area.draw(&PathElement::new(vec![(x(secs), y(0.0)), (x(secs), pixel(top))], colours.grid))?;
-        let half = chart.text_pixels * 2.2;
-        let middle = f64::from(x(secs)).clamp(left + half, right - half);
-        let style = text.pos(Pos::new(HPos::Center, VPos::Top));
-        area.draw(&Text::new(label, (pixel(middle), pixel(bottom + chart.text_pixels * 0.5)), style))?;
+    }
+    if chart.times {
+        draw_times_at(area, chart, bottom)?;
     }
     for (from, to) in chart.gaps() {
         let band = [(x(from), pixel(top)), (x(to).max(x(from) + 1), y(0.0))];
@@ -196,17 +220,48 @@ pub fn draw<DB: DrawingBackend>(
             }
         }
         area.draw(&PathElement::new(download, colours.download.stroke_width(2)))?;
-        for dash in dashes(&corners(|rate| rate.tx)) {
+        for dash in dashes(&corners(|rate| rate.tx), chart.text_pixels) {
             area.draw(&PathElement::new(dash, colours.upload.stroke_width(2)))?;
         }
     }
     Ok(())
 }
 
+/// Writes the times that belong to charts of this width, at the upper edge.
+pub fn draw_times<DB: DrawingBackend>(
+    area: &DrawingArea<DB, Shift>,
+    chart: &Chart<'_>,
+) -> Result<(), DrawingAreaErrorKind<DB::ErrorType>> {
+    draw_times_at(area, chart, 0.0)
+}
+
+fn draw_times_at<DB: DrawingBackend>(
+    area: &DrawingArea<DB, Shift>,
+    chart: &Chart<'_>,
+    top: f64,
+) -> Result<(), DrawingAreaErrorKind<DB::ErrorType>> {
+    let (width, height) = area.dim_in_pixel();
+    let [left, _, right, _] = chart.plot_area(width.into(), height.into());
+    let text = TextStyle::from(("sans-serif", chart.text_pixels).into_font()).color(&chart.colours.text);
+    for (secs, label) in chart.times(labels_most(chart, right - left)) {
+        let half = chart.text_pixels * 2.2;
+        let middle = left + (right - left) * (1.0 + secs / f64::from(chart.span_secs));
+        let style = text.pos(Pos::new(HPos::Center, VPos::Top));
+        let at = (pixel(middle.clamp(left + half, right - half)), pixel(top + chart.text_pixels * 0.5));
+        area.draw(&Text::new(label, at, style))?;
+    }
+    Ok(())
+}
+
+/// How many times there is room for.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a handful of labels")]
+fn labels_most(chart: &Chart<'_>, width: f64) -> u32 {
+    (width / (chart.text_pixels * 7.0)) as u32
+}
+
 /// Cuts a path into dashes: the upload differs from the download by more than its colour.
-fn dashes(path: &[(i32, i32)]) -> Vec<Vec<(i32, i32)>> {
-    const DASH: i32 = 7;
-    const PAUSE: i32 = 3;
+fn dashes(path: &[(i32, i32)], text_pixels: f64) -> Vec<Vec<(i32, i32)>> {
+    let (dash_pixels, pause_pixels) = (pixel(text_pixels * 0.6), pixel(text_pixels * 0.25));
     let mut dashes: Vec<Vec<(i32, i32)>> = Vec::new();
     let mut walked = 0;
     for corners in path.windows(2) {
@@ -214,9 +269,9 @@ fn dashes(path: &[(i32, i32)]) -> Vec<Vec<(i32, i32)>> {
         let length = (to.0 - from.0).abs().max((to.1 - from.1).abs());
         let mut at = 0;
         while at < length {
-            let phase = (walked + at) % (DASH + PAUSE);
-            let on = phase < DASH;
-            let run = if on { DASH - phase } else { DASH + PAUSE - phase }.min(length - at);
+            let phase = (walked + at) % (dash_pixels + pause_pixels);
+            let on = phase < dash_pixels;
+            let run = if on { dash_pixels - phase } else { dash_pixels + pause_pixels - phase }.min(length - at);
             if on {
                 let point = |d: i32| (from.0 + (to.0 - from.0) * d / length, from.1 + (to.1 - from.1) * d / length);
                 match dashes.last_mut() {
@@ -253,6 +308,7 @@ mod tests {
             unit: Unit::Bytes,
             colours,
             text_pixels: 12.0,
+            times: true,
         };
         let mut text = String::new();
         {
@@ -303,6 +359,7 @@ mod tests {
             unit: Unit::Bytes,
             colours: DARK,
             text_pixels: 12.0,
+            times: true,
         };
         let runs = chart.runs(300);
         assert_eq!(runs.len(), 1);
@@ -314,7 +371,34 @@ mod tests {
     fn dashes_follow_the_path() {
         let length =
             |dash: &Vec<(i32, i32)>| dash.windows(2).map(|w| (w[1].0 - w[0].0).abs() + (w[1].1 - w[0].1).abs()).sum();
-        let lengths: Vec<i32> = dashes(&[(0, 0), (10, 0), (10, 12), (33, 12)]).iter().map(length).collect();
+        let lengths: Vec<i32> = dashes(&[(0, 0), (10, 0), (10, 12), (33, 12)], 12.0).iter().map(length).collect();
         assert_eq!(lengths, [7, 7, 7, 7, 5]);
+    }
+
+    /// WCAG 2.2, 1.4.3: text needs a contrast of 4.5 to what is behind it.
+    #[test]
+    fn every_colour_is_legible_as_text() {
+        let luminance = |RGBColor(r, g, b): RGBColor| {
+            let linear = |part: u8| match f64::from(part) / 255.0 {
+                low @ ..=0.04045 => low / 12.92,
+                high => ((high + 0.055) / 1.055).powf(2.4),
+            };
+            0.2126 * linear(r) + 0.7152 * linear(g) + 0.0722 * linear(b)
+        };
+        let contrast = |a, b| {
+            let (a, b) = (luminance(a) + 0.05, luminance(b) + 0.05);
+            f64::max(a / b, b / a)
+        };
+        for palette in Palette::ALL {
+            for (dark, around) in [(true, RGBColor(19, 22, 27)), (false, RGBColor(243, 245, 248))] {
+                let colours = Colours::new(palette, dark);
+                for text in [colours.download, colours.upload, colours.text] {
+                    for behind in [colours.background, around] {
+                        let found = contrast(text, behind);
+                        assert!(found >= 4.5, "{palette:?}, dark {dark}: {text:?} on {behind:?} has {found:.2}");
+                    }
+                }
+            }
+        }
     }
 }

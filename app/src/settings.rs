@@ -1,4 +1,7 @@
-//! The settings file `netglance/config.toml` in the user's configuration directory: read and checked, never written.
+//! The settings file `netglance/config.toml` in the user's configuration directory: read, checked, and written in a way
+//! that leaves a person's own comments, order and spelling alone.
+
+mod written;
 
 use std::{
     fs, io,
@@ -34,6 +37,33 @@ pub enum Theme {
     Light,
 }
 
+/// Two colours, for download and upload, wherever they are drawn.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Palette {
+    /// Of Okabe and Ito's palette, which the colour-blind tell apart.
+    #[default]
+    BlueOrange,
+    /// Of the same palette.
+    GreenPurple,
+    /// For those who tell them apart.
+    GreenRed,
+}
+
+impl Palette {
+    /// All there are.
+    pub const ALL: [Self; 3] = [Self::BlueOrange, Self::GreenPurple, Self::GreenRed];
+
+    /// What the file calls it.
+    fn key(self) -> &'static str {
+        match self {
+            Self::BlueOrange => "blue-orange",
+            Self::GreenPurple => "green-purple",
+            Self::GreenRed => "green-red",
+        }
+    }
+}
+
 /// The shortest and the longest time between two looks.
 pub const BEAT_SECS: std::ops::RangeInclusive<f64> = 0.1..=5.0;
 
@@ -46,6 +76,8 @@ pub struct Settings {
     pub unit: Unit,
     /// `theme`: "system" (default), "dark" or "light".
     pub theme: Theme,
+    /// `colours`: "blue-orange" (default), "green-purple" or "green-red".
+    pub colours: Palette,
     /// `prefixes.internal`: what else is internal.
     pub internal: Vec<IpNet>,
     /// `prefixes.external`: what is external all the same.
@@ -58,6 +90,7 @@ impl Default for Settings {
             beat: Duration::from_millis(500),
             unit: Unit::default(),
             theme: Theme::default(),
+            colours: Palette::default(),
             internal: Vec::new(),
             external: Vec::new(),
         }
@@ -85,6 +118,22 @@ pub enum Error {
         /// What is wrong there.
         reason: String,
     },
+    /// It can't be written.
+    #[error("cannot write {}, so the new settings end with netglance: {source}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// It can't be written, because it says something that makes no sense and would be lost.
+    #[error("the new settings end with netglance, as there is a mistake in the file: {0}")]
+    Kept(Box<Error>),
+    /// There is no place for one.
+    #[error(
+        "there is no place for a settings file, so the new settings end with netglance: set HOME or XDG_CONFIG_HOME"
+    )]
+    NoPlace,
 }
 
 #[derive(Deserialize)]
@@ -95,6 +144,8 @@ struct File {
     unit: Unit,
     #[serde(default)]
     theme: Theme,
+    #[serde(default)]
+    colours: Palette,
     #[serde(default)]
     prefixes: Prefixes,
 }
@@ -136,12 +187,12 @@ impl Settings {
             list.into_iter().map(read).collect::<Result<Vec<_>, _>>()
         };
         let (internal, external) = (prefixes(file.prefixes.internal)?, prefixes(file.prefixes.external)?);
-        Ok(Self { beat, unit: file.unit, theme: file.theme, internal, external })
+        Ok(Self { beat, unit: file.unit, theme: file.theme, colours: file.colours, internal, external })
     }
 }
 
-/// A prefix, or a lone address as a prefix of full length.
-fn prefix(text: &str) -> Result<IpNet, String> {
+/// A prefix, or a lone address as a prefix of full length. The error is a sentence for the person who wrote it.
+pub fn prefix(text: &str) -> Result<IpNet, String> {
     let wrong = |why: &str| format!("\"{text}\" is not a prefix: {why}");
     let Some((address, length)) = text.split_once('/') else {
         let address = text.parse::<std::net::IpAddr>();
@@ -181,7 +232,7 @@ impl SettingsFile {
     /// Takes in an edit of the file: costs one stat(2) where there was none. Whether the settings or the error changed.
     pub fn refresh(&mut self) -> bool {
         let Some(path) = self.path.clone() else { return false };
-        let stamp = fs::metadata(&path).and_then(|m| Ok((m.modified()?, m.len()))).ok();
+        let stamp = stamp(&path);
         if stamp == self.stamp {
             return false;
         }
@@ -201,10 +252,52 @@ impl SettingsFile {
         true
     }
 
-    /// Puts `settings` in force.
+    /// Puts `settings` in force and writes them to the file, whose comments and order stay. Where they can't be written they
+    /// are in force until the program ends or the file is edited, and [`Self::error`] says so; a file with a mistake in it is
+    /// left as it is.
     pub fn save(&mut self, settings: &Settings) {
+        self.refresh();
         self.settings = settings.clone();
+        self.error = match (self.path.clone(), self.error.take()) {
+            (None, _) => Some(Error::NoPlace),
+            (Some(_), Some(error @ (Error::Content { .. } | Error::Read { .. }))) => Some(Error::Kept(Box::new(error))),
+            (Some(_), Some(error @ Error::Kept(_))) => Some(error),
+            (Some(path), _) => self.write(&path).err(),
+        };
     }
+
+    fn write(&mut self, path: &Path) -> Result<(), Error> {
+        let failed = |source| Error::Write { path: path.to_owned(), source };
+        let text = match fs::read_to_string(path) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => String::new(),
+            read => read.map_err(failed)?,
+        };
+        let written = self.settings.written_into(&text).map_err(|e| failed(io::Error::other(e)))?;
+        if written != text {
+            replace_file(path, &written).map_err(failed)?;
+        }
+        self.stamp = stamp(path);
+        Ok(())
+    }
+}
+
+/// What tells an edited file from the one before.
+fn stamp(path: &Path) -> Option<(SystemTime, u64)> {
+    fs::metadata(path).and_then(|m| Ok((m.modified()?, m.len()))).ok()
+}
+
+/// Writes the whole file or nothing. A link to it stays one, and its permissions stay.
+fn replace_file(path: &Path, text: &str) -> io::Result<()> {
+    let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    if let Some(directory) = path.parent() {
+        fs::create_dir_all(directory)?;
+    }
+    let new = path.with_extension("toml.new");
+    fs::write(&new, text)?;
+    if let Ok(before) = fs::metadata(&path) {
+        fs::set_permissions(&new, before.permissions())?;
+    }
+    fs::rename(&new, &path)
 }
 
 #[cfg(test)]
@@ -215,13 +308,14 @@ mod tests {
     fn good_files_are_taken_and_bad_ones_name_line_and_reason() {
         let read = |text: &str| Settings::parse(text, Path::new("/c.toml"));
         let good = read(
-            "beat = 2\nunit = \"bits\"\ntheme = \"light\"\n[prefixes]\ninternal = [\"203.0.114.0/24\"]\nexternal = [\n  \"10.0.0.7\", \"fd00::/8\"]\n",
+            "beat = 2\nunit = \"bits\"\ntheme = \"light\"\ncolours = \"green-purple\"\n[prefixes]\ninternal = [\"203.0.114.0/24\"]\nexternal = [\n  \"10.0.0.7\", \"fd00::/8\"]\n",
         );
         let nets = |list: &[&str]| list.iter().map(|n| n.parse().unwrap()).collect::<Vec<IpNet>>();
         let expected = Settings {
             beat: Duration::from_secs(2),
             unit: Unit::Bits,
             theme: Theme::Light,
+            colours: Palette::GreenPurple,
             internal: nets(&["203.0.114.0/24"]),
             external: nets(&["10.0.0.7/32", "fd00::/8"]),
         };
@@ -251,6 +345,7 @@ mod tests {
             ("beat = \"fast\"", 1),
             ("\n\ncolour = 1", 3),
             ("theme = \"pink\"", 1),
+            ("\ncolours = \"pink\"", 2),
             ("beat = ", 1),
             ("[prefixes]\ninternal = 7", 2),
         ] {
@@ -276,5 +371,54 @@ mod tests {
         assert!(file.refresh());
         assert!(file.error.is_none());
         assert_eq!(file.settings, Settings::default());
+    }
+
+    fn settings(change: impl FnOnce(&mut Settings)) -> Settings {
+        let mut settings = Settings::default();
+        change(&mut settings);
+        settings
+    }
+
+    #[test]
+    fn what_is_saved_is_kept_and_a_file_with_a_mistake_is_not_lost() {
+        let dir = tempfile::tempdir().unwrap();
+        let real = dir.path().join("dotfiles.toml");
+        let path = dir.path().join("netglance/config.toml");
+        let mut file =
+            SettingsFile { path: Some(path.clone()), stamp: None, settings: Settings::default(), error: None };
+        let bits = settings(|s| s.unit = Unit::Bits);
+        file.save(&bits);
+        assert!(file.error.is_none() && !file.refresh(), "its own edit is not news");
+        assert_eq!((&file.settings, fs::read_to_string(&path).unwrap().as_str()), (&bits, "unit = \"bits\"\n"));
+
+        fs::rename(&path, &real).unwrap();
+        std::os::unix::fs::symlink(&real, &path).unwrap();
+        file.save(&settings(|s| s.theme = Theme::Dark));
+        assert!(fs::symlink_metadata(&path).unwrap().is_symlink(), "a link stays one");
+        assert_eq!(fs::read_to_string(&real).unwrap(), "unit = \"bytes\"\ntheme = \"dark\"\n");
+
+        fs::write(&path, "unti = \"bits\"\n").unwrap();
+        for _ in 0..2 {
+            file.save(&bits);
+            let error = file.error.as_ref().unwrap().to_string();
+            assert!(
+                error.starts_with("the new settings end with netglance, as there is a mistake in the file: "),
+                "{error}"
+            );
+            assert!(error.contains("config.toml, line 1: unknown field `unti`"), "{error}");
+            assert_eq!(fs::read_to_string(&path).unwrap(), "unti = \"bits\"\n", "left as it is");
+            assert_eq!(file.settings, bits, "in force all the same");
+        }
+        fs::write(&path, "theme = \"light\"\n").unwrap();
+        assert!(file.refresh() && file.error.is_none());
+        assert_eq!(file.settings.theme, Theme::Light);
+
+        file.path = Some(PathBuf::from("/proc/none/config.toml"));
+        file.save(&bits);
+        let error = file.error.as_ref().unwrap().to_string();
+        assert!(error.starts_with("cannot write /proc/none/config.toml, so the new settings end"), "{error}");
+        file.path = None;
+        file.save(&bits);
+        assert!(file.error.as_ref().unwrap().to_string().contains("set HOME or XDG_CONFIG_HOME"));
     }
 }

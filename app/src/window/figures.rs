@@ -1,40 +1,40 @@
-//! What stands around and in the chart: name, source, rates, units, totals.
+//! What stands around the chart: name, source, rates, units, totals.
 
 use eframe::egui::{
-    Align, Align2, Color32, FontId, Frame, Label, Layout, Margin, Pos2, Rect, RichText, Sense, Shape, Stroke, Ui, Vec2,
-    WidgetInfo, accesskit::Role, vec2,
+    Align, Color32, Frame, Label, Layout, Margin, Pos2, RichText, Sense, Shape, Stroke, Ui, Vec2, WidgetInfo,
+    accesskit::Role, vec2,
 };
 use egui_extras::{Column, TableBuilder};
-use jiff::{Timestamp, ZonedDateTime, tz::TimeZone};
-use plotters::drawing::IntoDrawingArea;
 
-use super::{
-    look::{colour, colours},
-    plot::Plot,
-};
+use super::look::{colour, colours};
 use crate::{
-    chart::{self, Chart},
-    format::{self, Axis},
-    history::{History, Point},
+    format,
     monitor::Reading,
     rate::{Gap, Rate, Source},
-    settings::Unit,
+    settings::Settings,
 };
 
-const TEXT_POINTS: f32 = 12.0;
 const ROW_HEIGHT: f32 = 24.0;
 const ROWS_SHOWN: usize = 6;
+/// Room for the scroll bar, beside the spacing.
+const BAR_WIDTH: f32 = 2.0;
 
 /// Name and source badge.
 pub fn header(ui: &mut Ui, reading: &Reading) {
     ui.horizontal(|ui| {
-        ui.add(Label::new(RichText::new(&reading.app).heading().strong()).truncate());
-        ui.with_layout(Layout::right_to_left(Align::Center), |ui| badge(ui, reading));
+        ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
+            badge(ui, reading.source);
+            unmeasured(ui, reading);
+            ui.with_layout(Layout::left_to_right(Align::Center), |ui| {
+                ui.add(Label::new(RichText::new(&reading.app).heading().strong()).truncate());
+            });
+        });
     });
 }
 
-fn badge(ui: &mut Ui, reading: &Reading) {
-    let (text, why) = match reading.source {
+/// Where the figures come from.
+pub fn badge(ui: &mut Ui, source: Source) {
+    let (text, why) = match source {
         Source::Exact => ("Exact", "Every packet, counted by the kernel: TCP, UDP and QUIC, headers included."),
         Source::Estimate => (
             "Estimate, TCP only",
@@ -49,6 +49,10 @@ fn badge(ui: &mut Ui, reading: &Reading) {
     })
     .response
     .on_hover_text(why);
+}
+
+/// What is not in the figures.
+fn unmeasured(ui: &mut Ui, reading: &Reading) {
     let udp = match (reading.source, reading.unmeasured_udp_sockets) {
         (Source::Exact, _) | (_, Some(0)) => return,
         (_, Some(1)) => "1 UDP socket not measured".to_owned(),
@@ -59,15 +63,15 @@ fn badge(ui: &mut Ui, reading: &Reading) {
 }
 
 /// The large figures, or the reason why there are none.
-pub fn rates(ui: &mut Ui, reading: &Reading, unit: Unit) {
-    let colours = colours(ui.visuals().dark_mode);
+pub fn rates(ui: &mut Ui, reading: &Reading, settings: &Settings) {
+    let colours = colours(ui, settings);
     let rate = reading.rate.as_ref().ok();
     ui.horizontal_top(|ui| {
         for (down, name, rate, colour_of) in [
             (true, "Download", rate.map(|r| r.rx), colours.download),
             (false, "Upload", rate.map(|r| r.tx), colours.upload),
         ] {
-            let text = rate.map_or("–".to_owned(), |rate| format::rate(rate, unit));
+            let text = rate.map_or("–".to_owned(), |rate| format::rate(rate, settings.unit));
             let group = ui.allocate_ui(vec2(210.0, 58.0), |ui| {
                 ui.set_min_width(210.0);
                 ui.vertical(|ui| {
@@ -86,6 +90,30 @@ pub fn rates(ui: &mut Ui, reading: &Reading, unit: Unit) {
             ui.vertical(|ui| explain(ui, gap));
         }
     });
+}
+
+/// Both rates on one line, or the reason why there are none.
+pub fn rates_small(ui: &mut Ui, reading: &Reading, settings: &Settings) {
+    let rate = match &reading.rate {
+        Ok(rate) => rate,
+        Err(gap) => {
+            ui.add(Label::new(RichText::new(sentence(gap)).weak()).truncate());
+            return;
+        }
+    };
+    let colours = colours(ui, settings);
+    for (down, name, rate, colour_of) in
+        [(true, "Download", rate.rx, colours.download), (false, "Upload", rate.tx, colours.upload)]
+    {
+        let text = format::rate(rate, settings.unit);
+        arrow(ui, down, colour(colour_of));
+        // A width of its own, so that nothing moves when a figure grows.
+        let group = ui.allocate_ui(vec2(100.0, ui.spacing().interact_size.y), |ui| {
+            ui.set_min_width(100.0);
+            ui.label(RichText::new(&text).size(16.0));
+        });
+        group.response.widget_info(|| WidgetInfo::labeled(Role::Group, true, format!("{name} {text}")));
+    }
 }
 
 /// A triangle that points down or up.
@@ -113,147 +141,45 @@ fn sentence(gap: &Gap) -> String {
     letters.next().map_or(String::new(), |first| first.to_uppercase().chain(letters).collect())
 }
 
-/// What a chart shows beside its axis.
-pub struct ChartFrame<'a> {
-    /// The rates.
-    pub history: &'a History,
-    /// The right edge in `CLOCK_BOOTTIME`.
-    pub now_ns: u64,
-    /// The right edge by the wall clock.
-    pub now: Timestamp,
-    /// For the time axis.
-    pub zone: &'a TimeZone,
-    /// From edge to edge.
-    pub span_secs: u32,
-    /// Bytes or bits.
-    pub unit: Unit,
-    /// The latest rate, for those who hear it.
-    pub rate: Option<Rate>,
-}
-
-impl ChartFrame<'_> {
-    /// Draws the chart over the whole width. The axis that fits it, to be given next time.
-    pub fn ui(&self, ui: &mut Ui, axis: Axis, height: f32) -> Axis {
-        let (response, painter) = ui.allocate_painter(vec2(ui.available_width(), height), Sense::hover());
-        response.widget_info(|| {
-            let rate =
-                |f: fn(&Rate) -> f64| self.rate.as_ref().map_or("unknown".into(), |r| format::rate(f(r), self.unit));
-            let label = format!(
-                "Chart of the last {} minutes: download {}, upload {}",
-                self.span_secs / 60,
-                rate(|r| r.rx),
-                rate(|r| r.tx)
-            );
-            WidgetInfo::labeled(Role::GraphicsDocument, true, label)
-        });
-        let since_ns = self.now_ns.saturating_sub(u64::from(self.span_secs) * 1_000_000_000);
-        let points: Vec<Point> = self.history.since(since_ns).copied().collect();
-        let most = points.iter().filter_map(|p| p.rate).map(|r| r.rx.max(r.tx)).fold(0.0, f64::max);
-        let axis = axis.next(most, self.unit);
-        let pixels_per_point = painter.pixels_per_point();
-        let chart = Chart {
-            points: &points,
-            now_ns: self.now_ns,
-            now: self.now,
-            zone: self.zone,
-            span_secs: self.span_secs,
-            axis,
-            unit: self.unit,
-            colours: colours(ui.visuals().dark_mode),
-            text_pixels: f64::from(TEXT_POINTS * pixels_per_point),
-        };
-        let area = Plot::new(&painter, response.rect).into_drawing_area();
-        if let Err(error) = chart::draw(&area, &chart) {
-            painter.text(
-                response.rect.center(),
-                Align2::CENTER_CENTER,
-                error,
-                FontId::default(),
-                ui.visuals().error_fg_color,
-            );
-        }
-        if let Some(pointer) = response.hover_pos() {
-            self.read_out(ui, &chart, response.rect, pointer);
-        }
-        axis
-    }
-
-    /// The time and rates under the pointer.
-    fn read_out(&self, ui: &Ui, chart: &Chart<'_>, rect: Rect, pointer: Pos2) {
-        let scale = f64::from(ui.ctx().pixels_per_point());
-        let [left, top, right, bottom] =
-            chart.plot_area(f64::from(rect.width()) * scale, f64::from(rect.height()) * scale).map(|x| x / scale);
-        let share = (f64::from(pointer.x - rect.left()) - left) / (right - left);
-        if !(0.0..=1.0).contains(&share) {
-            return;
-        }
-        let before = std::time::Duration::from_secs_f64((1.0 - share) * f64::from(self.span_secs));
-        let before_ns = u64::try_from(before.as_nanos()).unwrap_or(u64::MAX);
-        let point = self.history.at(self.now_ns.saturating_sub(before_ns));
-        let time = self.now.checked_sub(jiff::SignedDuration::try_from(before).unwrap_or_default()).unwrap_or(self.now);
-        let time = ZonedDateTime::new(time, self.zone.clone()).strftime("%H:%M:%S");
-        let rates = match point {
-            Some(Point { rate: Some(rate), .. }) => {
-                format!("Download {}\nUpload {}", format::rate(rate.rx, self.unit), format::rate(rate.tx, self.unit))
-            }
-            Some(Point { rate: None, .. }) => "Gap: not known".to_owned(),
-            None => "Not watched yet".to_owned(),
-        };
-        let visuals = ui.visuals();
-        #[expect(clippy::cast_possible_truncation, reason = "a place in a window")]
-        let (top, bottom) = (rect.top() + top as f32, rect.top() + bottom as f32);
-        let painter = ui.painter();
-        painter.vline(pointer.x, top..=bottom, Stroke::new(1.0, visuals.text_color().gamma_multiply(0.5)));
-        let galley =
-            painter.layout_no_wrap(format!("{time}\n{rates}"), FontId::proportional(13.0), visuals.text_color());
-        let size = galley.size() + Vec2::splat(14.0);
-        let x = if pointer.x + size.x + 20.0 > rect.right() { pointer.x - size.x - 10.0 } else { pointer.x + 10.0 };
-        let card = Rect::from_min_size(Pos2::new(x, top + 6.0), size);
-        painter.rect(
-            card,
-            6.0,
-            visuals.faint_bg_color,
-            visuals.widgets.noninteractive.bg_stroke,
-            eframe::egui::StrokeKind::Inside,
-        );
-        painter.galley(card.min + Vec2::splat(7.0), galley, visuals.text_color());
-    }
-}
-
-/// How much room the table and the footer want below the chart.
+/// How much room the table wants below the chart.
 #[expect(clippy::cast_precision_loss, reason = "a few rows")]
-pub fn below_height(reading: &Reading, available: f32) -> f32 {
+pub fn units_height(reading: &Reading, available: f32) -> f32 {
     let rows = reading.units.len().clamp(1, ROWS_SHOWN) as f32;
-    (70.0 + (rows + 1.0) * (ROW_HEIGHT + 2.0)).min(available * 0.55)
+    (16.0 + (rows + 1.0) * (ROW_HEIGHT + 6.0)).min(available * 0.5)
 }
 
 /// The units, a row each.
-pub fn units(ui: &mut Ui, reading: &Reading, unit: Unit) {
-    const FOOTER_HEIGHT: f32 = 48.0;
+pub fn units(ui: &mut Ui, reading: &Reading, settings: &Settings) {
     ui.add_space(6.0);
-    let colours = colours(ui.visuals().dark_mode);
+    let colours = colours(ui, settings);
     let right = |ui: &mut Ui, text: RichText| {
         ui.with_layout(Layout::right_to_left(Align::Center), |ui| ui.label(text));
     };
-    let height = (ui.available_height() - FOOTER_HEIGHT).max(ROW_HEIGHT * 2.0);
+    let spacing = ui.spacing().item_spacing.y;
+    let height = (ui.available_height() - ROW_HEIGHT - 2.0 * spacing).max(ROW_HEIGHT);
     TableBuilder::new(ui)
         .striped(true)
-        .max_scroll_height(height - ROW_HEIGHT)
+        .min_scrolled_height(ROW_HEIGHT)
+        .max_scroll_height(height)
         .auto_shrink([false, true])
         .cell_layout(Layout::left_to_right(Align::Center))
         .column(Column::remainder().at_least(120.0).clip(true))
         .columns(Column::exact(84.0), 4)
+        .column(Column::exact(BAR_WIDTH))
         .header(ROW_HEIGHT - 2.0, |mut header| {
             header.col(|ui| _ = ui.label(RichText::new("Service").small().weak()));
             for title in ["Download", "Upload", "Total down", "Total up"] {
                 header.col(|ui| right(ui, RichText::new(title).small().weak()));
             }
+            header.col(|_| {});
         })
         .body(|body| {
             body.rows(ROW_HEIGHT, reading.units.len(), |mut row| {
                 let Some(entry) = reading.units.get(row.index()) else { return };
                 row.col(|ui| _ = ui.add(Label::new(&entry.unit).truncate()).on_hover_text(&entry.cgroup));
-                let rate = |f: fn(&Rate) -> f64| entry.rate.as_ref().map_or("–".into(), |r| format::rate(f(r), unit));
+                let rate = |f: fn(&Rate) -> f64| {
+                    entry.rate.as_ref().map_or("–".into(), |r| format::rate(f(r), settings.unit))
+                };
                 for text in [
                     RichText::new(rate(|r| r.rx)).color(colour(colours.download)),
                     RichText::new(rate(|r| r.tx)).color(colour(colours.upload)),
@@ -262,26 +188,25 @@ pub fn units(ui: &mut Ui, reading: &Reading, unit: Unit) {
                 ] {
                     row.col(|ui| right(ui, text));
                 }
+                row.col(|_| {});
             });
         });
 }
 
 /// Totals, and what was left out.
 pub fn footer(ui: &mut Ui, reading: &Reading) {
-    ui.with_layout(Layout::bottom_up(Align::Min), |ui| {
-        let bytes = reading.bytes;
-        let left_out = bytes.internal_rx.saturating_add(bytes.internal_tx);
-        Frame::new().fill(ui.visuals().faint_bg_color).corner_radius(6.0).inner_margin(Margin::symmetric(10, 6)).show(
-            ui,
-            |ui| {
-                ui.horizontal_wrapped(|ui| {
-                    ui.set_min_width(ui.available_width());
-                    ui.label(format!("Total {} down, {} up", format::bytes(bytes.rx), format::bytes(bytes.tx)));
-                    ui.separator();
-                    ui.label(format!("Left out: loopback and LAN {}", format::bytes(left_out)))
-                        .on_hover_text("What stays inside: this host, its networks, private addresses, the tailnet.");
-                });
-            },
-        );
-    });
+    let bytes = reading.bytes;
+    let left_out = bytes.internal_rx.saturating_add(bytes.internal_tx);
+    Frame::new().fill(ui.visuals().faint_bg_color).corner_radius(6.0).inner_margin(Margin::symmetric(10, 6)).show(
+        ui,
+        |ui| {
+            ui.horizontal_wrapped(|ui| {
+                ui.set_min_width(ui.available_width());
+                ui.label(format!("Total {} down, {} up", format::bytes(bytes.rx), format::bytes(bytes.tx)));
+                ui.separator();
+                ui.label(format!("Left out: loopback and LAN {}", format::bytes(left_out)))
+                    .on_hover_text("What stays inside: this host, its networks, private addresses, the tailnet.");
+            });
+        },
+    );
 }

@@ -1,64 +1,88 @@
-//! The window: what is watched, how much it moves, and everything a person may ask about that. It reads no counter:
-//! the monitor sends it an [`Update`] each beat, and it draws then, or on input, and at no other time.
+//! The window: what is watched, how much it moves, and everything a person may ask about that. It reads no counter and no
+//! file: the program sends it an [`Update`] each beat, and it draws then, or on input, and at no other time.
 
+mod bars;
 mod figures;
+mod graph;
+mod keys;
 mod look;
 mod picker;
 pub mod plot;
+mod prefixes;
+mod settings_page;
+mod stack;
 
-use std::sync::mpsc::{Receiver, Sender};
-
-use eframe::egui::{
-    self, CentralPanel, Context, Frame, Key, Margin, Panel, RichText, Ui, ViewportBuilder,
-    containers::menu::{MenuButton, MenuConfig},
+use std::{
+    collections::BTreeMap,
+    sync::mpsc::{Receiver, Sender},
 };
+
+use bars::Bars;
+use eframe::egui::{self, CentralPanel, Context, Frame, Id, Margin, Panel, Pos2, RichText, Ui, ViewportBuilder};
+use graph::Graph;
 use jiff::{Timestamp, tz::TimeZone};
 use picker::Picker;
+use settings_page::SettingsPage;
 
 use crate::{
     format::Axis,
     history::{History, Point},
     monitor::Reading,
-    settings::{Settings, Theme, Unit},
+    settings::Settings,
     update::{Command, Place, Update},
 };
 
 /// The spans of the chart in minutes.
 const SPANS_MIN: [u32; 3] = [1, 5, 15];
+/// So many updates may pass until the program has answered a wish for other settings.
+const ANSWER_WITHIN: u8 = 3;
 
 /// The window's state: what was received, and what the person has set.
 pub struct Window {
     updates: Receiver<Update>,
     commands: Sender<Command>,
     update: Option<Update>,
-    history: History,
+    /// By the app's id.
+    charts: BTreeMap<String, Chart>,
+    /// The picture that is held while paused, by the app's id.
+    held: Option<BTreeMap<String, (History, Reading)>>,
     picker: Picker,
+    bars: Bars,
+    /// `None`: closed.
+    settings_page: Option<SettingsPage>,
+    help: bool,
     span_min: u32,
-    axis: Axis,
-    /// The picture that is held while paused: history and right edge.
-    paused: Option<(History, Reading)>,
-    unit: Unit,
-    theme: Theme,
-    beat_ms: u64,
-    /// The settings error that was put away.
-    dismissed: Option<String>,
+    /// Those in force, or those that were just chosen here.
+    settings: Settings,
+    /// Updates to come that may still say the settings from before the last wish.
+    unanswered: u8,
     zone: TimeZone,
     /// What is remembered of where it is; `None`: it has no place.
     place: Option<Place>,
 }
 
-/// Opens the window and returns when it is closed. `start` begins the beat; it is given what wakes the window.
+/// What is kept of an app for as long as it is watched.
+#[derive(Default)]
+struct Chart {
+    history: History,
+    axis: Option<Axis>,
+}
+
+/// Opens the window and returns when it is closed. `span_min`: 0 for the shortest. `start` begins the beat; it is given what
+/// wakes the window.
 pub fn run(
     settings: &Settings,
     span_min: u32,
     place: Place,
     start: impl FnOnce(Context) -> std::io::Result<(Receiver<Update>, Sender<Command>)> + 'static,
 ) -> eframe::Result {
+    #[expect(clippy::cast_precision_loss, reason = "a place on a screen")]
     let viewport = ViewportBuilder::default()
         .with_app_id("org.netglance.Netglance")
         .with_title("netglance")
         .with_inner_size(place.size.unwrap_or([920, 640]).map(|points| points as f32))
         .with_min_inner_size([800.0, 500.0]);
+    #[expect(clippy::cast_precision_loss, reason = "a place on a screen")]
     let viewport = match place.corner {
         Some(corner) => viewport.with_position(corner.map(|points| points as f32)),
         None => viewport,
@@ -71,7 +95,7 @@ pub fn run(
         Box::new(move |cc| {
             let (updates, commands) = start(cc.egui_ctx.clone())?;
             let mut window = Window::new(&cc.egui_ctx, updates, commands, &settings);
-            if span_min != 0 {
+            if SPANS_MIN.contains(&span_min) {
                 window.span_min = span_min;
             }
             window.place = Some(place);
@@ -84,151 +108,239 @@ impl Window {
     /// A window that shows what comes through `updates`.
     pub fn new(ctx: &Context, updates: Receiver<Update>, commands: Sender<Command>, settings: &Settings) -> Self {
         egui_extras::install_image_loaders(ctx);
-        look::apply(ctx);
-        ctx.set_theme(look::theme(settings.theme));
+        look::apply(ctx, settings);
         Self {
             updates,
             commands,
             update: None,
-            history: History::default(),
+            charts: BTreeMap::new(),
+            held: None,
             picker: Picker::default(),
+            bars: Bars::default(),
+            settings_page: None,
+            help: false,
             span_min: 1,
-            axis: Axis::for_most(0.0, settings.unit),
-            paused: None,
-            unit: settings.unit,
-            theme: settings.theme,
-            beat_ms: u64::try_from(settings.beat.as_millis()).unwrap_or(500),
-            dismissed: None,
+            settings: settings.clone(),
+            unanswered: 0,
             zone: TimeZone::system(),
             place: None,
         }
     }
 
-    fn receive(&mut self) {
+    fn receive(&mut self, ctx: &Context) {
         while let Ok(update) = self.updates.try_recv() {
-            let watched = |update: &Update| update.readings.iter().map(|r| r.id.clone()).collect::<Vec<_>>();
-            if self.update.as_ref().map(watched) != Some(watched(&update)) {
-                self.history = History::default();
-                self.paused = None;
-                self.axis = Axis::for_most(0.0, self.unit);
+            let watched = |id: &String| update.readings.iter().any(|reading| reading.id == *id);
+            let before = self.charts.len();
+            self.charts.retain(|id, _| watched(id));
+            if self.charts.len() != before || update.readings.len() != before {
+                self.held = None;
             }
-            if let Some(reading) = update.readings.first() {
+            for reading in &update.readings {
+                let history = &mut self.charts.entry(reading.id.clone()).or_default().history;
                 if let Some(backlog) = update.backlog.iter().find(|backlog| backlog.id == reading.id) {
-                    self.history = History::default();
-                    backlog.points.iter().for_each(|point| self.history.push(*point));
+                    *history = History::default();
+                    backlog.points.iter().for_each(|point| history.push(*point));
                 }
-                self.history
-                    .push(Point { boottime_ns: reading.boottime_ns, rate: reading.rate.as_ref().ok().copied() });
+                history.push(Point { boottime_ns: reading.boottime_ns, rate: reading.rate.as_ref().ok().copied() });
             }
+            self.bars.receive(&update);
+            self.take_settings(ctx, &update);
             self.update = Some(update);
+        }
+    }
+
+    /// The program has the last word on the settings: the file may have been edited, a password refused.
+    fn take_settings(&mut self, ctx: &Context, update: &Update) {
+        if update.settings == self.settings {
+            self.unanswered = 0;
+        } else if !update.asking {
+            self.unanswered = self.unanswered.saturating_sub(1);
+        }
+        if self.unanswered == 0 && update.settings != self.settings {
+            self.settings = update.settings.clone();
+            look::apply(ctx, &self.settings);
+        }
+    }
+
+    /// Puts settings in force that were chosen here.
+    fn choose_settings(&mut self, ctx: &Context, settings: Settings) {
+        if settings != self.settings {
+            self.send(Command::Set(settings.clone()));
+            self.settings = settings;
+            self.unanswered = ANSWER_WITHIN;
+            look::apply(ctx, &self.settings);
         }
     }
 
     /// Draws everything.
     pub fn contents(&mut self, ui: &mut Ui) {
-        self.receive();
+        self.receive(ui.ctx());
+        if self.help {
+            self.help = keys::sheet_stays(ui);
+        }
         self.shortcuts(ui);
         let Some(update) = self.update.take() else {
             ui.centered_and_justified(|ui| ui.label("Looking for applications…"));
             return;
         };
-        self.settings_error(ui, update.settings_error.as_ref());
+        self.bars.around(ui, &update);
+        if self.settings_page.is_some() {
+            self.settings_page(ui, &update);
+        } else {
+            self.apps(ui, &update);
+        }
+        self.update = Some(update);
+    }
+
+    fn apps(&mut self, ui: &mut Ui, update: &Update) {
         let around = Frame::new().fill(ui.visuals().faint_bg_color).inner_margin(Margin::same(12));
         Panel::left("applications").frame(around).default_size(250.0).size_range(180.0..=360.0).show(ui, |ui| {
-            let watched = update.readings.first().map(|reading| reading.id.as_str());
-            if let Some(id) = self.picker.ui(ui, &update.apps, watched, self.unit) {
-                self.send(Command::Watch(vec![id]));
+            Panel::bottom("to the settings").frame(Frame::new()).show_separator_line(false).show(ui, |ui| {
+                ui.add_space(8.0);
+                ui.horizontal(|ui| {
+                    if ui.button("Settings").on_hover_text("Ctrl+comma").clicked() {
+                        self.settings_page = Some(SettingsPage::default());
+                    }
+                    if ui.button("Keys").on_hover_text("F1 or ?").clicked() {
+                        self.help = true;
+                    }
+                });
+            });
+            let watched: Vec<&str> = update.readings.iter().map(|reading| reading.id.as_str()).collect();
+            if let Some(ids) = self.picker.ui(ui, &update.apps, &watched, self.settings.unit) {
+                self.send(Command::Watch(ids));
             }
         });
         // Its background is what the window is cleared with: a software renderer feels each pixel that is filled twice.
         let inside = Frame::new().inner_margin(Margin::same(16));
-        CentralPanel::default().frame(inside).show(ui, |ui| match (&update.failure, update.readings.first()) {
+        CentralPanel::default().frame(inside).show(ui, |ui| match (&update.failure, update.readings.as_slice()) {
             (Some(failure), _) => failed(ui, failure),
-            (None, Some(reading)) => self.watched(ui, reading),
-            (None, None) => nothing_chosen(ui, update.apps.is_empty()),
+            (None, []) => nothing_chosen(ui, update.apps.is_empty()),
+            (None, [reading]) => self.one(ui, update, reading),
+            (None, readings) => {
+                self.banner(ui, update);
+                self.controls(ui, update.paused);
+                ui.add_space(4.0);
+                self.stack(ui, readings);
+            }
         });
-        self.update = Some(update);
     }
 
-    fn watched(&mut self, ui: &mut Ui, reading: &Reading) {
+    fn settings_page(&mut self, ui: &mut Ui, update: &Update) {
+        let mut settings = self.settings.clone();
+        let inside = Frame::new().inner_margin(Margin::same(16));
+        let shown = CentralPanel::default()
+            .frame(inside)
+            .show(ui, |ui| self.settings_page.as_mut().map(|page| page.ui(ui, update, &mut settings)));
+        let outcome = shown.inner.unwrap_or_default();
+        self.choose_settings(ui.ctx(), settings);
+        if let Some(wish) = outcome.wish {
+            self.send(wish);
+        }
+        if outcome.close {
+            self.settings_page = None;
+        }
+    }
+
+    fn one(&mut self, ui: &mut Ui, update: &Update, reading: &Reading) {
+        Panel::bottom("totals")
+            .frame(Frame::new())
+            .show_separator_line(false)
+            .show(ui, |ui| figures::footer(ui, reading));
         figures::header(ui, reading);
-        figures::rates(ui, reading, self.unit);
+        self.banner(ui, update);
+        figures::rates(ui, reading, &self.settings);
         ui.add_space(6.0);
-        self.controls(ui, reading);
-        let below = figures::below_height(reading, ui.available_height());
-        let height = (ui.available_height() - below).max(120.0);
-        self.chart(ui, reading, height);
-        figures::units(ui, reading, self.unit);
-        figures::footer(ui, reading);
+        self.controls(ui, update.paused);
+        let below = figures::units_height(reading, ui.available_height());
+        let height = (ui.available_height() - below).max(84.0);
+        self.graph(ui, reading, height, false, None);
+        figures::units(ui, reading, &self.settings);
     }
 
-    fn controls(&mut self, ui: &mut Ui, reading: &Reading) {
+    fn banner(&mut self, ui: &mut Ui, update: &Update) {
+        if let Some(wish) = self.bars.banner(ui, update) {
+            self.send(wish);
+        }
+    }
+
+    fn controls(&mut self, ui: &mut Ui, paused: bool) {
         ui.horizontal(|ui| {
+            let mut span_min = self.span_min;
             for minutes in SPANS_MIN {
                 let label = if minutes == 1 { "1 minute".to_owned() } else { format!("{minutes} minutes") };
-                ui.selectable_value(&mut self.span_min, minutes, label);
+                ui.selectable_value(&mut span_min, minutes, label);
             }
+            self.show_span(span_min);
             ui.separator();
-            let label = if self.paused.is_some() { "Resume" } else { "Pause" };
+            let label = if paused || self.held.is_some() { "Resume" } else { "Pause" };
             if ui.button(label).on_hover_text("Space. The counting goes on.").clicked() {
-                self.toggle_pause(Some(reading));
+                self.toggle_pause(paused);
             }
-            if self.paused.is_some() {
+            if paused {
+                ui.label(RichText::new("Paused in the tray: nobody looks").strong());
+            } else if self.held.is_some() {
                 ui.label(RichText::new("Paused").strong());
             }
-            ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| self.settings_menu(ui));
         });
     }
 
-    fn settings_menu(&mut self, ui: &mut Ui) {
-        let stay = MenuConfig::new().close_behavior(egui::PopupCloseBehavior::CloseOnClickOutside);
-        MenuButton::new("Settings").config(stay).ui(ui, |ui| {
-            ui.set_min_width(220.0);
-            ui.label("Rates in");
-            ui.horizontal(|ui| {
-                ui.selectable_value(&mut self.unit, Unit::Bytes, "Bytes");
-                ui.selectable_value(&mut self.unit, Unit::Bits, "Bits");
-            });
-            ui.label("Theme");
-            ui.horizontal(|ui| {
-                for (theme, label) in [(Theme::System, "System"), (Theme::Dark, "Dark"), (Theme::Light, "Light")] {
-                    if ui.selectable_value(&mut self.theme, theme, label).changed() {
-                        ui.ctx().set_theme(look::theme(theme));
-                    }
-                }
-            });
-            ui.label("Look every");
-            ui.horizontal(|ui| {
-                for (ms, label) in [(100, "0.1 s"), (500, "0.5 s"), (1000, "1 s"), (5000, "5 s")] {
-                    if ui.selectable_value(&mut self.beat_ms, ms, label).changed() {
-                        let beat = std::time::Duration::from_millis(ms);
-                        self.send(Command::Set(Settings { beat, ..Settings::default() }));
-                    }
-                }
-            });
-            ui.label(RichText::new("For good: ~/.config/netglance/config.toml").small().weak());
-        });
+    /// The chart of one app. `low`: one of several, with its name and without times.
+    fn graph(&mut self, ui: &mut Ui, reading: &Reading, height: f32, low: bool, pointer: Option<Pos2>) {
+        let Some((graph, axis)) = self.graph_of(reading, low) else { return };
+        let axis = graph.ui(ui, axis, height, pointer);
+        if let Some(chart) = self.charts.get_mut(&reading.id) {
+            chart.axis = Some(axis);
+        }
     }
 
-    fn chart(&mut self, ui: &mut Ui, reading: &Reading, height: f32) {
-        let (history, reading) = self.paused.as_ref().map_or((&self.history, reading), |(h, r)| (h, r));
-        let frame = figures::ChartFrame {
+    /// The times of all charts.
+    fn times(&self, ui: &mut Ui, reading: &Reading) {
+        if let Some((graph, axis)) = self.graph_of(reading, true) {
+            graph.times_ui(ui, axis);
+        }
+    }
+
+    fn graph_of<'a>(&'a self, reading: &'a Reading, low: bool) -> Option<(Graph<'a>, Axis)> {
+        let chart = self.charts.get(&reading.id)?;
+        let held = self.held.as_ref().and_then(|held| held.get(&reading.id));
+        let (history, reading) = held.map_or((&chart.history, reading), |(history, reading)| (history, reading));
+        let graph = Graph {
+            name: low.then_some(reading.app.as_str()),
             history,
             now_ns: reading.boottime_ns,
             now: Timestamp::from_nanosecond(reading.time.as_nanosecond()).unwrap_or(reading.time),
             zone: &self.zone,
             span_secs: self.span_min * 60,
-            unit: self.unit,
+            settings: &self.settings,
             rate: reading.rate.as_ref().ok().copied(),
         };
-        self.axis = frame.ui(ui, self.axis, height);
+        Some((graph, chart.axis.unwrap_or_else(|| Axis::for_most(0.0, self.settings.unit))))
     }
 
-    fn toggle_pause(&mut self, reading: Option<&Reading>) {
-        self.paused = match self.paused {
+    fn show_span(&mut self, minutes: u32) {
+        if minutes != self.span_min {
+            self.span_min = minutes;
+            self.send(Command::Span(minutes));
+        }
+    }
+
+    fn toggle_pause(&mut self, paused: bool) {
+        if paused {
+            return self.send(Command::Pause(false));
+        }
+        self.held = match self.held {
             Some(_) => None,
-            None => reading.map(|reading| (self.history.clone(), reading.clone())),
+            None => self.update.as_ref().map(|update| self.picture(&update.readings)),
         };
+    }
+
+    fn picture(&self, readings: &[Reading]) -> BTreeMap<String, (History, Reading)> {
+        let held = |reading: &Reading| {
+            let chart = self.charts.get(&reading.id)?;
+            Some((reading.id.clone(), (chart.history.clone(), reading.clone())))
+        };
+        readings.iter().filter_map(held).collect()
     }
 
     /// Tells when it has been moved or resized. A window that fills the screen or is minimised has its place elsewhere.
@@ -249,40 +361,20 @@ impl Window {
         }
     }
 
-    fn shortcuts(&mut self, ui: &Ui) {
-        if ui.input_mut(|i| i.consume_key(egui::Modifiers::COMMAND, Key::Q)) {
-            ui.ctx().send_viewport_cmd(egui::ViewportCommand::Close);
-        }
-        if ui.memory(|m| m.focused()).is_some() {
-            return; // Space and digits belong to what has the focus.
-        }
-        for (key, minutes) in [Key::Num1, Key::Num2, Key::Num3].into_iter().zip(SPANS_MIN) {
-            if ui.input(|i| i.key_pressed(key)) {
-                self.span_min = minutes;
-            }
-        }
-        if ui.input(|i| i.key_pressed(Key::Space)) {
-            let reading = self.update.as_ref().and_then(|u| u.readings.first().cloned());
-            self.toggle_pause(reading.as_ref());
-        }
-    }
-
-    fn settings_error(&mut self, ui: &mut Ui, error: Option<&String>) {
-        let Some(error) = error.filter(|error| self.dismissed.as_ref() != Some(error)) else { return };
-        let warning = Frame::new().fill(ui.visuals().warn_fg_color.gamma_multiply(0.25)).inner_margin(Margin::same(10));
-        Panel::top("settings error").frame(warning).show(ui, |ui| {
-            ui.horizontal_wrapped(|ui| {
-                ui.label(format!("{error}. The last good settings stay in force."));
-                if ui.button("Dismiss").clicked() {
-                    self.dismissed = Some(error.clone());
-                }
-            });
-        });
-    }
-
     fn send(&self, command: Command) {
-        // The monitor is gone only when the program ends.
+        // The program is gone only when all ends.
         _ = self.commands.send(command);
+    }
+}
+
+/// Scrolls to what the keyboard has just gone to, unless that is `outside`.
+fn keep_focus_in_view(ui: &Ui, outside: Option<Id>) {
+    let focused = ui.memory(|m| m.focused()).filter(|id| Some(*id) != outside);
+    if let Some(response) = focused.and_then(|id| ui.ctx().read_response(id))
+        && response.gained_focus()
+        && ui.min_rect().contains_rect(response.rect)
+    {
+        ui.scroll_to_rect(response.rect.expand(8.0), None);
     }
 }
 
@@ -316,7 +408,7 @@ impl eframe::App for Window {
 
     fn ui(&mut self, ui: &mut Ui, _frame: &mut eframe::Frame) {
         if ui.input(|i| i.viewport().minimized == Some(true)) {
-            self.receive(); // the history goes on
+            self.receive(ui.ctx()); // the history goes on
             return;
         }
         self.contents(ui);

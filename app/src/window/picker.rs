@@ -1,6 +1,9 @@
-//! The list of apps at the left: search, live rates, busiest first.
+//! The list of apps at the left: search, live rates, busiest first; a click watches one, its second button one more.
 
-use eframe::egui::{Button, Image, Key, RichText, ScrollArea, TextEdit, Ui, Vec2};
+use eframe::egui::{
+    Button, Id, Image, Key, Modifiers, Pos2, Response, RichText, ScrollArea, Sense, Stroke, TextEdit, Ui, Vec2,
+    WidgetInfo, accesskit::Role, vec2,
+};
 
 use crate::{format, monitor::AppReading, settings::Unit};
 
@@ -13,34 +16,27 @@ pub struct Picker {
     hovered: bool,
 }
 
+const ROW_HEIGHT: f32 = 28.0;
+/// The second button's width.
+const TOGGLE_WIDTH: f32 = 26.0;
+
 impl Picker {
-    /// Draws the list. The id of the app that was just chosen, if one was.
-    pub fn ui(&mut self, ui: &mut Ui, apps: &[AppReading], watched: Option<&str>, unit: Unit) -> Option<String> {
+    /// Draws the list. The ids of the apps to watch from now on, if that was just changed.
+    pub fn ui(&mut self, ui: &mut Ui, apps: &[AppReading], watched: &[&str], unit: Unit) -> Option<Vec<String>> {
         let mut chosen = None;
         let title = ui.label(RichText::new("Applications").strong());
         let search =
             ui.add(TextEdit::singleline(&mut self.search).hint_text("Search (Ctrl+F)").desired_width(f32::INFINITY));
         let search = search.labelled_by(title.id);
-        if ui.input_mut(|i| i.consume_key(eframe::egui::Modifiers::COMMAND, Key::F)) {
+        if ui.input_mut(|i| i.consume_key(Modifiers::COMMAND, Key::F)) {
             search.request_focus();
         }
         let shown = self.shown(apps);
         if search.lost_focus() && ui.input(|i| i.key_pressed(Key::Enter)) {
-            chosen = shown.first().map(|app| app.id.clone());
+            let more = ui.input(|i| i.modifiers.command);
+            chosen = shown.first().map(|app| choose(watched, &app.id, more));
         }
-        let focus_elsewhere = ui.memory(|m| m.focused()).is_some_and(|id| id != search.id);
-        if !focus_elsewhere {
-            let step = ui.input(|i| i32::from(i.key_pressed(Key::ArrowDown)) - i32::from(i.key_pressed(Key::ArrowUp)));
-            let at = shown.iter().position(|app| Some(app.id.as_str()) == watched);
-            let next = match (step, at) {
-                (0, _) => None,
-                (1, None) => Some(0),
-                (_, None) => shown.len().checked_sub(1),
-                (1, Some(at)) => Some(at + 1),
-                (_, Some(at)) => at.checked_sub(1),
-            };
-            chosen = chosen.or(next.and_then(|at| shown.get(at)).map(|app| app.id.clone()));
-        }
+        chosen = chosen.or_else(|| step(ui, search.id, &shown, watched));
         ui.add_space(2.0);
         if apps.is_empty() {
             ui.label("No applications found.");
@@ -48,20 +44,25 @@ impl Picker {
         } else if shown.is_empty() {
             ui.label(format!("Nothing is called \"{}\".", self.search));
             if ui.button("Clear the search").clicked() {
-                chosen = None;
-                self.search.clear();
-                return chosen;
+                self.clear();
+                return None;
             }
         }
         let list = ScrollArea::vertical().auto_shrink([false, false]).show(ui, |ui| {
             for app in &shown {
-                if row(ui, app, watched, unit) {
-                    chosen = Some(app.id.clone());
+                if let Some(more) = row(ui, app, watched, unit) {
+                    chosen = Some(choose(watched, &app.id, more));
                 }
             }
+            super::keep_focus_in_view(ui, None);
         });
         self.hovered = ui.rect_contains_pointer(list.inner_rect);
         chosen
+    }
+
+    /// Shows all apps again.
+    pub fn clear(&mut self) {
+        self.search.clear();
     }
 
     /// The apps that the search finds, in the order in which they stand.
@@ -69,7 +70,7 @@ impl Picker {
         if !self.hovered {
             self.order = apps.iter().map(|app| app.id.clone()).collect();
         }
-        let wanted = self.search.to_lowercase();
+        let wanted = self.search.trim().to_lowercase();
         let found = |app: &&AppReading| [&app.name, &app.id].iter().any(|text| text.to_lowercase().contains(&wanted));
         let mut shown: Vec<_> = apps.iter().filter(found).collect();
         shown.sort_by_key(|app| self.order.iter().position(|id| *id == app.id).unwrap_or(usize::MAX));
@@ -77,11 +78,40 @@ impl Picker {
     }
 }
 
-fn row(ui: &mut Ui, app: &AppReading, watched: Option<&str>, unit: Unit) -> bool {
+/// What is watched once `id` was chosen: nothing else, or, with `more`, that too or no longer.
+fn choose(watched: &[&str], id: &str, more: bool) -> Vec<String> {
+    let mut ids: Vec<String> = if more { watched.iter().map(|&id| id.to_owned()).collect() } else { Vec::new() };
+    match ids.iter().position(|other| other == id) {
+        Some(at) if ids.len() > 1 => _ = ids.remove(at),
+        Some(_) => {}
+        None => ids.push(id.to_owned()),
+    }
+    ids
+}
+
+/// Up and down, where nothing else has the keys and at most one app is watched.
+fn step(ui: &Ui, search: Id, shown: &[&AppReading], watched: &[&str]) -> Option<Vec<String>> {
+    if watched.len() > 1 || ui.memory(|m| m.focused()).is_some_and(|id| id != search) {
+        return None;
+    }
+    let step = ui.input(|i| i32::from(i.key_pressed(Key::ArrowDown)) - i32::from(i.key_pressed(Key::ArrowUp)));
+    let at = shown.iter().position(|app| watched.first() == Some(&app.id.as_str()));
+    let next = match (step, at) {
+        (0, _) => None,
+        (1, None) => Some(0),
+        (_, None) => shown.len().checked_sub(1),
+        (1, Some(at)) => Some(at + 1),
+        (_, Some(at)) => at.checked_sub(1),
+    };
+    next.and_then(|at| shown.get(at)).map(|app| vec![app.id.clone()])
+}
+
+/// An app. Whether it was chosen: alone (false) or beside the others (true).
+fn row(ui: &mut Ui, app: &AppReading, watched: &[&str], unit: Unit) -> Option<bool> {
     let total = app.rate.map(|rate| rate.rx + rate.tx);
     let rate =
         total.map_or(String::new(), |total| if total < 0.5 { "–".to_owned() } else { format::rate(total, unit) });
-    let selected = watched == Some(app.id.as_str());
+    let selected = watched.contains(&app.id.as_str());
     let button = match &app.icon {
         Some(icon) => {
             let image = Image::new(format!("file://{}", icon.display())).fit_to_exact_size(Vec2::splat(18.0));
@@ -91,12 +121,53 @@ fn row(ui: &mut Ui, app: &AppReading, watched: Option<&str>, unit: Unit) -> bool
     };
     let button =
         button.right_text(RichText::new(rate.as_str()).small()).selected(selected).frame_when_inactive(selected);
-    let response = ui.add_sized(Vec2::new(ui.available_width(), 28.0), button.truncate());
-    response.widget_info(|| {
-        let label = if rate.is_empty() { app.name.clone() } else { format!("{}, {rate}", app.name) };
-        eframe::egui::WidgetInfo::selected(eframe::egui::accesskit::Role::Button, true, selected, label)
-    });
-    let clicked = response.clicked();
-    response.on_hover_text(app.cgroups.join("\n"));
-    clicked
+    ui.horizontal(|ui| {
+        ui.spacing_mut().item_spacing.x = 2.0;
+        let size = vec2(ui.available_width() - TOGGLE_WIDTH - 2.0, ROW_HEIGHT);
+        let response = ui.add_sized(size, button.truncate());
+        response.widget_info(|| {
+            let label = if rate.is_empty() { app.name.clone() } else { format!("{}, {rate}", app.name) };
+            WidgetInfo::selected(Role::Button, true, selected, label)
+        });
+        let clicked = response.clicked().then(|| ui.input(|i| i.modifiers.command));
+        let hovered = response.hovered();
+        response.on_hover_text(format!("{}\nCtrl+click: watch it beside the others", app.cgroups.join("\n")));
+        // Beside nothing there is no other, and the only one that is watched can't be left out: nothing to press.
+        if watched.is_empty() || selected && watched.len() == 1 {
+            return clicked;
+        }
+        let toggled = toggle(ui, app, selected, hovered).clicked().then_some(true);
+        clicked.or(toggled)
+    })
+    .inner
+}
+
+/// A plus, or a check mark at what is watched beside others. Seen where it is of use, reached by the keyboard everywhere.
+fn toggle(ui: &mut Ui, app: &AppReading, selected: bool, row_hovered: bool) -> Response {
+    let (rect, response) = ui.allocate_exact_size(vec2(TOGGLE_WIDTH, ROW_HEIGHT), Sense::click());
+    let label = if selected { format!("Stop watching {}", app.name) } else { format!("Watch {} too", app.name) };
+    response.widget_info(|| WidgetInfo::selected(Role::Button, true, selected, &label));
+    if selected || row_hovered || response.hovered() || response.has_focus() {
+        let visuals = *ui.style().interact(&response);
+        if response.hovered() || response.has_focus() {
+            ui.painter().rect(
+                rect.shrink(2.0),
+                visuals.corner_radius,
+                visuals.weak_bg_fill,
+                visuals.bg_stroke,
+                eframe::egui::StrokeKind::Inside,
+            );
+        }
+        let stroke = Stroke::new(1.5, ui.visuals().text_color());
+        let at = |x: f32, y: f32| rect.center() + vec2(x, y);
+        let lines: [[Pos2; 2]; 2] = if selected {
+            [[at(-5.0, 0.0), at(-1.5, 4.0)], [at(-1.5, 4.0), at(5.0, -4.0)]]
+        } else {
+            [[at(-5.0, 0.0), at(5.0, 0.0)], [at(0.0, -5.0), at(0.0, 5.0)]]
+        };
+        for line in lines {
+            ui.painter().line_segment(line, stroke);
+        }
+    }
+    response.on_hover_text(label)
 }
