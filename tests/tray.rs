@@ -19,7 +19,7 @@ use netglance_dbus::{
     helper1::{BUS_NAME, Counters, Error as HelperError, Helper1, OBJECT_PATH, WirePrefix},
     sample::Sample,
 };
-use support::{AGENT, PUBLIC4, Program, SHELL, World, eventually};
+use support::{OTHER, PUBLIC4, Program, SHELL, World, eventually};
 use tokio::runtime::Runtime;
 use zbus::{Connection, OwnedVariant, connection::Builder, message::Header};
 
@@ -451,7 +451,10 @@ fn the_icon_moves_and_the_menu_watches_pauses_and_starts_at_login() {
     panel.choose("Start at login");
     eventually("no autostart entry", || (!entry.exists()).then_some(()));
 
-    desk.world.remove(AGENT);
+    desk.world.configure("unit = \"bits\"\n");
+    panel.says("bit/s");
+    desk.world.remove(OTHER);
+    panel.says("electron-gpt  is not running");
     assert!(program.status().is_none());
     drop(traffic);
 }
@@ -494,6 +497,7 @@ struct Switches {
     counts: bool,
     prefixes: Vec<(Vec<WirePrefix>, Vec<WirePrefix>)>,
     asked: usize,
+    reads: usize,
 }
 
 struct Helper(Arc<Mutex<Switches>>);
@@ -524,9 +528,11 @@ impl Counters for Helper {
     }
 
     async fn read_all(&self, _call: &Header<'_>) -> Result<Sample, HelperError> {
-        if !self.0.lock().unwrap().counts {
+        let mut switches = self.0.lock().unwrap();
+        if !switches.counts {
             return Err(HelperError::NotInstalled("choose Count exactly".into()));
         }
+        switches.reads += 1;
         Ok(Sample { epoch: 1, boottime_ns: support::boottime_ns(), rows: Vec::new() })
     }
 
@@ -569,9 +575,15 @@ fn count_exactly_asks_the_helper_once_and_a_refusal_changes_nothing() {
     panel.says("StB  down ");
     switches.lock().unwrap().refuses = false;
     panel.choose("Count exactly…");
+    eventually("the helper is read", || (switches.lock().unwrap().reads > 2).then_some(()));
     panel.offers(EXACT);
     assert_eq!(switches.lock().unwrap().asked, 2, "it does not ask by itself");
     assert!(switches.lock().unwrap().prefixes.is_empty());
+    desk.world.configure("[prefixes]\ninternal = [\"203.0.114.0/24\"]\n");
+    let handed = || switches.lock().unwrap().prefixes.clone();
+    let expected = vec![(vec![(vec![203, 0, 114, 0], 24)], vec![])];
+    eventually("the helper gets the prefixes", || (handed() == expected).then_some(()));
+    assert_eq!(switches.lock().unwrap().asked, 3, "once");
     assert!(program.status().is_none());
 }
 

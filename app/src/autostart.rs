@@ -21,7 +21,9 @@ pub fn set(on: bool) -> io::Result<()> {
         fs::create_dir_all(directory)?;
     }
     let program = env::current_exe()?;
-    fs::write(path, entry(&program.to_string_lossy()))
+    let program = program.to_string_lossy();
+    // So the kernel calls the file of a program that an upgrade has replaced.
+    fs::write(path, entry(program.strip_suffix(" (deleted)").unwrap_or(&program)))
 }
 
 fn path() -> Option<PathBuf> {

@@ -136,6 +136,8 @@ struct Desktop {
     start_at_login: bool,
     paused: bool,
     asking: bool,
+    /// A wish was granted: what became of it is looked at before the beat is due.
+    look_now: bool,
     notice: Option<String>,
     tray: Option<Tray>,
     panel: bool,
@@ -169,6 +171,7 @@ impl Desktop {
             start_at_login: autostart::is_on(),
             paused: false,
             asking: false,
+            look_now: false,
             notice: None,
             tray,
             panel,
@@ -196,6 +199,9 @@ impl Desktop {
                         self.look().await;
                     }
                 }
+            }
+            if std::mem::take(&mut self.look_now) && !self.paused {
+                self.look().await;
             }
             if self.beat != due {
                 next = Instant::now() + self.beat;
@@ -225,8 +231,14 @@ impl Desktop {
             self.unsaved = Some(Instant::now());
         }
         monitor.watch_apps(self.state.watched.as_deref().unwrap_or_default());
+        let before = monitor.settings().settings.clone();
         self.readings = monitor.look(self.beat).await;
-        self.beat = monitor.settings().settings.beat;
+        let Settings { beat, internal, external, .. } = monitor.settings().settings.clone();
+        self.beat = beat;
+        // The file was edited by hand: the helper has to be told as well.
+        if (&internal, &external) != (&before.internal, &before.external) && *monitor.exact() == Exact::Counting {
+            self.wish(Wish::Prefixes(internal, external), None);
+        }
         self.histories.retain(|id, _| self.readings.iter().any(|reading| reading.id == *id));
         for reading in &self.readings {
             let point = Point { boottime_ns: reading.boottime_ns, rate: reading.rate.as_ref().ok().copied() };
@@ -268,6 +280,9 @@ impl Desktop {
                 }
             }
             Event::Granted(granted) => self.granted(granted),
+        }
+        if self.look_now && !self.paused {
+            return; // and is told then
         }
         self.tell();
     }
@@ -357,6 +372,7 @@ impl Desktop {
         }
         if let Ok(monitor) = &mut self.monitor {
             monitor.look_for_helper();
+            self.look_now = true;
         }
     }
 
