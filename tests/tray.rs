@@ -354,8 +354,8 @@ fn a_second_start_shows_the_first_ones_window() {
     assert!(desk.windows().is_empty(), "hidden stays hidden");
     assert!(desk.start(&[]).ended().0.success());
     let window = desk.window();
-    desk.ask("xdotool", &["windowminimize", "--sync", &window]);
-    assert!(desk.windows().is_empty());
+    desk.ask("xdotool", &["windowminimize", &window]);
+    eventually("it is minimised", || desk.windows().is_empty().then_some(()));
     assert!(desk.start(&[]).ended().0.success());
     assert_eq!(desk.window(), window, "the same one, in front again");
     assert_eq!(children(first.pid()).len(), 1);
