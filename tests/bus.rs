@@ -59,6 +59,18 @@ async fn the_interface_is_the_one_that_is_checked_in() {
     assert_eq!(ours, checked_in, "{file} should be:\n{ours}");
 }
 
+/// The sandbox by systemd's own judgement: 10 is a unit without any, 0 one that can do nothing.
+#[test]
+fn the_unit_is_shut_in() {
+    let unit = concat!(env!("CARGO_MANIFEST_DIR"), "/netglance-helper.service");
+    let arguments = ["security", "--offline=true", "--no-pager", unit];
+    let text = lab::tool("systemd-analyze", &arguments, "").expect("systemd-analyze: install systemd");
+    let overall = text.lines().find(|line| line.contains("Overall exposure level")).unwrap();
+    let level: f32 = overall.rsplit(": ").next().unwrap().split(' ').next().unwrap().parse().unwrap();
+    assert!(level <= 1.5, "{text}");
+    println!("exposure level {level}");
+}
+
 #[tokio::test]
 async fn root_alone_may_own_the_name() {
     let bus = Bus::new();

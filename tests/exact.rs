@@ -287,3 +287,57 @@ async fn a_command_is_counted_exactly_however_short() {
     assert_eq!((code, &last["source"]), (Some(7), &"exact".into()), "{stderr}");
     assert_eq!(bytes(&last), [0, 3 * 34, 0, 0], "{last}");
 }
+
+/// What `verify --live` calls external is what the helper books as external, and it says so where it is not.
+#[tokio::test]
+async fn verify_live_agrees_with_the_counters_or_says_that_it_does_not() {
+    let host = Host::new();
+    let _daemon = Daemon::new(&host.lab, &host.bus).await;
+    let helper = host.bus.helper_of(0).await;
+    helper.install().await.unwrap();
+    let cgroup = host.lab.cgroup.join(format!("{APPS}/a.service"));
+    fs::create_dir_all(&cgroup).unwrap();
+    let [outside, lan] = [OUTSIDE[0], LAN[0]].map(|address| address.replace(':', "/"));
+    let script = format!(
+        r#"echo $$ > "$0/cgroup.procs" && exec 3<>/dev/tcp/{outside} 4<>/dev/tcp/{lan} 5<>/dev/udp/{outside} && echo 5 >&5 &&
+        for to in 3 4; do printf '\144\0\0\0\0\0\0\0\100\0\0\0\0\0\0\0' >&$to; head -c 100 /dev/zero >&$to;
+        head -c 64 <&$to >/dev/null; done && echo done && read -r"#
+    );
+    let mut client = host.lab.host.inside(|| {
+        let mut bash = Command::new("bash");
+        bash.args(["-c", &script]).arg(cgroup).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap()
+    });
+    client.stdout.as_mut().unwrap().read_exact(&mut [0; 5]).unwrap();
+    let live = |code: i32| {
+        let run = host.netglance(USER, &["verify", "--live", "--json", "--unit", "a.service"]);
+        let lines = Arc::clone(&run.lines);
+        let (status, stderr) = run.ended();
+        assert_eq!(status, Some(code), "{stderr}");
+        let sockets = lines.lock().unwrap().last().cloned().unwrap_or_default();
+        let mut sockets = sockets.as_array().unwrap().clone();
+        sockets.sort_by_key(|socket| socket["remote"].to_string() + &socket["protocol"].to_string());
+        sockets
+    };
+    let word = |socket: &Value, field: &str| socket[field].as_str().unwrap_or("none").to_owned();
+    let scopes = |sockets: &[Value]| -> Vec<_> {
+        sockets
+            .iter()
+            .map(|s| format!("{} {} {}", word(s, "protocol"), word(s, "scope"), word(s, "counters")))
+            .collect()
+    };
+    assert_eq!(scopes(&live(0)), ["tcp internal internal", "tcp external external", "udp external external"]);
+    // The same connections, in the same cgroup, by the helper's own counters: TCP over IPv4 has 52 bytes of headers and more.
+    let booked = async || {
+        let sample = netglance_dbus::sample::Sample::from(helper.read_all().await.unwrap());
+        sample.rows.into_iter().find(|row| row.cgroup.ends_with("a.service")).unwrap()
+    };
+    let before = booked().await;
+    let [external, internal] = [before.tx_bytes, before.internal_tx_bytes];
+    assert!(external > 116 + 52 && internal > 116 + 52 && external > internal, "{before:?}");
+
+    // An administrator's own prefix, of which these settings know nothing.
+    helper.set_prefixes(vec![(vec![93, 184, 216, 0], 24)], Vec::new()).await.unwrap();
+    assert_eq!(scopes(&live(1)), ["tcp internal internal", "tcp external internal", "udp external internal"]);
+    client.stdin.take().unwrap();
+    client.wait().unwrap();
+}

@@ -10,7 +10,7 @@ use lab::{LAN, LAN_SINK, Lab, OUTSIDE, OUTSIDE_SINK, eventually, tool};
 use netglance_dbus::scope::Prefixes;
 use netglance_helper::nft::{
     DELETED_AT_ONCE, Error, Nft,
-    ruleset::{Counter, Internal},
+    ruleset::{Counter, Internal, SET_SIZE},
 };
 
 /// No test: what an application's process runs.
@@ -26,25 +26,29 @@ fn with_builtin<T>(act: impl FnOnce(Internal) -> T) -> T {
 
 fn table(lab: &Lab, levels: u8) -> Nft {
     let mut nft = lab.host.inside(Nft::open).unwrap();
-    with_builtin(|internal| nft.create(levels, internal)).unwrap();
+    with_builtin(|internal| nft.create(levels, SET_SIZE, internal)).unwrap();
     nft
 }
 
-/// What is booked to each cgroup: rx external, tx external, rx internal, tx internal.
-fn booked(nft: &mut Nft) -> HashMap<u64, [u64; 4]> {
+/// What is booked to each cgroup of the lab: rx external, tx external, rx internal, tx internal.
+fn booked(nft: &mut Nft, lab: &Lab) -> HashMap<u64, [u64; 4]> {
     let mut rows: HashMap<u64, [u64; 4]> = HashMap::new();
     for (i, counter) in Counter::ALL.into_iter().enumerate() {
-        for element in nft.read(counter).unwrap() {
+        let mut elements = Vec::new();
+        nft.read(counter, &mut elements).unwrap();
+        for element in elements {
             rows.entry(element.cgroup_id).or_default()[i] = element.bytes;
         }
     }
+    let labs = lab.cgroup_ids();
+    rows.retain(|id, _| labs.contains(id));
     rows
 }
 
 #[track_caller]
 fn same(nft: &mut Nft, lab: &Lab, expected: impl Fn([u64; 4]) -> HashMap<u64, [u64; 4]>) {
     eventually("the table says what the peer says", || {
-        let (booked, expected) = (booked(nft), expected(lab.truth()));
+        let (booked, expected) = (booked(nft, lab), expected(lab.truth()));
         if booked == expected { Ok(()) } else { Err(format!("booked {booked:?}, the truth is {expected:?}")) }
     });
 }
@@ -72,7 +76,7 @@ fn every_byte_is_booked_once_and_to_its_own_cgroup() {
         eventually("the table says what the peer says", || {
             now = lab.truth();
             expected.insert(application.cgroup_id, std::array::from_fn(|i| now[i] - before[i]));
-            let booked = booked(&mut nft);
+            let booked = booked(&mut nft, &lab);
             if booked == expected { Ok(()) } else { Err(format!("{below}: booked {booked:?}, truth {expected:?}")) }
         });
         assert!(expected[&application.cgroup_id].iter().all(|bytes| *bytes > 1_000_000), "{expected:?}");
@@ -88,7 +92,7 @@ fn of_received_ipv6_fragments_the_first_is_booked() {
     let mut nft = table(&lab, lab.level(""));
     let mut application = lab.application("");
     application.run(&format!("udp {} 10 8000", OUTSIDE[1]));
-    let booked = booked(&mut nft)[&application.cgroup_id];
+    let booked = booked(&mut nft, &lab)[&application.cgroup_id];
     assert_eq!(booked, [10 * 1496, 10 * 8048, 0, 0]);
 }
 
@@ -104,7 +108,7 @@ fn loopback_and_the_hosts_own_addresses_are_internal() {
     }
     // IPv4 header 20, IPv6 header 40, UDP header 8. The receiver is in another cgroup.
     let sent = 2 * 10 * 128 + 10 * 148;
-    assert_eq!(booked(&mut nft).get(&application.cgroup_id), Some(&[0, 0, 0, sent]));
+    assert_eq!(booked(&mut nft, &lab).get(&application.cgroup_id), Some(&[0, 0, 0, sent]));
 }
 
 #[test]
@@ -173,7 +177,7 @@ fn nobody_else_can_flush_or_change_the_table() {
     assert!(refused.contains("Operation not permitted"), "{refused}");
     let error = lab.host.inside(Nft::open).unwrap().replace_internal(Internal::default()).unwrap_err();
     assert!(matches!(&error, Error::Refused { source, .. } if source.raw_os_error() == Some(1)), "{error}");
-    let error = with_builtin(|internal| lab.host.inside(Nft::open).unwrap().create(1, internal)).unwrap_err();
+    let error = with_builtin(|internal| lab.host.inside(Nft::open).unwrap().create(1, SET_SIZE, internal)).unwrap_err();
     assert_eq!(error.to_string(), "the kernel refused a table of its owner (flags owner)");
     assert_eq!(lab.host.inside(Nft::open).unwrap().levels().unwrap(), None);
 }
@@ -181,18 +185,21 @@ fn nobody_else_can_flush_or_change_the_table() {
 #[test]
 fn nft_shows_an_administrator_what_it_is() {
     let lab = Lab::default();
-    let _nft = table(&lab, 2);
+    let _nft = table(&lab, 9);
     let text = lab.host.inside(|| tool("nft", &["list", "table", "inet", "netglance"], "")).unwrap();
     for expected in [
         "comment \"netglance-helper counts bytes per cgroup here, internal and external apart. It changes no packet.\"",
         "flags owner",
         "192.168.0.0/16",
         "comment \"sent to external addresses, by cgroup\"",
-        "update @tx_external { socket cgroupv2 level 2 } accept",
+        "update @tx_external { socket cgroupv2 level 8 } accept",
+        "goto tx_external_9",
+        "update @tx_external { socket cgroupv2 level 9 } accept",
         "type filter hook output priority 200; policy accept;",
-        "@ll,0,8 >= 0x0 accept",
-        "oiftype loopback goto tx_internal",
-        "ip6 saddr @internal6 goto rx_internal",
+        "@ll,0,8 >= 0x0 accept comment \"a tunnel's outer packet: the one inside has been booked\"",
+        "oiftype loopback goto tx_internal comment \"what comes over loopback stays on this host\"",
+        "ip6 saddr @internal6 goto rx_internal comment \"internal prefixes\"",
+        "@near4 goto tx_external comment \"no internal address begins so\"",
     ] {
         assert!(text.contains(expected), "no {expected:?} in:\n{text}");
     }
@@ -232,7 +239,9 @@ fn what_is_deleted_under_load_is_not_lost() {
     application.begin(&format!("flood {} 400000 64", OUTSIDE_SINK));
     let (mut last, mut deleted) = (0, 0);
     while lab.truth()[1] < 300_000 * 92 {
-        for element in nft.read(Counter::TxExternal).unwrap() {
+        let mut elements = Vec::new();
+        nft.read(Counter::TxExternal, &mut elements).unwrap();
+        for element in elements {
             for (counter, element) in nft.delete(&[(Counter::TxExternal, element.cgroup_id)]).unwrap() {
                 assert_eq!((counter, element.cgroup_id), (Counter::TxExternal, id));
                 last += element.bytes;
@@ -256,7 +265,7 @@ fn many_elements_are_read_and_deleted_each_once() {
     for i in 0..count {
         lab.application(&format!("c{i}")).run(&format!("flood {} 2 {}", OUTSIDE_SINK, i + 1));
     }
-    let rows = booked(&mut nft);
+    let rows = booked(&mut nft, &lab);
     assert_eq!(rows.len(), count);
     let mut doomed: Vec<_> = rows.keys().map(|id| (Counter::TxExternal, *id)).collect();
     while !doomed.is_empty() {
@@ -265,7 +274,7 @@ fn many_elements_are_read_and_deleted_each_once() {
         }
         doomed.drain(..DELETED_AT_ONCE.min(doomed.len()));
     }
-    assert!(booked(&mut nft).is_empty());
+    assert!(booked(&mut nft, &lab).is_empty());
 }
 
 #[test]
@@ -291,7 +300,7 @@ fn prefixes_change_without_a_packet_slipping_through() {
     application.run(&format!("flood {} 10 100", LAN_SINK));
     let external = 10 * 128;
     let internal = 100_000 * 92 + 10 * 128;
-    assert_eq!(booked(&mut nft), HashMap::from([(id, [0, external, 0, internal])]));
+    assert_eq!(booked(&mut nft, &lab), HashMap::from([(id, [0, external, 0, internal])]));
     let many: Vec<_> = (0..5000u32).map(|i| (i * 4, i * 4 + 1)).collect();
     nft.replace_internal(Internal { v4: &many, v6: &[] }).unwrap();
 }
@@ -303,8 +312,80 @@ fn a_probe_leaves_nothing_behind() {
     nft.probe().unwrap();
     assert_eq!(lab.host.nft("list ruleset").unwrap(), "");
     assert_eq!(nft.levels().unwrap(), None);
-    with_builtin(|internal| nft.create(1, internal)).unwrap();
+    with_builtin(|internal| nft.create(1, SET_SIZE, internal)).unwrap();
     nft.probe().unwrap();
     nft.delete_table().unwrap();
     assert_eq!(lab.host.nft("list ruleset").unwrap(), "");
+}
+
+/// A receive buffer too small for the answer, which the kernel then drops: that is told, and the table goes on.
+#[test]
+fn an_answer_that_finds_no_room_is_an_error_and_no_more() {
+    use rustix::net::sockopt;
+    let lab = Lab::default();
+    let mut nft = table(&lab, lab.level("c0"));
+    let count = 60;
+    for i in 0..count {
+        lab.application(&format!("c{i}")).run(&format!("flood {OUTSIDE_SINK} 1 100"));
+    }
+    let doomed: Vec<_> = booked(&mut nft, &lab).keys().map(|id| (Counter::TxExternal, *id)).collect();
+    assert_eq!(doomed.len(), count);
+    let before = sockopt::socket_recv_buffer_size(&nft).unwrap();
+    sockopt::set_socket_recv_buffer_size(&nft, 1).unwrap();
+    let error = nft.delete(&doomed).unwrap_err();
+    let full = matches!(&error, Error::Socket { source, .. } if source.raw_os_error() == Some(105));
+    assert!(full, "{error:?}");
+    sockopt::set_socket_recv_buffer_size_force(&nft, before / 2).unwrap();
+    // It was done all the same: what is not in the table any more has been deleted.
+    assert_eq!(booked(&mut nft, &lab), HashMap::new());
+    lab.application("c0").run(&format!("flood {OUTSIDE_SINK} 1 100"));
+    assert_eq!(booked(&mut nft, &lab), HashMap::from([(lab.cgroup_id("c0"), [0, 128, 0, 0])]));
+}
+
+/// A set for three cgroups: what the fourth moves goes to the nearest cgroup above it that has a counter, or to none.
+#[test]
+fn a_full_set_goes_on_with_those_that_it_has() {
+    for top in [true, false] {
+        let lab = Lab::default();
+        let mut nft = lab.host.inside(Nft::open).unwrap();
+        with_builtin(|internal| nft.create(lab.level("a/b"), 3, internal)).unwrap();
+        let mut application = lab.application("");
+        let mut expected = HashMap::new();
+        let known = if top { ["", "a", "b"] } else { ["a", "b", "c"] };
+        for below in known.into_iter().chain(["d", "e/f"]).chain(known) {
+            application.enter(&lab, below);
+            application.run(&format!("flood {OUTSIDE_SINK} 10 100"));
+            let booked_to = if known.contains(&below) { Some(below) } else { top.then_some("") };
+            if let Some(below) = booked_to {
+                expected.entry(lab.cgroup_id(below)).or_insert([0; 4])[1] += 10 * 128;
+            }
+        }
+        assert_eq!(booked(&mut nft, &lab), expected, "with an element at the top: {top}");
+    }
+}
+
+#[test]
+fn a_cgroup_of_any_depth_is_booked_once() {
+    let lab = Lab::default();
+    let (mut nft, mut levels) = (table(&lab, 1), 1);
+    let mut application = lab.application("");
+    let mut expected = HashMap::new();
+    let mut below = String::new();
+    for depth in lab.level("")..70 {
+        if depth > levels {
+            nft.grow(levels, depth).unwrap();
+            levels = depth;
+            assert_eq!(nft.levels().unwrap(), Some(levels));
+        }
+        application.enter(&lab, &below);
+        application.run(&format!("flood {OUTSIDE_SINK} 1 100"));
+        expected.insert(lab.cgroup_id(&below), [0, 128, 0, 0]);
+        below = format!("{below}d/");
+    }
+    nft.grow(levels, 255).unwrap();
+    assert_eq!(nft.levels().unwrap(), Some(255));
+    application.enter(&lab, "d/d");
+    application.run(&format!("flood {OUTSIDE_SINK} 1 100"));
+    expected.insert(lab.cgroup_id("d/d"), [0, 256, 0, 0]);
+    assert_eq!(booked(&mut nft, &lab), expected);
 }

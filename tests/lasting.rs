@@ -12,7 +12,7 @@ use std::fs;
 use futures_lite::StreamExt as _;
 use lab::{Application, LAN_SINK, Lab, OUTSIDE, OUTSIDE_SINK, eventually};
 use netglance_dbus::{
-    helper1::Helper1Proxy,
+    helper1::{Error, Helper1Proxy},
     sample::{Row, Sample},
 };
 use system::{Bus, Daemon};
@@ -270,6 +270,43 @@ async fn the_internal_prefixes_follow_the_routing_table() {
     changes.next().await.unwrap();
     application.run(&format!("flood {OUTSIDE_SINK} 10 100"));
     assert_eq!(counted.row(&path).await, [0, 2560, 0, 2560]);
+}
+
+/// On such a host nothing can be counted, and whoever asks is told so, not left with a helper that dies and dies.
+#[tokio::test]
+async fn a_host_without_cgroups_is_told() {
+    let (lab, bus) = (Lab::default(), Bus::new());
+    let mut daemon = Daemon::without_cgroups(&lab, &bus).await;
+    let helper = bus.helper_of(0).await;
+    for refusal in [helper.install().await, helper.uninstall().await, helper.read_all().await.map(drop)] {
+        let error = refusal.unwrap_err();
+        assert!(
+            matches!(&error, Error::Unsupported(text) if text.contains("no cgroup v2 hierarchy is mounted")),
+            "{error}"
+        );
+    }
+    assert!(!helper.installed().await.unwrap());
+    assert!(helper.warning().await.unwrap().contains("no cgroup v2 hierarchy is mounted"));
+    assert!(daemon.ended().success(), "it leaves, and the next call tries again");
+}
+
+#[tokio::test]
+async fn the_journal_says_when_counting_begins_goes_on_and_ends() {
+    let mut counted = Counted::new().await;
+    let epoch = counted.sample().await.epoch;
+    counted.daemon.kill();
+    counted.daemon.start(&counted.bus).await;
+    counted.helper.uninstall().await.unwrap();
+    let lines = [
+        format!("counting begins, epoch {epoch}"),
+        format!("counting goes on in the table that was kept, epoch {epoch}"),
+        format!("counting ends, epoch {epoch}"),
+    ];
+    eventually("the journal has all of it", || {
+        let said = counted.daemon.said();
+        let at: Vec<_> = lines.iter().map(|line| said.find(line)).collect();
+        if at.is_sorted() && at.iter().all(Option::is_some) { Ok(()) } else { Err(said) }
+    });
 }
 
 #[tokio::test]

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     desktop_entry::DesktopEntries,
+    live::{self, SocketVerdict},
     rate::{self, Bytes, Gap, Rate, Source},
     sampler::{self, Exact, Look, Sampler},
     settings::{Settings, SettingsFile},
@@ -244,6 +245,15 @@ impl Monitor {
             self.tree.refresh();
             _ = self.sampler.listen(&self.tree, &self.prefixes);
         }
+    }
+
+    /// The open sockets of `target`, and how each is judged.
+    pub async fn sockets(&mut self, target: &Target) -> Result<Vec<SocketVerdict>, Error> {
+        let open = sampler::open_sockets()?;
+        self.tree.refresh();
+        self.refresh_prefixes(false)?;
+        let counters = self.sampler.internal_prefixes().await;
+        Ok(live::sockets(&open, |id| self.tree.path(id), &self.prefixes, counters.as_deref(), target))
     }
 
     async fn take_look(&mut self, beat: Duration) -> Beat {

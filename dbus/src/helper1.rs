@@ -97,6 +97,8 @@ pub trait Counters: Send + Sync + 'static {
     ) -> impl Future<Output = Result<(), Error>> + Send;
     /// Whether it counts.
     fn installed(&self) -> impl Future<Output = bool> + Send;
+    /// What is wrong with the counting; empty while nothing is.
+    fn warning(&self) -> impl Future<Output = String> + Send;
     /// The prefixes that are internal now, each address family sorted.
     fn internal_prefixes(&self) -> impl Future<Output = Vec<WirePrefix>> + Send;
 }
@@ -158,6 +160,12 @@ impl<C: Counters> Helper1<C> {
     #[zbus(property(emits_changed_signal = "const"))]
     async fn version(&self) -> String {
         env!("CARGO_PKG_VERSION").to_owned()
+    }
+
+    /// What is wrong with the counting now, as a sentence for a person; empty while all is well.
+    #[zbus(property)]
+    async fn warning(&self) -> String {
+        self.0.warning().await
     }
 
     /// What is internal now: built in, on-link, and added by the host's administrator.

@@ -10,3 +10,4 @@ pub mod netlink;
 pub mod onlink;
 pub mod sample;
 pub mod scope;
+pub mod verify;

@@ -13,6 +13,8 @@ use rustix::net::{
 
 /// `NLM_F_REQUEST | NLM_F_DUMP` of linux/netlink.h.
 const REQUEST_DUMP: u16 = 0x301;
+/// `NLM_F_REQUEST | NLM_F_ACK`.
+const REQUEST_ACK: u16 = 0x5;
 /// `NLM_F_DUMP_INTR`: the list changed while it was dumped.
 const DUMP_INTR: u16 = 0x10;
 const NLMSG_ERROR: u16 = 2;
@@ -156,6 +158,25 @@ impl Socket {
                     NLMSG_DONE => return Ok(heard),
                     NLMSG_ERROR => return Err(refusal(message.payload)),
                     kind => each(kind, message.payload)?,
+                }
+            }
+        }
+    }
+
+    /// Sends a request that changes something, with more `NLM_F_*` flags, and waits for the kernel's yes or no. Use a socket that
+    /// has joined no group.
+    pub fn change(&mut self, kind: u16, flags: u16, payload: &[u8]) -> Result<(), Error> {
+        self.seq = self.seq.wrapping_add(1);
+        let seq = self.seq;
+        let request = request(kind, flags | REQUEST_ACK, seq, payload);
+        rustix::net::send(&self.fd, &request, SendFlags::empty()).map_err(Error::io("send to"))?;
+        loop {
+            let datagram = receive(&self.fd, &mut self.buffer, RecvFlags::empty())?;
+            for message in messages(datagram) {
+                let message = message?;
+                if message.seq == seq && message.kind == NLMSG_ERROR {
+                    let accepted = message.payload.first_chunk() == Some(&[0; 4]);
+                    return if accepted { Ok(()) } else { Err(refusal(message.payload)) };
                 }
             }
         }

@@ -16,8 +16,74 @@ const KEPT_PATHS: usize = 8192;
 /// Bytes of one cgroup by [`Counter`], in the order of [`Counter::ALL`].
 pub type Totals = [u64; 4];
 
-/// What each set of the table held at one moment, in the order of [`Counter::ALL`].
-pub type Dump = [Vec<Element>; 4];
+/// What the table's sets hold, as far as dumps have shown it.
+///
+/// While packets make new elements the kernel may leave one out of a dump, or show one twice (it goes on by its position in a
+/// hash table that grows). So what was seen stays until it is deleted, and a counter never goes backwards.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Held {
+    by_id: HashMap<u64, Seen>,
+    /// Elements in each set.
+    counts: [usize; 4],
+    dumps: u32,
+}
+
+/// One cgroup's elements: what each had counted, and in which dump it was last seen (0: there is none).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Seen {
+    totals: Totals,
+    dumps: [u32; 4],
+}
+
+impl Held {
+    /// Takes in a dump of one set. Whether all that was known to be in it was there: if not, another dump is needed.
+    pub fn take_in(&mut self, counter: Counter, elements: &[Element]) -> bool {
+        self.dumps = self.dumps.checked_add(1).unwrap_or(1);
+        let set = counter as usize;
+        let mut shown = 0;
+        for element in elements {
+            let seen = self.by_id.entry(element.cgroup_id).or_default();
+            self.counts[set] += usize::from(seen.dumps[set] == 0);
+            shown += usize::from(seen.dumps[set] != self.dumps);
+            seen.dumps[set] = self.dumps;
+            seen.totals[set] = seen.totals[set].max(element.bytes);
+        }
+        shown == self.counts[set]
+    }
+
+    /// An element was deleted.
+    pub fn remove(&mut self, counter: Counter, cgroup_id: u64) {
+        let Some(seen) = self.by_id.get_mut(&cgroup_id) else { return };
+        if std::mem::take(&mut seen.dumps[counter as usize]) != 0 {
+            self.counts[counter as usize] -= 1;
+        }
+        seen.totals[counter as usize] = 0;
+        if seen.dumps == [0; 4] {
+            self.by_id.remove(&cgroup_id);
+        }
+    }
+
+    /// How many elements the fullest set has.
+    pub fn most(&self) -> usize {
+        self.counts.into_iter().max().unwrap_or_default()
+    }
+
+    /// The bytes of one element.
+    pub fn bytes(&self, counter: Counter, cgroup_id: u64) -> Option<u64> {
+        let seen = self.by_id.get(&cgroup_id)?;
+        (seen.dumps[counter as usize] != 0).then_some(seen.totals[counter as usize])
+    }
+
+    /// The elements of the cgroups for whose id `chosen` holds.
+    pub fn of(&self, chosen: impl Fn(u64) -> bool) -> Vec<Doomed> {
+        let cgroups = self.by_id.iter().filter(|(id, _)| chosen(**id));
+        let elements = cgroups.flat_map(|(id, seen)| {
+            let sets = Counter::ALL.into_iter().filter(|counter| seen.dumps[*counter as usize] != 0);
+            sets.map(|counter| Doomed { counter, cgroup_id: *id, bytes: seen.totals[counter as usize] })
+        });
+        elements.collect()
+    }
+}
 
 /// A counter that is about to be deleted, and what it had counted when it was last read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -76,13 +142,11 @@ impl Books {
         }
     }
 
-    /// Settles what an earlier process was deleting when it was killed: what is gone from the table by now had been deleted,
-    /// and is folded with the bytes that were last read.
-    pub fn settle(&mut self, dump: &Dump, path_of: impl Fn(u64) -> String) {
+    /// Settles a deletion of which it is not known whether it happened (the process that did it was killed, or the kernel's
+    /// answer was lost): what is gone from the table had been deleted, and is folded with the bytes that were last read.
+    pub fn settle(&mut self, held: &Held, path_of: impl Fn(u64) -> String) {
         for doomed in std::mem::take(&mut self.doomed) {
-            let elements = &dump[doomed.counter as usize];
-            let left = elements.iter().find(|e| e.cgroup_id == doomed.cgroup_id).map_or(0, |e| e.bytes);
-            if left < doomed.bytes {
+            if held.bytes(doomed.counter, doomed.cgroup_id).unwrap_or_default() < doomed.bytes {
                 self.fold(&path_of(doomed.cgroup_id), doomed.counter, doomed.bytes);
             }
         }
@@ -96,25 +160,19 @@ impl Books {
     /// The rows of the cgroups for which `wanted` holds: counters in the table and totals of deleted ones, by path.
     pub fn rows<'a>(
         &'a self,
-        dump: &Dump,
+        held: &Held,
         path_of: impl Fn(u64) -> Cow<'a, str>,
         wanted: impl Fn(&str) -> bool,
     ) -> Vec<Row> {
-        let mut by_id: HashMap<u64, Totals> =
-            HashMap::with_capacity(dump.iter().map(Vec::len).max().unwrap_or_default());
-        for (index, elements) in dump.iter().enumerate() {
-            for element in elements {
-                by_id.entry(element.cgroup_id).or_default()[index] = element.bytes;
-            }
-        }
         let folded = self.folded.iter().filter(|(path, _)| wanted(path));
         let mut rows: HashMap<Cow<'a, str>, Totals> = folded.map(|(path, f)| (path.into(), f.totals)).collect();
-        let paths = by_id.into_iter().map(|(id, totals)| (path_of(id), totals));
+        let paths = held.by_id.iter().map(|(id, seen)| (path_of(*id), seen.totals));
         for (path, totals) in paths.filter(|(path, _)| wanted(path)) {
             let row = rows.entry(path).or_default();
             *row = std::array::from_fn(|i| row[i].saturating_add(totals[i]));
         }
         rows.into_iter()
+            .filter(|(_, totals)| *totals != [0; 4])
             .map(|(path, [rx_bytes, tx_bytes, internal_rx_bytes, internal_tx_bytes])| Row {
                 cgroup: path.into_owned(),
                 rx_bytes,
@@ -130,17 +188,47 @@ impl Books {
 mod tests {
     use super::*;
 
-    fn dump(tx_external: &[(u64, u64)]) -> Dump {
-        let element = |(cgroup_id, bytes): &(u64, u64)| Element { cgroup_id: *cgroup_id, packets: 1, bytes: *bytes };
-        [vec![], tx_external.iter().map(element).collect(), vec![], vec![]]
+    fn element(&(cgroup_id, bytes): &(u64, u64)) -> Element {
+        Element { cgroup_id, packets: 1, bytes }
     }
 
-    fn tx(books: &Books, dump: &Dump, paths: &[(u64, &str)]) -> Vec<(String, u64)> {
+    fn held(tx_external: &[(u64, u64)]) -> Held {
+        let mut held = Held::default();
+        held.take_in(Counter::TxExternal, &tx_external.iter().map(element).collect::<Vec<_>>());
+        held
+    }
+
+    fn tx(books: &Books, held: &Held, paths: &[(u64, &str)]) -> Vec<(String, u64)> {
         let path_of = |id| paths.iter().find(|(known, _)| *known == id).map_or("/lost", |(_, path)| *path).into();
         let mut rows: Vec<_> =
-            books.rows(dump, path_of, |_| true).into_iter().map(|r| (r.cgroup, r.tx_bytes)).collect();
+            books.rows(held, path_of, |_| true).into_iter().map(|r| (r.cgroup, r.tx_bytes)).collect();
         rows.sort();
         rows
+    }
+
+    #[test]
+    fn a_dump_that_leaves_out_or_repeats_an_element_takes_nothing_back() {
+        let mut held = Held::default();
+        // Each dump, whether it showed all that was known, and what is known then.
+        let dumps = [
+            (vec![(1, 10), (2, 20)], true, [Some(10), Some(20), None]),
+            (vec![(3, 30), (2, 21)], false, [Some(10), Some(21), Some(30)]),
+            (vec![(3, 31), (1, 11), (3, 32)], false, [Some(11), Some(21), Some(32)]),
+            (vec![(1, 11), (2, 22), (3, 32), (3, 33)], true, [Some(11), Some(22), Some(33)]),
+            (vec![], false, [Some(11), Some(22), Some(33)]),
+        ];
+        for (elements, complete, expected) in dumps {
+            let elements: Vec<_> = elements.iter().map(element).collect();
+            assert_eq!(held.take_in(Counter::RxInternal, &elements), complete, "{elements:?}");
+            assert_eq!([1, 2, 3].map(|id| held.bytes(Counter::RxInternal, id)), expected);
+        }
+        assert!(held.take_in(Counter::TxInternal, &[element(&(1, 1))]));
+        held.remove(Counter::RxInternal, 1);
+        held.remove(Counter::RxInternal, 1);
+        held.remove(Counter::RxInternal, 9);
+        assert_eq!((held.bytes(Counter::RxInternal, 1), held.bytes(Counter::TxInternal, 1)), (None, Some(1)));
+        assert!(held.take_in(Counter::RxInternal, &[(2, 22), (3, 33)].map(|e| element(&e))));
+        assert_eq!((held.most(), held.of(|id| id != 3).len()), (2, 2));
     }
 
     #[test]
@@ -150,10 +238,10 @@ mod tests {
         books.fold("/a", Counter::TxExternal, 10);
         books.fold("/gone", Counter::TxExternal, u64::MAX);
         books.fold("/gone", Counter::TxExternal, 1);
-        let rows = tx(&books, &dump(&[(5, 1), (6, 2), (9, 4)]), &[(5, "/a"), (6, "/a")]);
+        let rows = tx(&books, &held(&[(5, 1), (6, 2), (9, 4)]), &[(5, "/a"), (6, "/a")]);
         let expected = [("/a", 113), ("/gone", u64::MAX), ("/lost", 4)];
         assert_eq!(rows, expected.map(|(path, bytes)| (path.to_owned(), bytes)));
-        assert!(books.rows(&dump(&[(5, 1)]), |_| "/a".into(), |path| path == "/b").is_empty());
+        assert!(books.rows(&held(&[(5, 1)]), |_| "/a".into(), |path| path == "/b").is_empty());
     }
 
     #[test]
@@ -161,9 +249,9 @@ mod tests {
         let doomed = |bytes| Doomed { counter: Counter::TxExternal, cgroup_id: 5, bytes };
         for (left, expected) in [(Some(100), 100), (Some(130), 130), (None, 100), (Some(7), 107)] {
             let mut books = Books { doomed: vec![doomed(100)], ..Books::new(1) };
-            let dump = dump(&left.map(|bytes| (5, bytes)).into_iter().collect::<Vec<_>>());
-            books.settle(&dump, |_| "/a".to_owned());
-            assert_eq!(tx(&books, &dump, &[(5, "/a")]), [("/a".to_owned(), expected)], "{left:?} left");
+            let held = held(&left.map(|bytes| (5, bytes)).into_iter().collect::<Vec<_>>());
+            books.settle(&held, |_| "/a".to_owned());
+            assert_eq!(tx(&books, &held, &[(5, "/a")]), [("/a".to_owned(), expected)], "{left:?} left");
             assert!(books.doomed.is_empty());
         }
     }

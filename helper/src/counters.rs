@@ -10,11 +10,11 @@ use netglance_dbus::{
     sample::Sample,
 };
 use tokio::{sync::Notify, time::Instant};
-use zbus::message::Header;
+use zbus::{DBusError as _, message::Header};
 
 use crate::{
     authority::{Action, Authority},
-    table::Table,
+    table::{self, Table},
 };
 
 /// Calls that one caller may have under way at a time: enough for any client, too few to keep others waiting.
@@ -23,11 +23,12 @@ const CALLS_AT_ONCE: usize = 16;
 /// The object's state.
 #[derive(Debug)]
 pub struct Service {
-    table: Mutex<Table>,
+    /// Or why there can be none on this host.
+    table: Mutex<Result<Table, Error>>,
     authority: Authority,
     under_way: Mutex<HashMap<String, usize>>,
     last_call: Mutex<Instant>,
-    /// `Installed` or `InternalPrefixes` may be another now.
+    /// A property may be another now.
     pub changed: Notify,
 }
 
@@ -57,7 +58,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Service {
     /// Serves `table` to those whom `authority` lets.
-    pub fn new(table: Table, authority: Authority) -> Self {
+    pub fn new(table: Result<Table, Error>, authority: Authority) -> Self {
         Self {
             table: Mutex::new(table),
             authority,
@@ -67,14 +68,24 @@ impl Service {
         }
     }
 
-    /// The table. Never held while waiting for anything.
-    pub fn table(&self) -> MutexGuard<'_, Table> {
-        lock(&self.table)
+    /// Does something with the table, if there can be one. It is never held while waiting for anything.
+    pub fn with<T>(&self, act: impl FnOnce(&mut Table) -> Result<T, table::Error>) -> Result<T, Error> {
+        match &mut *lock(&self.table) {
+            Ok(table) => {
+                let before = table.warning();
+                let done = act(table);
+                if table.warning() != before {
+                    self.changed.notify_one();
+                }
+                Ok(done?)
+            }
+            Err(error) => Err(error.clone()),
+        }
     }
 
     /// Since when nobody has called and nothing is counted; `None` while one of them is not so.
     pub fn idle_since(&self) -> Option<Instant> {
-        let busy = self.table().installed() || !lock(&self.under_way).is_empty();
+        let busy = self.with(|table| Ok(table.installed())).unwrap_or(false) || !lock(&self.under_way).is_empty();
         (!busy).then(|| *lock(&self.last_call))
     }
 
@@ -95,7 +106,7 @@ impl Counters for Service {
     async fn install(&self, call: &Header<'_>) -> Result<(), Error> {
         let _underway = self.begin(call)?;
         self.authority.check(call, Action::Install).await?;
-        self.table().install()?;
+        self.with(Table::install)?;
         self.changed.notify_one();
         Ok(())
     }
@@ -103,9 +114,9 @@ impl Counters for Service {
     async fn uninstall(&self, call: &Header<'_>) -> Result<(), Error> {
         let _underway = self.begin(call)?;
         self.authority.check(call, Action::Install).await?;
-        let result = self.table().uninstall();
+        let result = self.with(Table::uninstall);
         self.changed.notify_one();
-        Ok(result?)
+        result
     }
 
     async fn read(&self, call: &Header<'_>) -> Result<Sample, Error> {
@@ -113,13 +124,13 @@ impl Counters for Service {
         let uid = self.authority.uid(call).await?;
         let own = format!("/user.slice/user-{uid}.slice");
         let is_own = |path: &str| path.strip_prefix(&own).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-        Ok(self.table().read(is_own)?)
+        self.with(|table| table.read(is_own))
     }
 
     async fn read_all(&self, call: &Header<'_>) -> Result<Sample, Error> {
         let _underway = self.begin(call)?;
         self.authority.check(call, Action::ReadAll).await?;
-        Ok(self.table().read(|_| true)?)
+        self.with(|table| table.read(|_| true))
     }
 
     async fn set_prefixes(
@@ -130,16 +141,21 @@ impl Counters for Service {
     ) -> Result<(), Error> {
         let _underway = self.begin(call)?;
         self.authority.check(call, Action::Configure).await?;
-        self.table().set_prefixes(internal, external)?;
+        self.with(|table| table.set_prefixes(internal, external))?;
         self.changed.notify_one();
         Ok(())
     }
 
     async fn installed(&self) -> bool {
-        self.table().installed()
+        self.with(|table| Ok(table.installed())).unwrap_or(false)
+    }
+
+    async fn warning(&self) -> String {
+        self.with(|table| Ok(table.warning()))
+            .unwrap_or_else(|error| error.description().unwrap_or_default().to_owned())
     }
 
     async fn internal_prefixes(&self) -> Vec<WirePrefix> {
-        self.table().internal_prefixes()
+        self.with(|table| Ok(table.internal_prefixes())).unwrap_or_default()
     }
 }

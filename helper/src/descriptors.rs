@@ -23,16 +23,23 @@ pub fn take() -> Option<OwnedFd> {
     Some(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// Stores the socket in the place of an earlier one.
-pub fn store(socket: BorrowedFd<'_>) -> io::Result<()> {
-    forget()?;
+/// Has systemd keep the socket, in the place of an earlier one.
+pub fn keep(socket: BorrowedFd<'_>) {
+    forget();
     // Without FDPOLL=0 systemd would drop the socket as soon as it has an error pending, such as a full buffer.
-    sd_notify::notify_with_fds(&[FdStore, FdName(NAME), Custom("FDPOLL=0")], &[socket])
+    warn(sd_notify::notify_with_fds(&[FdStore, FdName(NAME), Custom("FDPOLL=0")], &[socket]));
 }
 
-/// Has the store drop what it keeps for us.
-pub fn forget() -> io::Result<()> {
-    sd_notify::notify(&[FdStoreRemove, FdName(NAME)])
+/// Has systemd drop what it keeps for us.
+pub fn forget() {
+    warn(sd_notify::notify(&[FdStoreRemove, FdName(NAME)]));
+}
+
+/// Without systemd's store a restart begins a new epoch, which is worth a line and no more.
+fn warn(result: io::Result<()>) {
+    if let Err(error) = result {
+        eprintln!("systemd does not keep the socket, so a restart will start counting again: {error}");
+    }
 }
 
 /// Waits for `fd` in the running tokio.

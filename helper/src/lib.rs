@@ -1,13 +1,23 @@
 //! The root helper of netglance: exact counts of each cgroup's bytes, out of an nftables table that it owns.
 //!
-//! `counters` (the bus asks, `authority` judges) -> `table` -> `nft` (the kernel), `books` (what the table can't keep),
-//! `store` (files), `descriptors` (systemd keeps the socket). It knows no application and no unit name, starts no process and
+//! `counters` (the bus asks, `authority` judges) -> `table` (what was decided) -> `counting` -> `nft` (the kernel), `books`
+//! (what the table can't keep), `store` (files), `descriptors` (systemd keeps the socket). `setup` puts it on a system that has no package of it,
+//! `verify` proves on a host that it counts right. It knows no application and no unit name, starts no process and
 //! reads no text that a user wrote.
 
 pub mod authority;
 pub mod books;
 pub mod counters;
+pub mod counting;
 pub mod descriptors;
 pub mod nft;
+pub mod setup;
 pub mod store;
 pub mod table;
+pub mod verify;
+
+/// An error and what caused it, on one line.
+pub fn error_chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |e| e.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}

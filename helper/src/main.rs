@@ -5,10 +5,8 @@ use std::{env, io, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 use futures_lite::StreamExt as _;
 use netglance_dbus::helper1::{BUS_NAME, Helper1, OBJECT_PATH};
 use netglance_helper::{
-    authority::Authority,
-    counters::Service,
-    descriptors,
-    table::{Table, chain},
+    authority::Authority, counters::Service, descriptors, error_chain, nft::ruleset::SET_SIZE, setup::Command,
+    table::Table,
 };
 use tokio::{
     sync::Notify,
@@ -18,11 +16,13 @@ use zbus::{Connection, MessageStream};
 
 /// So long it stays without being installed and without a call.
 const STAYS: Duration = Duration::from_secs(30);
+/// The exit status for a command line that says nothing.
+const USAGE: u8 = 2;
 
 #[derive(Debug, thiserror::Error)]
 enum Error {
     #[error(transparent)]
-    Table(#[from] netglance_helper::table::Error),
+    Setup(#[from] netglance_helper::setup::Error),
     #[error("cannot serve {BUS_NAME} on the system bus")]
     Bus(#[from] zbus::Error),
     #[error("cannot wait for the kernel")]
@@ -33,10 +33,19 @@ enum Error {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    match run().await {
+    let arguments: Vec<_> = env::args_os().skip(1).collect();
+    let result = match Command::parse(&arguments) {
+        Ok(None) => run().await,
+        Ok(Some(command)) => command.execute().await.map_err(Error::from),
+        Err(error) => {
+            eprintln!("netglance-helper: {error}");
+            return ExitCode::from(USAGE);
+        }
+    };
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("netglance-helper: {}", chain(&error));
+            eprintln!("netglance-helper: {}", error_chain(&error));
             ExitCode::FAILURE
         }
     }
@@ -48,20 +57,27 @@ async fn run() -> Result<(), Error> {
         &directory("STATE_DIRECTORY", "/var/lib/netglance"),
         &directory("RUNTIME_DIRECTORY", "/run/netglance"),
         kept,
-    )?;
+        SET_SIZE,
+    );
     let happened = Arc::new(Notify::new());
-    for fd in table.events()? {
-        let (fd, happened) = (descriptors::watch(fd)?, Arc::clone(&happened));
-        tokio::spawn(async move {
-            while let Ok(mut ready) = fd.readable().await {
-                ready.clear_ready(); // what is in it now is read afterwards, and what comes meanwhile wakes again
-                happened.notify_one();
+    match &table {
+        Ok(table) => {
+            for fd in table.events()? {
+                let (fd, happened) = (descriptors::watch(fd)?, Arc::clone(&happened));
+                tokio::spawn(async move {
+                    while let Ok(mut ready) = fd.readable().await {
+                        ready.clear_ready(); // what is in it now is read afterwards, and what comes meanwhile wakes again
+                        happened.notify_one();
+                    }
+                });
             }
-        });
+        }
+        // Whoever calls is told; then it leaves, and the next call tries again.
+        Err(error) => eprintln!("{}; nothing can be counted", error_chain(error)),
     }
 
     let connection = Connection::system().await?;
-    let service = Service::new(table, Authority::new(connection.clone()));
+    let service = Service::new(table.map_err(Into::into), Authority::new(connection.clone()));
     // Its end is the bus's end.
     let mut messages = MessageStream::from(&connection);
     connection.object_server().at(OBJECT_PATH, Helper1(service)).await?;
@@ -74,18 +90,17 @@ async fn run() -> Result<(), Error> {
         let idle = service.idle_since();
         tokio::select! {
             () = happened.notified() => {
-                // Bound first: no guard may live while something is awaited.
-                let followed = service.table().follow();
-                match followed {
+                match service.with(Table::follow) {
                     Ok(true) => service.changed.notify_one(),
                     Ok(false) => {}
-                    Err(error) => eprintln!("{}", chain(&error)),
+                    Err(error) => eprintln!("{}", error_chain(&error)),
                 }
             }
             () = service.changed.notified() => {
                 let emitter = object.signal_emitter();
                 helper.installed_changed(emitter).await?;
                 helper.internal_prefixes_changed(emitter).await?;
+                helper.warning_changed(emitter).await?;
             }
             message = messages.next() => if message.is_none_or(|message| message.is_err()) {
                 return Err(Error::BusGone);

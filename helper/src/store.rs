@@ -22,7 +22,7 @@ pub struct Error {
 }
 
 /// One file: with one value in it, or with a line for each.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Store {
     path: PathBuf,
 }

@@ -6,11 +6,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "test support: a failure is the test's")]
 
 use std::{
+    collections::HashSet,
     fs::{self, File},
     io::{BufRead as _, BufReader, Read as _, Write as _},
     net::{Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket},
     os::{fd::AsFd as _, unix::fs::MetadataExt as _},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
     sync::atomic::{AtomicU32, Ordering},
     thread,
@@ -18,7 +19,13 @@ use std::{
 };
 
 use netglance_dbus::cgroup::Tree;
-use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+use rustix::{
+    net::{AddressFamily, Protocol, SocketType, ipproto},
+    thread::{LinkNameSpaceType, move_into_link_name_space},
+};
+
+#[path = "uring.rs"]
+mod uring;
 
 /// Addresses of the peer: outside and LAN.
 pub const OUTSIDE: [&str; 2] = ["93.184.216.34:8001", "[2606:2800:220:1::34]:8001"];
@@ -33,14 +40,24 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// Set for the process that is an application and no test.
 const APPLICATION: &str = "NETGLANCE_LAB_APPLICATION";
 
-/// What the peer counted of TCP and UDP: [external, internal] bytes.
+/// What the peer counted of what applications say and hear: [external, internal] bytes.
 const TRUTH: &str = "table inet truth {
     counter rx_external { }
     counter tx_external { }
     counter rx_internal { }
     counter tx_internal { }
-    chain input { type filter hook input priority 0; meta l4proto { tcp, udp } jump sent; }
-    chain output { type filter hook output priority 0; meta l4proto { tcp, udp } jump received; }
+    chain input {
+        type filter hook input priority 0
+        meta l4proto { tcp, udp, udplite, sctp } jump sent
+        icmp type { echo-request, echo-reply } jump sent
+        icmpv6 type { echo-request, echo-reply } jump sent
+    }
+    chain output {
+        type filter hook output priority 0
+        meta l4proto { tcp, udp, udplite, sctp } jump received
+        icmp type { echo-request, echo-reply } jump received
+        icmpv6 type { echo-request, echo-reply } jump received
+    }
     chain sent {
         ip daddr 93.184.216.34 counter name tx_external
         ip6 daddr 2606:2800:220:1::34 counter name tx_external
@@ -108,8 +125,18 @@ impl Namespace {
 
     /// Runs `ip` inside.
     pub fn ip(&self, arguments: &str) {
+        self.try_ip(arguments).unwrap_or_else(|e| panic!("ip {arguments}: {e}"));
+    }
+
+    /// As [`Self::ip`], where the kernel may refuse.
+    pub fn try_ip(&self, arguments: &str) -> Result<String, String> {
         let arguments: Vec<_> = ["-n", &self.name].into_iter().chain(arguments.split(' ')).collect();
-        tool("ip", &arguments, "").unwrap_or_else(|e| panic!("ip {arguments:?}: {e}"));
+        tool("ip", &arguments, "")
+    }
+
+    /// Writes a setting of this namespace: `net/…` below /proc/sys.
+    pub fn set(&self, name: &str, value: &str) {
+        self.inside(|| std::fs::write(format!("/proc/sys/{name}"), value)).unwrap();
     }
 
     /// Runs `nft` inside, on a script.
@@ -199,6 +226,21 @@ impl Lab {
         self.cgroup.join(below).strip_prefix(mount).unwrap().components().count().try_into().unwrap()
     }
 
+    /// The ids of the lab's cgroups. The namespaces' own sockets (for neighbour discovery and the like) belong to the test's.
+    pub fn cgroup_ids(&self) -> HashSet<u64> {
+        fn below(directory: &Path, ids: &mut HashSet<u64>) {
+            ids.extend(fs::metadata(directory).map(|metadata| metadata.ino()));
+            for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+                if entry.file_type().is_ok_and(|t| t.is_dir()) {
+                    below(&entry.path(), ids);
+                }
+            }
+        }
+        let mut ids = HashSet::new();
+        below(&self.cgroup, &mut ids);
+        ids
+    }
+
     /// The id of a cgroup below the lab's.
     pub fn cgroup_id(&self, below: &str) -> u64 {
         fs::metadata(self.cgroup.join(below)).unwrap().ino()
@@ -247,6 +289,11 @@ impl Application {
     pub fn enter(&self, lab: &Lab, below: &str) {
         let cgroup = lab.cgroup.join(below);
         fs::create_dir_all(&cgroup).unwrap();
+        self.enter_at(&cgroup);
+    }
+
+    /// As [`Self::enter`], by directory.
+    pub fn enter_at(&self, cgroup: &Path) {
         fs::write(cgroup.join("cgroup.procs"), self.child.id().to_string()).unwrap();
     }
 
@@ -281,11 +328,12 @@ impl Drop for Application {
 /// The application's side of [`Application`]; returns at once in a process that is none.
 ///
 /// `tcp ADDR UP DOWN`, `udp ADDR COUNT BYTES` (each is answered by as much), `unconnected ADDR COUNT BYTES`,
-/// `flood ADDR COUNT BYTES` (not answered).
+/// `flood ADDR COUNT BYTES` (not answered). The others are in the match below; what takes one number ignores the second.
 pub fn application() {
     if std::env::var_os(APPLICATION).is_none() {
         return;
     }
+    let mut listener = None;
     for line in std::io::stdin().lines() {
         let line = line.unwrap();
         let words: Vec<_> = line.split(' ').collect();
@@ -293,6 +341,28 @@ pub fn application() {
         let (address, first, second) = (address.parse().unwrap(), first.parse().unwrap(), second.parse().unwrap());
         match *task {
             "tcp" => tcp(address, first, second),
+            "hangup" => hangup(address, first),
+            "sendfile" => upload(address, first, |socket, bytes| {
+                let file = tempfile::tempfile().unwrap();
+                file.set_len(bytes as u64).unwrap();
+                let mut left = bytes;
+                while left > 0 {
+                    left -= rustix::fs::sendfile(&*socket, &file, None, left).unwrap();
+                }
+            }),
+            "splice" => upload(address, first, splice),
+            "uring" => upload(address, first, uring::send),
+            "uring-zerocopy" => upload(address, first, uring::send_zerocopy),
+            "zerocopy" => upload(address, first, uring::send_with_msg_zerocopy),
+            "uring-receive" => uring_receive(address, first),
+            "children" => children(address, first, second),
+            "listen" => listener = Some(TcpListener::bind::<SocketAddr>(address).unwrap()),
+            "accept" => accept(listener.as_ref().unwrap(), first, second),
+            "try" => attempt(address, first, second),
+            "ping" => echo(address, first, second, SocketType::DGRAM),
+            "raw" => echo(address, first, second, SocketType::RAW),
+            "udplite" => connected(address, first, second, SocketType::DGRAM, ipproto::UDPLITE),
+            "sctp" => connected(address, first, second, SocketType::STREAM, ipproto::SCTP),
             "udp" => udp(address, first, second, true),
             "unconnected" => udp(address, first, second, false),
             "flood" => flood(address, first, second),
@@ -307,9 +377,7 @@ fn tcp(address: SocketAddr, up: usize, down: usize) {
     stream.write_all(&[up.to_ne_bytes(), down.to_ne_bytes()].concat()).unwrap();
     stream.write_all(&vec![1; up]).unwrap();
     stream.read_exact(&mut vec![0; down]).unwrap();
-    // Both ends close in order, the application first, and it stays until the other has: nothing is left to the time
-    // after the socket.
-    stream.shutdown(Shutdown::Write).unwrap();
+    // The other end closes first. Were it this one, what comes after the other's end would find no full socket any more.
     assert_eq!(stream.read(&mut [0]).unwrap(), 0);
 }
 
@@ -323,6 +391,181 @@ fn udp(address: SocketAddr, count: usize, bytes: usize, connected: bool) {
         let sent = if connected { socket.send(&vec![2; bytes]) } else { socket.send_to(&vec![2; bytes], address) };
         sent.unwrap();
         assert_eq!(socket.recv(&mut vec![0; bytes]).expect("the peer's answer"), bytes);
+    }
+}
+
+/// A connection on which bytes go up in some way of the kernel's, and none down.
+fn upload(address: SocketAddr, bytes: usize, send: impl FnOnce(&mut TcpStream, usize)) {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.write_all(&[bytes.to_ne_bytes(), 0usize.to_ne_bytes()].concat()).unwrap();
+    send(&mut stream, bytes);
+    assert_eq!(stream.read(&mut [0]).unwrap(), 0);
+}
+
+fn splice(socket: &mut TcpStream, bytes: usize) {
+    let (out, into) = rustix::pipe::pipe().unwrap();
+    let mut left = bytes;
+    while left > 0 {
+        let piece = left.min(1 << 15);
+        let mut written = rustix::io::write(&into, &vec![7; piece]).unwrap();
+        while written > 0 {
+            let flags = rustix::pipe::SpliceFlags::empty();
+            let moved = rustix::pipe::splice(&out, None, &*socket, None, written, flags).unwrap();
+            written -= moved;
+            left -= moved;
+        }
+    }
+}
+
+fn uring_receive(address: SocketAddr, bytes: usize) {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.write_all(&[0usize.to_ne_bytes(), bytes.to_ne_bytes()].concat()).unwrap();
+    uring::receive(&mut stream, bytes);
+    assert_eq!(stream.read(&mut [0]).unwrap(), 0);
+}
+
+/// Closes first and doesn't wait for the other side's end.
+fn hangup(address: SocketAddr, count: usize) {
+    for _ in 0..count {
+        TcpStream::connect(address).unwrap().read_exact(&mut [0]).unwrap();
+    }
+}
+
+/// Each child runs a child that does the work; both end before the next begins.
+fn children(address: SocketAddr, count: usize, bytes: usize) {
+    for _ in 0..count {
+        let mut command = Command::new("sh");
+        command.args(["-c", "\"$0\" --exact application --nocapture --test-threads=1; exit $?"]);
+        command.arg(std::env::current_exe().unwrap()).env(APPLICATION, "1");
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+        writeln!(child.stdin.take().unwrap(), "tcp {address} {bytes} {bytes}").unwrap();
+        assert!(child.wait().unwrap().success());
+    }
+}
+
+/// Accepts connections one after the other, of which each brings and takes so many bytes.
+fn accept(listener: &TcpListener, count: usize, bytes: usize) {
+    for _ in 0..count {
+        let (mut stream, _) = listener.accept().unwrap();
+        stream.read_exact(&mut vec![0; bytes]).unwrap();
+        stream.write_all(&vec![5; bytes]).unwrap();
+        // The other side closes first: nothing is left to the time after the socket.
+        assert_eq!(stream.read(&mut [0]).unwrap(), 0);
+    }
+}
+
+/// Sends, whether it is let or not.
+fn attempt(address: SocketAddr, count: usize, bytes: usize) {
+    let socket = UdpSocket::bind(if address.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" }).unwrap();
+    for _ in 0..count {
+        let _ = socket.send_to(&vec![6; bytes], address);
+    }
+}
+
+/// ICMP echo, by a ping socket or a raw one.
+fn echo(address: SocketAddr, count: usize, bytes: usize, kind: SocketType) {
+    let (family, protocol, request) = match address {
+        SocketAddr::V4(_) => (AddressFamily::INET, ipproto::ICMP, 8),
+        SocketAddr::V6(_) => (AddressFamily::INET6, ipproto::ICMPV6, 128),
+    };
+    let socket = rustix::net::socket(family, kind, Some(protocol)).unwrap();
+    rustix::net::connect(&socket, &address).unwrap();
+    for sequence in 0..count {
+        let mut packet = vec![0; 8 + bytes];
+        packet[0] = request;
+        packet[6..8].copy_from_slice(&u16::try_from(sequence).unwrap().to_be_bytes());
+        if address.is_ipv4() {
+            let sum: u32 =
+                packet.chunks(2).map(|pair| u32::from(pair[0]) << 8 | u32::from(*pair.get(1).unwrap_or(&0))).sum();
+            let sum = !((sum & 0xffff) + (sum >> 16));
+            packet[2..4].copy_from_slice(&sum.to_be_bytes()[2..]);
+        }
+        rustix::net::send(&socket, &packet, rustix::net::SendFlags::empty()).unwrap();
+        let mut answer = vec![0; 128 + bytes];
+        rustix::net::recv(&socket, answer.as_mut_slice(), rustix::net::RecvFlags::empty()).unwrap();
+    }
+}
+
+/// Sends messages on a connected socket, each of which is answered by as much.
+fn connected(address: SocketAddr, count: usize, bytes: usize, kind: SocketType, protocol: Protocol) {
+    let socket = rustix::net::socket(AddressFamily::of(address), kind, Some(protocol)).unwrap();
+    rustix::net::connect(&socket, &address).unwrap();
+    for _ in 0..count {
+        rustix::net::send(&socket, &vec![8; bytes], rustix::net::SendFlags::empty()).unwrap();
+        let mut answer = vec![0; bytes];
+        let flags = rustix::net::RecvFlags::empty();
+        assert_eq!(rustix::net::recv(&socket, answer.as_mut_slice(), flags).unwrap().1, bytes);
+    }
+}
+
+/// Sends each message of such sockets back, as [`answer_udp`] does.
+pub fn answer_messages(address: &str, kind: SocketType, protocol: Protocol) {
+    let address: SocketAddr = address.parse().unwrap();
+    let socket = rustix::net::socket(AddressFamily::of(address), kind, Some(protocol)).unwrap();
+    rustix::net::bind(&socket, &address).unwrap();
+    let one_to_one = kind == SocketType::STREAM;
+    if one_to_one {
+        rustix::net::listen(&socket, 16).unwrap();
+    }
+    let serve = move || {
+        let mut buffer = vec![0; 1 << 16];
+        loop {
+            let stream = if one_to_one { rustix::net::accept(&socket).ok() } else { None };
+            let from = stream.as_ref().unwrap_or(&socket);
+            while let Ok((_, length, sender)) =
+                rustix::net::recvfrom(from, buffer.as_mut_slice(), rustix::net::RecvFlags::empty())
+                && length > 0
+            {
+                let (bytes, flags) = (&buffer[..length], rustix::net::SendFlags::empty());
+                let _ = match sender {
+                    Some(sender) if !one_to_one => rustix::net::sendto(from, bytes, flags, &sender),
+                    _ => rustix::net::send(from, bytes, flags),
+                };
+            }
+        }
+    };
+    thread::Builder::new().name("peer".into()).spawn(serve).unwrap();
+}
+
+/// Opens connections from an address of this namespace to one who accepts them.
+pub fn call(from: &str, to: &str, count: usize, bytes: usize) {
+    let (from, to): (SocketAddr, SocketAddr) = (from.parse().unwrap(), to.parse().unwrap());
+    for _ in 0..count {
+        let socket = rustix::net::socket(AddressFamily::of(to), SocketType::STREAM, None).unwrap();
+        rustix::net::bind(&socket, &from).unwrap();
+        rustix::net::connect(&socket, &to).unwrap();
+        let mut stream = TcpStream::from(socket);
+        stream.write_all(&vec![9; bytes]).unwrap();
+        stream.read_exact(&mut vec![0; bytes]).unwrap();
+        stream.shutdown(Shutdown::Write).unwrap();
+        assert_eq!(stream.read(&mut [0]).unwrap(), 0);
+    }
+}
+
+/// Gives each connection a byte, and ends it a while after the other side has: that is acknowledged by itself.
+pub fn end_late(address: &str) {
+    let listener = TcpListener::bind(address).unwrap();
+    let serve = move || {
+        for mut stream in listener.incoming().flatten() {
+            let late = move || {
+                let _ = stream.write_all(&[1]).and_then(|()| stream.read(&mut [0]));
+                thread::sleep(Duration::from_millis(200));
+            };
+            thread::Builder::new().name("peer".into()).spawn(late).unwrap();
+        }
+    };
+    thread::Builder::new().name("peer".into()).spawn(serve).unwrap();
+}
+
+/// The family of an address.
+trait Family {
+    /// Of a socket for it.
+    fn of(address: SocketAddr) -> AddressFamily;
+}
+
+impl Family for AddressFamily {
+    fn of(address: SocketAddr) -> AddressFamily {
+        if address.is_ipv4() { Self::INET } else { Self::INET6 }
     }
 }
 
@@ -375,7 +618,15 @@ fn answer(mut stream: TcpStream) {
         stream.read_exact(&mut bytes).map(|()| usize::from_ne_bytes(bytes))
     };
     let (Ok(up), Ok(down)) = (number(), number()) else { return };
-    if stream.read_exact(&mut vec![0; up]).is_ok() && stream.write_all(&vec![4; down]).is_ok() {
+    let (mut left, mut buffer) = (up, vec![0; 1 << 17]);
+    while left > 0 {
+        let most = left.min(buffer.len());
+        match stream.read(&mut buffer[..most]) {
+            Ok(read @ 1..) => left -= read,
+            _ => return,
+        }
+    }
+    if stream.write_all(&vec![4; down]).and_then(|()| stream.shutdown(Shutdown::Write)).is_ok() {
         let _ = stream.read(&mut [0]);
     }
 }

@@ -266,11 +266,22 @@ pub struct Daemon {
     network: String,
     root: PathBuf,
     mount: PathBuf,
+    /// Whether it finds a cgroup tree.
+    cgroups: bool,
 }
 
 impl Daemon {
     /// Starts it and waits until it is on the bus.
     pub async fn new(lab: &Lab, bus: &Bus) -> Self {
+        Self::on_a_host(lab, bus, true).await
+    }
+
+    /// As [`Self::new`], on a host without cgroup v2.
+    pub async fn without_cgroups(lab: &Lab, bus: &Bus) -> Self {
+        Self::on_a_host(lab, bus, false).await
+    }
+
+    async fn on_a_host(lab: &Lab, bus: &Bus, cgroups: bool) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let notify = UnixDatagram::bind(directory.path().join("notify")).unwrap();
         let kept = Arc::default();
@@ -285,6 +296,7 @@ impl Daemon {
             network: lab.host.name.clone(),
             root: lab.cgroup.clone(),
             mount: netglance_dbus::cgroup::Tree::open().unwrap().mount().to_owned(),
+            cgroups,
         };
         this.start(bus).await;
         this
@@ -301,13 +313,14 @@ impl Daemon {
         let outer = r#"echo $$ > "$0/cgroup.procs" && exec unshare --mount --cgroup "$@""#;
         let inner = r#"umount -l "$0"; mount -t cgroup2 cgroup2 "$0" && mkdir -p "$0/system.slice/helper.service" &&
             echo $$ > "$0/system.slice/helper.service/cgroup.procs" && export LISTEN_PID=$$ &&
-            exec nsenter "--net=/run/netns/$1" "$2" 3<&0 </dev/null"#;
+            { [ "$CGROUPS" = true ] || umount -l "$0"; } && exec nsenter "--net=/run/netns/$1" "$2" 3<&0 </dev/null"#;
         let mut command = Command::new("sh");
         command.args(["-c", outer]).arg(&self.root).args(["sh", "-c", inner]).arg(&self.mount).arg(&self.network);
         command.arg(env!("CARGO_BIN_EXE_netglance-helper"));
         let path = |name: &str| self.directory.path().join(name);
         command.env("DBUS_SYSTEM_BUS_ADDRESS", &self.address).env("NOTIFY_SOCKET", path("notify"));
         command.env("STATE_DIRECTORY", path("state")).env("RUNTIME_DIRECTORY", path("run"));
+        command.env("CGROUPS", self.cgroups.to_string());
         if let Some(kept) = &*self.kept.lock().unwrap() {
             command.env("LISTEN_FDS", "1").env("LISTEN_FDNAMES", "nft").stdin(kept.try_clone().unwrap());
         } else {

@@ -7,7 +7,7 @@ use std::{
 
 use clap::Args;
 
-use super::{Error, WatchArgs, target, watch::print};
+use super::{Error, TargetArgs, target, watch::print};
 use crate::{
     doctor::{diagnose, gather, report},
     monitor::{self, Monitor},
@@ -55,9 +55,9 @@ fn wanted(args: &DoctorArgs, monitor: &mut Result<Monitor, monitor::Error>) -> R
     if app.is_none() && unit.is_empty() && cgroup.is_empty() {
         return Ok(Target::stb());
     }
-    let watch = WatchArgs { app: app.clone(), unit: unit.clone(), cgroup: cgroup.clone(), ..WatchArgs::default() };
+    let named = TargetArgs { app: app.clone(), unit: unit.clone(), cgroup: cgroup.clone() };
     match (monitor, app) {
-        (Ok(monitor), _) => target(&watch, monitor),
+        (Ok(monitor), _) => target(&named, monitor),
         // There is nothing to look a name up in.
         (Err(_), Some(app)) => Ok(Target::app(app, app)),
         (Err(_), None) => {

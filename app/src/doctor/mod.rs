@@ -1,6 +1,6 @@
 //! What this host is like for netglance: findings, which way of counting fits, what it can't see here, and what to do.
 //!
-//! [`gather`] looks, as an ordinary user and without starting anything; all else is pure: [`diagnose`] judges the [`Facts`],
+//! [`gather()`] looks, as an ordinary user and without starting anything; all else is pure: [`diagnose`] judges the [`Facts`],
 //! [`report`] puts the result into words on a page. Nothing here changes the host.
 //!
 //! nf_tables can be asked by root alone, and the ruleset is the helper's. So what the kernel can do is the helper's word where

@@ -5,6 +5,7 @@
 use std::time::{Duration, Instant};
 
 use futures_lite::{Stream, StreamExt as _, future::poll_once};
+use ipnet::IpNet;
 use netglance_dbus::{
     helper1::{self, BUS_NAME, Helper1Proxy, OBJECT_PATH},
     sample::Sample,
@@ -107,6 +108,13 @@ impl Helper {
     /// Has the next read ask, whatever was said before.
     pub fn look_again(&mut self) {
         self.again = Some(Instant::now());
+    }
+
+    /// What is internal to its counters; `None` where it doesn't count or doesn't say.
+    pub async fn internal_prefixes(&self) -> Option<Vec<IpNet>> {
+        let bus = self.bus.as_ref().filter(|_| self.state == Exact::Counting)?;
+        let prefixes = bus.helper.internal_prefixes().await.ok()?;
+        prefixes.iter().map(helper1::from_wire).collect::<Result<_, _>>().ok()
     }
 
     /// All rows that the caller may see: root those of every cgroup, others those of their own slice. `None`: it doesn't

@@ -7,7 +7,7 @@
 use std::{
     collections::HashMap,
     io,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
 };
 
 use netglance_dbus::{
@@ -19,7 +19,10 @@ use netglance_dbus::{
 use netlink_packet_core::NlasIterator;
 
 use super::Look;
-use crate::rate::Source;
+use crate::{
+    live::{OpenSocket, Protocol},
+    rate::Source,
+};
 
 // linux/sock_diag.h, linux/inet_diag.h, net/tcp_states.h
 const SOCK_DIAG_BY_FAMILY: u16 = 20;
@@ -34,6 +37,8 @@ const IPPROTO_UDP: u8 = 17;
 const TCP_STATES: u32 = 1 << 1 | 1 << 2 | 1 << 4 | 1 << 5 | 1 << 7 | 1 << 8 | 1 << 9 | 1 << 11;
 /// A UDP socket that is connected counts as established.
 const UDP_STATES: u32 = 1 << 1;
+/// CLOSE: a UDP socket that is not connected.
+const UNCONNECTED: u32 = 1 << 7;
 /// `SKNLGRP_INET_TCP_DESTROY` and `SKNLGRP_INET6_TCP_DESTROY` as bits.
 const DESTROYED: u32 = 1 | 1 << 2;
 /// Looks after which a socket that is neither listed nor heard of is forgotten.
@@ -74,6 +79,8 @@ struct Listed {
     cookie: u64,
     inode: u32,
     remote: IpAddr,
+    /// The other side's.
+    port: u16,
     cgroup_id: Option<u64>,
     bytes: Option<Transferred>,
 }
@@ -161,31 +168,25 @@ impl InetDiag {
     }
 }
 
-/// A socket with a peer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Connected {
-    /// The number in /proc/PID/fd's `socket:[…]`.
-    pub inode: u32,
-    /// The peer.
-    pub remote: IpAddr,
-    /// The cgroup in which it was made.
-    pub cgroup_id: Option<u64>,
-}
-
-/// Every connected TCP and UDP socket of this network namespace.
-pub fn connected() -> Result<Vec<Connected>, Error> {
+/// Every socket of this network namespace that has, or may have, another side; without those of UDP where the kernel can't
+/// list them.
+pub fn open_sockets() -> Result<Vec<OpenSocket>, Error> {
     let mut requests = Socket::open(Some(rustix::net::netlink::SOCK_DIAG), 0)?;
     let mut sockets = Vec::new();
-    for (protocol, states) in [(IPPROTO_TCP, TCP_STATES), (IPPROTO_UDP, UDP_STATES)] {
+    for (number, states, protocol) in
+        [(IPPROTO_TCP, TCP_STATES, Protocol::Tcp), (IPPROTO_UDP, UDP_STATES | UNCONNECTED, Protocol::Udp)]
+    {
         for family in [AF_INET, AF_INET6] {
-            let dumped = requests.dump(SOCK_DIAG_BY_FAMILY, &request(family, protocol, 0, states), |_, payload| {
-                let Listed { inode, remote, cgroup_id, .. } = parse(payload)?;
-                sockets.push(Connected { inode, remote, cgroup_id });
+            let dumped = requests.dump(SOCK_DIAG_BY_FAMILY, &request(family, number, 0, states), |_, payload| {
+                let Listed { inode, remote, port, cgroup_id, .. } = parse(payload)?;
+                sockets.push(OpenSocket { protocol, inode, remote: SocketAddr::new(remote, port), cgroup_id });
                 Ok(())
             });
             match dumped {
-                Err(error) if !is_missing(&error) => return Err(error.into()),
-                _ => {}
+                Ok(_) => {}
+                Err(error) if is_missing(&error) && protocol == Protocol::Udp => {}
+                Err(error) if is_missing(&error) => return Err(Error::NoInetDiag),
+                Err(error) => return Err(error.into()),
             }
         }
     }
@@ -300,8 +301,9 @@ fn parse(payload: &[u8]) -> Result<Listed, netlink::Error> {
         _ => return Err(malformed("inet_diag family")),
     };
     let cookie = chunk(header, 44).map(u64::from_ne_bytes).unwrap_or_default();
+    let port = chunk(header, 6).map(u16::from_be_bytes).unwrap_or_default();
     let inode = chunk(header, 68).map(u32::from_ne_bytes).unwrap_or_default();
-    let mut listed = Listed { cookie, inode, remote, cgroup_id: None, bytes: None };
+    let mut listed = Listed { cookie, inode, remote, port, cgroup_id: None, bytes: None };
     for attribute in NlasIterator::new(attributes) {
         let attribute = attribute.map_err(|_| malformed("inet_diag attribute"))?;
         match attribute.kind() {

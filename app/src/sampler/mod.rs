@@ -6,7 +6,8 @@ mod inet_diag;
 use std::collections::HashMap;
 
 pub use helper::{Exact, Helper};
-pub use inet_diag::{Connected, Error, InetDiag, connected};
+pub use inet_diag::{Error, InetDiag, open_sockets};
+use ipnet::IpNet;
 use netglance_dbus::{cgroup::Tree, sample::Sample, scope::Prefixes};
 
 use crate::rate::Source;
@@ -46,6 +47,11 @@ impl Sampler {
     /// Has the next look ask the helper, whatever it said before.
     pub fn look_for_helper(&mut self) {
         self.helper.look_again();
+    }
+
+    /// What is internal to the helper's counters, where those are in use.
+    pub async fn internal_prefixes(&self) -> Option<Vec<IpNet>> {
+        self.helper.internal_prefixes().await
     }
 
     /// All rows of this moment. `own`: nothing but the caller's own cgroups is wanted; of others the helper tells root alone.

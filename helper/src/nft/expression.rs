@@ -43,6 +43,11 @@ impl<'a> Expressions<'a> {
         self.compare(0, value)
     }
 
+    /// Goes on if what is loaded is not `value`.
+    pub fn differs(&mut self, value: &[u8]) -> &mut Self {
+        self.compare(1, value)
+    }
+
     /// Goes on if what is loaded is `value` or more.
     pub fn at_least(&mut self, value: &[u8]) -> &mut Self {
         self.compare(5, value)
@@ -68,6 +73,14 @@ impl<'a> Expressions<'a> {
     pub fn lookup(&mut self, set: &str) -> &mut Self {
         self.expression("lookup", |a| {
             a.string(1, set).u32(2, REGISTER);
+        })
+    }
+
+    /// Goes on if what is loaded is not in the set.
+    pub fn absent(&mut self, set: &str) -> &mut Self {
+        const NFT_LOOKUP_F_INV: u32 = 1;
+        self.expression("lookup", |a| {
+            a.string(1, set).u32(2, REGISTER).u32(5, NFT_LOOKUP_F_INV);
         })
     }
 
@@ -112,8 +125,8 @@ impl<'a> Expressions<'a> {
     }
 }
 
-/// A comment for `nft list`, one of nft's own notes (libnftnl's udata.h: type, length, value), which the kernel keeps as they are. `kind` is the number of
-/// the comment: 0 for tables and chains, 7 for sets.
+/// A comment for `nft list`, one of nft's own notes (libnftnl's udata.h: type, length, value), which the kernel keeps as
+/// they are. `kind` is the number of the comment: 0 for tables, chains and rules, 7 for sets.
 pub fn comment(kind: u8, text: &str) -> Vec<u8> {
     let length = u8::try_from(text.len() + 1).unwrap_or_default();
     [&[kind, length], text.as_bytes(), &[0]].concat()

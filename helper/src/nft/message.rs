@@ -230,6 +230,34 @@ fn element(bytes: &[u8]) -> Result<Element, Error> {
     Ok(Element { cgroup_id, packets, bytes })
 }
 
+/// A rule as the kernel keeps it: of two that do the same in tables alike, all of it is the same.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rule {
+    /// The chain's name.
+    pub chain: String,
+    /// Its list of expressions.
+    pub expressions: Vec<u8>,
+}
+
+/// Reads a `NEWRULE` payload.
+pub fn rule(payload: &[u8]) -> Result<Rule, Error> {
+    const NFTA_RULE_CHAIN: u16 = 2;
+    const NFTA_RULE_EXPRESSIONS: u16 = 4;
+    let list = payload.get(NFGEN_HEADER..).ok_or_else(|| Error::malformed("nfgenmsg", payload))?;
+    let (Some(chain), Some(expressions)) = (find(list, NFTA_RULE_CHAIN)?, find(list, NFTA_RULE_EXPRESSIONS)?) else {
+        return Err(Error::malformed("rule without chain or expressions", payload));
+    };
+    Ok(Rule { chain: string(chain.value()), expressions: expressions.value().to_vec() })
+}
+
+/// The elements of a set out of a `NEWSETELEM` payload, whatever the set holds.
+pub fn raw_elements(payload: &[u8]) -> Result<Vec<Vec<u8>>, Error> {
+    const NFTA_SET_ELEM_LIST_ELEMENTS: u16 = 3;
+    let list = payload.get(NFGEN_HEADER..).ok_or_else(|| Error::malformed("nfgenmsg", payload))?;
+    let Some(elements) = find(list, NFTA_SET_ELEM_LIST_ELEMENTS)? else { return Ok(Vec::new()) };
+    attributes(elements.value()).map(|element| Ok(element?.value().to_vec())).collect()
+}
+
 /// The low 16 bits of the ruleset's generation: changes with every transaction of anybody.
 pub fn generation(payload: &[u8]) -> Option<u16> {
     payload.get(2..NFGEN_HEADER)?.try_into().ok().map(u16::from_be_bytes)
@@ -242,6 +270,13 @@ pub fn table_owner(payload: &[u8]) -> Result<Option<u32>, Error> {
     let Some(owner) = find(list, NFTA_TABLE_OWNER)? else { return Ok(None) };
     let port = owner.value().try_into().map_err(|_| Error::malformed("owner of a table", owner.value()))?;
     Ok(Some(u32::from_be_bytes(port)))
+}
+
+/// The chain that a rule is in, from a `NEWRULE` payload.
+pub fn rule_chain(payload: &[u8]) -> Result<String, Error> {
+    const NFTA_RULE_CHAIN: u16 = 2;
+    let list = payload.get(NFGEN_HEADER..).ok_or_else(|| Error::malformed("nfgenmsg", payload))?;
+    Ok(find(list, NFTA_RULE_CHAIN)?.map(|name| string(name.value())).unwrap_or_default())
 }
 
 /// The kernel's answer to one request, `NLMSG_ERROR`.

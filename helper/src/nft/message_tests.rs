@@ -93,3 +93,88 @@ fn what_is_too_long_is_not_sent() {
     assert!(long(65_528).encode(1).is_none());
     assert!(Batch { requests: vec![long(65_532)] }.encode(1).is_none());
 }
+
+/// What a kernel (6.18) has answered, as it came out of the socket: a dump of three elements and of two rules, a table with
+/// an owner and one without, two refusals, and the last values of three elements that were deleted.
+const RECORDED: [(&str, &[u8]); 7] = [
+    ("elements", include_bytes!("recorded/elements.bin")),
+    ("rules", include_bytes!("recorded/rules.bin")),
+    ("owned table", include_bytes!("recorded/owned_table.bin")),
+    ("free table", include_bytes!("recorded/free_table.bin")),
+    ("no set", include_bytes!("recorded/no_set.bin")),
+    ("not mine", include_bytes!("recorded/not_mine.bin")),
+    ("last values", include_bytes!("recorded/last_values.bin")),
+];
+
+/// Reads a stream of messages as `Nft` does, and says what it has understood.
+fn understood(bytes: &[u8]) -> Result<Vec<String>, Error> {
+    let mut lines = Vec::new();
+    for message in netglance_dbus::netlink::messages(bytes) {
+        let message = message?;
+        let payload = message.payload;
+        lines.push(match message.kind {
+            3 => "end".to_owned(),
+            2 => format!("{:?}", answer(payload, message.flags)?),
+            kind if kind == Kind::NewTable.on_wire() => format!("owned: {}", table_owner(payload)?.is_some()),
+            kind if kind == Kind::NewRule.on_wire() => rule_chain(payload)?,
+            kind if kind == Kind::NewSetElem.on_wire() || kind == Kind::DelSetElem.on_wire() => {
+                let list = elements(payload)?;
+                let mut bytes: Vec<_> = list.elements.iter().map(|e| (e.packets, e.bytes)).collect();
+                bytes.sort_unstable();
+                format!("{}: {bytes:?}", list.set)
+            }
+            other => format!("{other}"),
+        });
+    }
+    Ok(lines)
+}
+
+#[test]
+fn what_a_kernel_has_said_is_understood() {
+    let expected: [&[&str]; 7] = [
+        // A dump ends with a list of nothing.
+        &["tx_external: [(1, 128), (2, 456), (3, 984)]", "tx_external: []", "end"],
+        &["tx_external", "tx_external", "end"],
+        &["owned: true"],
+        &["owned: false"],
+        &["Answer { errno: 2, sentence: None }"],
+        &["Answer { errno: 1, sentence: None }"],
+        &[
+            "tx_external: [(1, 128)]",
+            "tx_external: [(2, 456)]",
+            "tx_external: [(3, 984)]",
+            "2575", // NFT_MSG_NEWGEN: the ruleset is another one now
+            "Answer { errno: 0, sentence: None }",
+        ],
+    ];
+    for ((name, bytes), expected) in RECORDED.into_iter().zip(expected) {
+        assert_eq!(understood(bytes).unwrap(), expected, "{name}");
+    }
+}
+
+#[test]
+fn recorded_bytes_that_are_cut_are_an_error_or_the_whole_messages_before() {
+    for (name, bytes) in RECORDED {
+        let whole = understood(bytes).unwrap();
+        for cut in 0..bytes.len() {
+            if let Ok(lines) = understood(&bytes[..cut]) {
+                assert_eq!(lines, whole[..lines.len()], "{name} cut at {cut}");
+            }
+        }
+    }
+}
+
+#[test]
+fn no_change_of_recorded_bytes_makes_it_panic_or_invent_elements() {
+    for (name, bytes) in RECORDED {
+        for at in 0..bytes.len() {
+            for value in [0, 1, 2, 3, 4, 7, 8, 0x0a, 0x0c, 0x10, 0x20, 0x7f, 0x80, 0xfe, 0xff] {
+                let mut changed = bytes.to_vec();
+                changed[at] = value;
+                if let Ok(lines) = understood(&changed) {
+                    assert!(lines.len() <= bytes.len() / 16, "{name}, {at} is {value}: {lines:?}");
+                }
+            }
+        }
+    }
+}

@@ -5,7 +5,6 @@
 //! request's `send` returns, and what isn't there then never comes. It knows ids of cgroups, not their paths.
 
 use std::{
-    collections::HashMap,
     io,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
 };
@@ -32,8 +31,6 @@ pub const DELETED_AT_ONCE: usize = 256;
 const DATAGRAM_BYTES: usize = 1 << 16;
 /// A transaction is one datagram and must fit the buffer; 4 MiB hold some 50,000 prefixes.
 const BUFFER_BYTES: usize = 4 << 20;
-/// Looks at one set when the ruleset keeps changing under the dump.
-const LOOKS: usize = 4;
 /// The table of [`Nft::probe`], which never outlives its transaction.
 const PROBE_TABLE: &str = "netglance-probe";
 
@@ -114,6 +111,11 @@ impl Error {
     /// What was asked for does not exist.
     pub fn is_absent(&self) -> bool {
         self.has_errno(Errno::NOENT)
+    }
+
+    /// A set has no room for what should be added.
+    pub fn is_full(&self) -> bool {
+        self.has_errno(Errno::NFILE)
     }
 
     /// What should be made exists already.
@@ -204,8 +206,8 @@ impl Nft {
     }
 
     /// Makes the table. Fails where one of its name exists, of whatever owner.
-    pub fn create(&mut self, levels: u8, internal: Internal) -> Result<(), Error> {
-        self.commit(&ruleset::create(TABLE, levels, internal)).map(drop)
+    pub fn create(&mut self, levels: u8, set_size: u32, internal: Internal) -> Result<(), Error> {
+        self.commit(&ruleset::create(TABLE, levels, set_size, internal)).map(drop)
     }
 
     /// The levels of the table that this socket owns; `None` where it owns none.
@@ -225,12 +227,15 @@ impl Nft {
         if owner != Some(self.port) {
             return Ok(None);
         }
-        let mut rules = 0u8;
-        self.dump(&ruleset::dump_rules(TABLE, Counter::TxExternal), |message| {
-            rules = rules.saturating_add(u8::from(message.kind == Kind::NewRule.on_wire()));
+        let mut rules = 0;
+        self.dump(&ruleset::dump_rules(TABLE), |message| {
+            if message.kind == Kind::NewRule.on_wire() {
+                let chain = message::rule_chain(message.payload)?;
+                rules += usize::from(ruleset::is_level(Counter::TxExternal, &chain));
+            }
             Ok(())
         })?;
-        Ok(Some(rules))
+        Ok(Some(ruleset::levels_of(rules)))
     }
 
     /// Adds rules for the levels above `from` up to `to`.
@@ -243,33 +248,26 @@ impl Nft {
         self.commit(&ruleset::replace_internal(TABLE, internal)).map(drop)
     }
 
-    /// Reads one set. An element that the kernel makes meanwhile may be missing until the next time.
+    /// Reads one set into `elements`, in the place of what was there. Whether nobody changed the ruleset meanwhile: another
+    /// program's transaction can't touch our table, but the kernel promises nothing about a dump into which one fell.
     ///
-    /// Another program's transaction may fall into the dump. It can't touch our table, but the kernel promises nothing
-    /// about such a dump, so that it is repeated; a counter only grows, hence the larger of two values is the later one.
-    pub fn read(&mut self, counter: Counter) -> Result<Vec<Element>, Error> {
-        let request = ruleset::dump_counters(TABLE, counter);
-        let mut latest: Vec<Element> = Vec::new();
-        for _ in 0..LOOKS {
-            let (mut generation, mut disturbed) = (None, false);
-            let earlier: HashMap<u64, Element> = latest.drain(..).map(|element| (element.cgroup_id, element)).collect();
-            self.dump(&request, |message| {
-                disturbed |= message.flags & NLM_F_DUMP_INTR != 0;
-                if message.kind == Kind::NewSetElem.on_wire() {
-                    let now = message::generation(message.payload);
-                    disturbed |= now != *generation.get_or_insert(now);
-                    latest.extend(message::elements(message.payload)?.elements);
-                }
-                Ok(())
-            })?;
-            if disturbed || !earlier.is_empty() {
-                latest = largest(earlier, latest);
+    /// Packets that make new elements meanwhile don't show in that, and may cost the dump an element, or repeat one.
+    pub fn read(&mut self, counter: Counter, elements: &mut Vec<Element>) -> Result<bool, Error> {
+        elements.clear();
+        let mut steady = Steady::default();
+        self.dump(&ruleset::dump_counters(TABLE, counter), |message| {
+            steady.see(message);
+            if message.kind == Kind::NewSetElem.on_wire() {
+                elements.extend(message::elements(message.payload)?.elements);
             }
-            if !disturbed {
-                break;
-            }
-        }
-        Ok(latest)
+            Ok(())
+        })?;
+        Ok(!steady.disturbed)
+    }
+
+    /// Adds elements for these cgroups to all four sets, where there are none.
+    pub fn add(&mut self, cgroup_ids: &[u64]) -> Result<(), Error> {
+        if cgroup_ids.is_empty() { Ok(()) } else { self.commit(&ruleset::add_elements(TABLE, cgroup_ids)).map(drop) }
     }
 
     /// Deletes elements, at most [`DELETED_AT_ONCE`] of them, and returns what each had counted in the end. All must exist:
@@ -288,8 +286,33 @@ impl Nft {
         self.commit(&ruleset::delete_table(TABLE)).map(drop)
     }
 
+    /// The rules of the table of our name, whoever owns it, chain by chain; none where there is no such table.
+    pub fn rules(&mut self) -> Result<Vec<message::Rule>, Error> {
+        let mut rules = Vec::new();
+        self.dump(&ruleset::dump_rules(TABLE), |message| {
+            if message.kind == Kind::NewRule.on_wire() {
+                rules.push(message::rule(message.payload)?);
+            }
+            Ok(())
+        })?;
+        Ok(rules)
+    }
+
+    /// What is in a set of the table of our name, whoever owns it, as the kernel tells it and sorted: to compare.
+    pub fn keys(&mut self, set: &str) -> Result<Vec<Vec<u8>>, Error> {
+        let mut keys = Vec::new();
+        self.dump(&ruleset::dump_set(TABLE, set), |message| {
+            if message.kind == Kind::NewSetElem.on_wire() {
+                keys.extend(message::raw_elements(message.payload)?);
+            }
+            Ok(())
+        })?;
+        keys.sort();
+        Ok(keys)
+    }
+
     /// Carries out a transaction. Returns the elements that the kernel echoed.
-    fn commit(&mut self, batch: &Batch) -> Result<Vec<(Counter, Element)>, Error> {
+    pub(crate) fn commit(&mut self, batch: &Batch) -> Result<Vec<(Counter, Element)>, Error> {
         let what = "the transaction as a whole";
         let first = self.seq.wrapping_add(1);
         let (bytes, last) = batch.encode(first).ok_or(Error::TooLong)?;
@@ -329,9 +352,11 @@ impl Nft {
         self.exchange(what, &bytes, |message| {
             match message.kind {
                 _ if message.seq != seq => {} // left behind by an earlier request
-                NLMSG_DONE => done = true,
                 NLMSG_ERROR => refused(message, what)?,
-                _ => each(message).map_err(Error::malformed(what))?,
+                kind => {
+                    done |= kind == NLMSG_DONE;
+                    each(message).map_err(Error::malformed(what))?;
+                }
             }
             Ok(())
         })?;
@@ -391,15 +416,22 @@ impl Nft {
     }
 }
 
-/// Each element once, with the larger of its values.
-fn largest(mut known: HashMap<u64, Element>, more: Vec<Element>) -> Vec<Element> {
-    for element in more {
-        let latest = known.entry(element.cgroup_id).or_insert(element);
-        if element.bytes > latest.bytes {
-            *latest = element;
+/// Whether one and the same ruleset stands behind all messages of a dump.
+#[derive(Debug, Default)]
+struct Steady {
+    generation: Option<u16>,
+    disturbed: bool,
+}
+
+impl Steady {
+    fn see(&mut self, message: &Message) {
+        self.disturbed |= message.flags & NLM_F_DUMP_INTR != 0;
+        if message.kind != NLMSG_DONE
+            && let Some(now) = message::generation(message.payload)
+        {
+            self.disturbed |= *self.generation.get_or_insert(now) != now;
         }
     }
-    known.into_values().collect()
 }
 
 /// The error that an `NLMSG_ERROR` carries, unless it acknowledges.
@@ -407,4 +439,33 @@ fn refused(message: &Message, what: &'static str) -> Result<(), Error> {
     let answer = message::answer(message.payload, message.flags).map_err(Error::malformed(what))?;
     let source = io::Error::from_raw_os_error(answer.errno);
     if answer.errno == 0 { Ok(()) } else { Err(Error::Refused { what, sentence: answer.sentence, source }) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dump_under_which_the_ruleset_changed_is_told() {
+        let check = |messages: &[(u16, [u8; 4])], disturbed| {
+            let mut steady = Steady::default();
+            for (flags, payload) in messages {
+                steady.see(&Message { kind: Kind::NewSetElem.on_wire(), flags: *flags, seq: 1, payload });
+            }
+            assert_eq!(steady.disturbed, disturbed, "{messages:?}");
+        };
+        check(&[], false);
+        check(&[(2, [1, 0, 0, 7]), (2, [1, 0, 0, 7])], false);
+        check(&[(2, [1, 0, 0, 7]), (2, [1, 0, 0, 8])], true);
+        check(&[(2, [1, 0, 0, 7]), (2, [1, 0, 1, 7]), (2, [1, 0, 0, 7])], true);
+        check(&[(2 | NLM_F_DUMP_INTR, [1, 0, 0, 7])], true);
+        check(&[(2, [1, 0, 0, 7]), (2 | NLM_F_DUMP_INTR, [1, 0, 0, 7])], true);
+        // The end of a list carries an error code in that place.
+        let end = |flags| Message { kind: NLMSG_DONE, flags, seq: 1, payload: &[0; 4] };
+        for (flags, disturbed) in [(2, false), (2 | NLM_F_DUMP_INTR, true)] {
+            let mut steady = Steady { generation: Some(7), disturbed: false };
+            steady.see(&end(flags));
+            assert_eq!(steady.disturbed, disturbed);
+        }
+    }
 }

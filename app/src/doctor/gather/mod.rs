@@ -158,9 +158,9 @@ fn look_at_app(facts: &mut Facts, monitor: &Monitor, target: &Target, prefixes: 
     let inside = process::look_into(&pids);
     app.elsewhere = inside.elsewhere;
     app.proxy = inside.proxy.map(|url| proxy(&url, prefixes));
-    let Ok(sockets) = sampler::connected() else { return };
+    let Ok(sockets) = sampler::open_sockets() else { return };
     let external = |address: IpAddr| prefixes.judge(address).scope == Scope::External;
-    let external = sockets.iter().filter(|socket| external(socket.remote));
+    let external = sockets.iter().filter(|socket| external(socket.remote.ip()));
     let path = |id: Option<u64>| id.and_then(|id| tree.path(id));
     facts.root_sockets = Some(external.clone().filter(|socket| path(socket.cgroup_id) == Some("/")).count());
     app.handed_over = inside.sockets.map(|held| {

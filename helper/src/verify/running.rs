@@ -1,0 +1,85 @@
+//! Whether the table that counts on this host now is the one that was tried. It reads the host's table and changes nothing.
+
+use std::{collections::BTreeSet, fs, io, path::Path};
+
+use netglance_dbus::{
+    onlink::Onlink,
+    scope::Prefixes,
+    verify::{Case, Outcome},
+};
+
+use super::{Error, namespace::Namespace};
+use crate::{
+    nft::{
+        Nft,
+        message::Rule,
+        ruleset::{self, Counter, Internal, SET_SIZE},
+    },
+    table::Setup,
+};
+
+/// What the helper keeps of an administrator's own prefixes.
+pub const SETUP: &str = "/var/lib/netglance/setup.json";
+
+/// The last row of the report: of the network namespace of the calling thread. `setup`: see [`SETUP`].
+pub fn compare(setup: &Path) -> Result<Case, Error> {
+    let mut running = Nft::open()?;
+    let rules = running.rules()?;
+    let (verdict, meaning) = if rules.is_empty() {
+        let why = "Exact counting does not run on this host, so there is no table to compare. What was tried above is the one \
+                   that it would load.";
+        (Outcome::Skipped, Some(why.to_owned()))
+    } else {
+        let why = difference(&mut running, &rules, setup)?;
+        (if why.is_none() { Outcome::Pass } else { Outcome::Fail }, why)
+    };
+    Ok(Case {
+        case: "The table that counts on this host is the one tried here".to_owned(),
+        actor: "netglance's helper".to_owned(),
+        sent: None,
+        expected: None,
+        counted: None,
+        strays: Vec::new(),
+        verdict,
+        meaning,
+    })
+}
+
+/// Makes the same table in a scratch namespace and compares what the kernel says of both.
+fn difference(running: &mut Nft, rules: &[Rule], setup: &Path) -> Result<Option<String>, Error> {
+    let setup = match fs::read(setup) {
+        Ok(bytes) => serde_json::from_slice(&bytes).map_err(io::Error::from),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Setup::default()),
+        Err(error) => Err(error),
+    };
+    let setup = setup.map_err(Error::doing("read the helper's own prefixes"))?;
+    let onlink = Onlink::open().and_then(|mut onlink| onlink.changed());
+    let onlink = onlink.map_err(Error::network("read the routing table"))?.unwrap_or_default();
+    let prefixes = Prefixes::new(&onlink, &setup.internal, &setup.external);
+    let (v4, v6) = (prefixes.internal_v4(), prefixes.internal_v6());
+    let levels = rules.iter().filter(|rule| ruleset::is_level(Counter::TxExternal, &rule.chain)).count();
+    let levels = ruleset::levels_of(levels);
+    let mut expected = Namespace::new()?.inside(Nft::open)??;
+    expected.create(levels, SET_SIZE, Internal { v4: &v4, v6: &v6 })?;
+    let expected_rules = expected.rules()?;
+    // Chain by chain: in a table that has grown they stand in another order.
+    let chains: BTreeSet<_> = rules.iter().chain(&expected_rules).map(|rule| &rule.chain).collect();
+    for chain in chains {
+        let of = |rules: &[Rule]| rules.iter().filter(|rule| rule.chain == *chain).cloned().collect::<Vec<_>>();
+        if of(rules) != of(&expected_rules) {
+            return Ok(Some(format!(
+                "The chain {chain} of the running table has other rules than netglance gives it, so what was proved above does \
+                 not hold for the figures you see. Turn exact counting off and on again in netglance's settings."
+            )));
+        }
+    }
+    for set in ["internal4", "internal6", "near4", "near6"] {
+        if running.keys(set)? != expected.keys(set)? {
+            return Ok(Some(format!(
+                "The set {set} of the running table holds other prefixes than this host's routing table and settings say, so some \
+                 traffic is on the wrong side. Restart the helper: systemctl restart netglance-helper"
+            )));
+        }
+    }
+    Ok(None)
+}

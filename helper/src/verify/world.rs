@@ -1,0 +1,373 @@
+//! The scratch world, the table in it, and one case after another.
+
+use std::{
+    collections::HashMap,
+    fs, io,
+    net::IpAddr,
+    path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
+};
+
+use ipnet::IpNet;
+use netglance_dbus::{
+    cgroup::Tree,
+    onlink::Onlink,
+    scope::Prefixes,
+    verify::{self, Figures, Outcome, Payload, Report, Stray},
+};
+
+use super::{
+    Error, Stop,
+    cases::{self, Actor, Case},
+    cgroups::{APP, Cgroups},
+    fault::Fault,
+    meaning,
+    namespace::{Namespace, TUNNEL, WIRE},
+    peer::Peer,
+    running,
+    traffic::Mover,
+    wire::{Passed, Wire},
+};
+use crate::{
+    counting, error_chain,
+    nft::{
+        Nft,
+        ruleset::{self, Counter, Internal, SET_SIZE, TABLE},
+    },
+};
+
+/// A figure that is wrong for so long, and doesn't move any more, stays wrong.
+const SETTLED: Duration = Duration::from_millis(100);
+const LOOK_EVERY: Duration = Duration::from_millis(5);
+/// The loopback interface.
+const LOOPBACK: u32 = 1;
+
+/// Tries everything, the running table last. `program`: what is started to move bytes, with [`super::traffic::WORD`].
+pub fn run(program: &Path, stop: &Stop) -> Result<Report, Error> {
+    if !rustix::process::geteuid().is_root() {
+        return Err(Error::NotRoot);
+    }
+    let begun = Instant::now();
+    let mut cases = World::new(program, None)?.try_all(stop)?;
+    cases.push(running::compare(Path::new(running::SETUP))?);
+    Ok(Report {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        kernel: rustix::system::uname().release().to_string_lossy().into_owned(),
+        elapsed_s: begun.elapsed().as_secs_f64(),
+        passed: cases.iter().all(|case| case.verdict != Outcome::Fail),
+        cases,
+    })
+}
+
+/// Bytes by cgroup id, in the order of [`Counter::ALL`].
+type Booked = HashMap<u64, [u64; 4]>;
+
+/// The scratch world. Dropped, it is gone.
+#[derive(Debug)]
+pub struct World {
+    program: PathBuf,
+    fault: Option<Fault>,
+    nft: Nft,
+    wire: Wire,
+    _peer: Peer,
+    host: Namespace,
+    cgroups: Cgroups,
+    /// Where the cgroup tree is mounted: paths are told from it.
+    mount: PathBuf,
+    /// Paths of the scratch cgroups by id.
+    names: HashMap<u64, String>,
+    has_ipv6: bool,
+    has_tunnel: bool,
+}
+
+impl World {
+    /// Makes it, and the table in it, with a fault if a test wants one.
+    pub fn new(program: &Path, fault: Option<Fault>) -> Result<Self, Error> {
+        let mount = Tree::open()?.mount().to_owned();
+        let cgroups = Cgroups::new(&mount)?;
+        let has_ipv6 = fs::exists("/proc/net/if_inet6").unwrap_or_default();
+        let (host, peer) = (Namespace::new()?, Namespace::new()?);
+        host.wire(&peer)?;
+        address(&host, &peer, has_ipv6)?;
+        let has_tunnel = tunnel(&host, &peer)?;
+        let addresses: Vec<_> =
+            cases::peer_addresses().into_iter().filter(|address| has_ipv6 || address.is_ipv4()).collect();
+        let peer = Peer::serve(&peer, &addresses)?;
+        let wire = host.inside(Wire::open)?.map_err(Error::doing("listen on the wire"))?;
+        let levels = counting::levels(&Tree::open()?);
+        let nft = make_table(&host, levels, fault)?;
+        // Only the interface says of this one that it is the host's own: the table's prefixes are older.
+        host.address(LOOPBACK, IpNet::from(cases::OWN_NEW))?;
+        let mut world = Self {
+            program: program.to_owned(),
+            fault,
+            nft,
+            wire,
+            _peer: peer,
+            host,
+            cgroups,
+            mount,
+            names: HashMap::new(),
+            has_ipv6,
+            has_tunnel,
+        };
+        world.learn_names()?;
+        Ok(world)
+    }
+
+    /// Tries one case after the other. An error: it could not go on, or was stopped.
+    pub fn try_all(&mut self, stop: &Stop) -> Result<Vec<verify::Case>, Error> {
+        let mut movers: Vec<(Actor, Mover)> = Vec::new();
+        let mut rows = Vec::new();
+        for case in cases::all() {
+            stop.check()?;
+            if let Some(why) = self.cannot_try(&case) {
+                rows.push(row(&case, None, Outcome::Skipped, Some(why)));
+                continue;
+            }
+            if !movers.iter().any(|(actor, _)| *actor == case.actor) {
+                if case.actor == Actor::Restarted {
+                    movers.clear();
+                    self.cgroups.restart(APP)?;
+                    self.learn_names()?;
+                }
+                let mover = Mover::start(&self.program, &self.host, &self.cgroups, case.actor.cgroup())?;
+                movers.push((case.actor, mover));
+            }
+            if let Some((_, mover)) = movers.iter_mut().find(|(actor, _)| *actor == case.actor) {
+                rows.push(self.try_one(&case, mover, stop)?);
+            }
+        }
+        Ok(rows)
+    }
+
+    /// Does something inside the scratch host's network.
+    pub fn inside<T: Send>(&self, act: impl FnOnce() -> T + Send) -> Result<T, Error> {
+        self.host.inside(act)
+    }
+
+    /// The actor's cgroup.
+    pub fn cgroup(&self, actor: Actor) -> PathBuf {
+        self.cgroups.directory(actor.cgroup())
+    }
+
+    /// What the table booked to the actor's cgroup since it was made. It is asked anew.
+    pub fn booked_to(&mut self, actor: Actor) -> Result<Figures, Error> {
+        let id = self.cgroups.id(actor.cgroup())?;
+        Ok(figures(self.booked()?.get(&id).copied().unwrap_or_default()))
+    }
+
+    /// What went over the wire to and from an address, received and sent.
+    pub fn passed(&mut self, address: IpAddr) -> Result<Payload, Error> {
+        let Passed { from, to } = self.wire.passed(address).map_err(Error::doing("listen on the wire"))?;
+        Ok(Payload { rx_bytes: from, tx_bytes: to })
+    }
+
+    fn cannot_try(&self, case: &Case) -> Option<String> {
+        if case.remote().is_ipv6() && !self.has_ipv6 {
+            return Some("This host has no IPv6, so there is nothing to leave out or to count.".to_owned());
+        }
+        (case.is_tunnelled() && !self.has_tunnel)
+            .then(|| "This kernel has no VXLAN, so that no tunnel could be made to try it.".to_owned())
+    }
+
+    fn try_one(&mut self, case: &Case, mover: &mut Mover, stop: &Stop) -> Result<verify::Case, Error> {
+        let id = self.cgroups.id(case.actor.cgroup())?;
+        let (before, passed_before) = (self.booked()?, self.passed(case.remote())?);
+        match mover.run(&case.task, stop) {
+            Err(Error::Stopped) => return Err(Error::Stopped),
+            Err(error) => {
+                let why = format!(
+                    "{}: the bytes could not be moved, so nothing is proved. {}",
+                    case.name,
+                    error_chain(&error)
+                );
+                return Ok(row(case, None, Outcome::Fail, Some(why)));
+            }
+            Ok(()) => {}
+        }
+        let mut still_since = (Instant::now(), Booked::new());
+        loop {
+            let now = self.booked()?;
+            let expected = self.expected(case, passed_before)?;
+            let (counted, strays) = self.since(case, &before, &now, id);
+            let done = matches!(&expected, Ok(expected) if *expected == counted) && strays.is_empty();
+            if now != still_since.1 {
+                still_since = (Instant::now(), now);
+            }
+            if done || still_since.0.elapsed() > SETTLED {
+                let cgroup = self.names.get(&id).map(String::as_str).unwrap_or_default();
+                let (expected, meaning) = match expected {
+                    Ok(expected) => (expected, meaning::of_failure(case, cgroup, &expected, &counted, &strays)),
+                    Err((expected, why)) => (expected, Some(why)),
+                };
+                let verdict = if meaning.is_none() { Outcome::Pass } else { Outcome::Fail };
+                return Ok(row(case, Some((expected, counted, strays)), verdict, meaning));
+            }
+            stop.check()?;
+            thread::sleep(LOOK_EVERY);
+        }
+    }
+
+    /// What should be booked: the wire's bytes, and where the payload says how many those must be, both have to agree.
+    fn expected(&mut self, case: &Case, before: Payload) -> Result<Result<Figures, (Figures, String)>, Error> {
+        if let (Some(own), true) = (case.packets(), case.is_own()) {
+            return Ok(Ok(case.figures(own.rx_bytes, own.tx_bytes)));
+        }
+        let passed = self.passed(case.remote())?;
+        let (rx, tx) = (passed.rx_bytes - before.rx_bytes, passed.tx_bytes - before.tx_bytes);
+        let figures = case.figures(rx, tx);
+        let sent = case.sent();
+        let plausible = match case.packets() {
+            Some(packets) => packets == Payload { rx_bytes: rx, tx_bytes: tx },
+            None => rx > sent.rx_bytes && tx > sent.tx_bytes,
+        };
+        if plausible {
+            return Ok(Ok(figures));
+        }
+        Ok(Err((
+            figures,
+            format!(
+                "{}: the wire saw {rx} bytes received and {tx} sent, which does not fit what was moved; the check itself went \
+                 wrong and nothing is proved. Packets may have been lost: try again when the computer is less busy.",
+                case.name
+            ),
+        )))
+    }
+
+    /// What was booked between two looks: to the actor's cgroup, and to others.
+    fn since(&self, case: &Case, before: &Booked, now: &Booked, own: u64) -> (Figures, Vec<Stray>) {
+        let mut counted = Figures::default();
+        let mut strays = Vec::new();
+        for (id, booked) in now {
+            let earlier = before.get(id).copied().unwrap_or_default();
+            let moved = figures(std::array::from_fn(|i| booked[i].saturating_sub(earlier[i])));
+            if *id == own {
+                counted = moved;
+            } else if moved != Figures::default() {
+                let cgroup = self.names.get(id).cloned().unwrap_or_else(|| format!("the cgroup with the id {id}"));
+                strays.push(Stray { cgroup, counted: moved });
+            }
+        }
+        if let Some(fault) = self.fault {
+            fault.falsify(case, case.sent(), &mut counted);
+        }
+        (counted, strays)
+    }
+
+    fn booked(&mut self) -> Result<Booked, Error> {
+        let (mut booked, mut elements) = (Booked::new(), Vec::new());
+        for counter in Counter::ALL {
+            // Nobody else changes the ruleset of this namespace, so that no dump is disturbed.
+            self.nft.read(counter, &mut elements)?;
+            for element in &elements {
+                booked.entry(element.cgroup_id).or_default()[counter as usize] = element.bytes;
+            }
+        }
+        Ok(booked)
+    }
+
+    fn learn_names(&mut self) -> Result<(), Error> {
+        for actor in [Actor::App, Actor::Child, Actor::Bystander] {
+            let mut below = Some(Path::new(actor.cgroup()));
+            while let Some(path) = below.and_then(Path::to_str) {
+                if fs::exists(self.cgroups.directory(path)).unwrap_or_default() {
+                    let directory = self.cgroups.directory(path);
+                    let name = directory.strip_prefix(&self.mount).unwrap_or(&directory);
+                    self.names.insert(
+                        self.cgroups.id(path)?,
+                        format!("/{}", name.display()).trim_end_matches('/').to_owned(),
+                    );
+                }
+                below = below.and_then(Path::parent);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn figures([rx_bytes, tx_bytes, internal_rx_bytes, internal_tx_bytes]: [u64; 4]) -> Figures {
+    Figures { rx_bytes, tx_bytes, internal_rx_bytes, internal_tx_bytes }
+}
+
+fn row(
+    case: &Case,
+    bytes: Option<(Figures, Figures, Vec<Stray>)>,
+    verdict: Outcome,
+    meaning: Option<String>,
+) -> verify::Case {
+    let (expected, counted, strays) =
+        bytes.map_or((None, None, Vec::new()), |(expected, counted, strays)| (Some(expected), Some(counted), strays));
+    verify::Case {
+        case: case.name.to_owned(),
+        actor: case.actor.name().to_owned(),
+        sent: Some(case.sent()),
+        expected,
+        counted,
+        strays,
+        verdict,
+        meaning,
+    }
+}
+
+/// The addresses of both sides, and the host's routes to what is beyond its links.
+fn address(host: &Namespace, peer: &Namespace, has_ipv6: bool) -> Result<(), Error> {
+    let linked = [
+        (cases::HOST_LAN4, cases::PEER_LAN4, 24),
+        (cases::HOST_LINK4, cases::PEER_LINK4, 16),
+        (cases::HOST_LAN6, cases::PEER_LAN6, 64),
+        (cases::HOST_LINK6, cases::PEER_LINK6, 64),
+    ];
+    let wanted = |address: &IpAddr| has_ipv6 || address.is_ipv4();
+    for (here, there, length) in linked.into_iter().filter(|(here, ..)| wanted(here)) {
+        for (namespace, address) in [(host, here), (peer, there)] {
+            let net = IpNet::new(address, length).map_err(io::Error::other).map_err(Error::doing("write a prefix"))?;
+            namespace.address(WIRE, net)?;
+        }
+    }
+    host.address(WIRE, IpNet::from(cases::OWN_PUBLIC))?;
+    for address in cases::ROUTED.into_iter().filter(wanted) {
+        peer.address(LOOPBACK, IpNet::from(address))?;
+        if address != cases::BEHIND_TUNNEL {
+            host.route(IpNet::from(address), if address.is_ipv4() { cases::PEER_LAN4 } else { cases::PEER_LAN6 })?;
+        }
+    }
+    // To groups that nobody has joined, from the interface that has a route to them.
+    host.route(IpNet::V4(ipnet::Ipv4Net::default()), cases::PEER_LAN4)
+}
+
+/// A tunnel with a public address behind it. `false`: this kernel can't make one.
+fn tunnel(host: &Namespace, peer: &Namespace) -> Result<bool, Error> {
+    let [here, there] = cases::TUNNEL_ENDS;
+    let sides = [(host, here, there, cases::TUNNEL_INSIDE[0]), (peer, there, here, cases::TUNNEL_INSIDE[1])];
+    for (namespace, own, other, inside) in sides {
+        let failed = |_| Error::doing("write a prefix")(io::ErrorKind::InvalidInput.into());
+        namespace.address(WIRE, IpNet::new(own.into(), 24).map_err(failed)?)?;
+        if !namespace.tunnel(own, other)? {
+            return Ok(false);
+        }
+        namespace.address(TUNNEL, IpNet::new(inside, 24).map_err(failed)?)?;
+    }
+    host.route(IpNet::from(cases::BEHIND_TUNNEL), cases::TUNNEL_INSIDE[1])?;
+    Ok(true)
+}
+
+/// The helper's own ruleset, from this namespace's own routing table.
+fn make_table(host: &Namespace, levels: u8, fault: Option<Fault>) -> Result<Nft, Error> {
+    let onlink = host.inside(|| Onlink::open()?.changed())?.map_err(Error::network("read the routing table"))?;
+    let exceptions: Vec<_> = match fault {
+        Some(Fault::NoPrefix(net)) => vec![net],
+        _ => Vec::new(),
+    };
+    let prefixes = Prefixes::new(&onlink.unwrap_or_default(), &[], &exceptions);
+    let (v4, v6) = (prefixes.internal_v4(), prefixes.internal_v6());
+    let make = |levels| ruleset::create(TABLE, levels, SET_SIZE, Internal { v4: &v4, v6: &v6 });
+    let mut batch = make(levels);
+    if let Some(fault) = fault {
+        fault.alter(&mut batch, make);
+    }
+    let mut nft = host.inside(Nft::open)??;
+    nft.commit(&batch)?;
+    Ok(nft)
+}

@@ -1,0 +1,439 @@
+//! `netglance-verify` on this very machine: it passes, it finds each seeded fault, and real tools say what it says.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
+#[path = "support/lab.rs"]
+mod lab;
+#[path = "support/system.rs"]
+mod system;
+
+use std::{
+    fs,
+    io::{Read as _, Write as _},
+    os::unix::{fs::MetadataExt as _, fs::PermissionsExt as _, process::CommandExt as _},
+    path::{Path, PathBuf},
+    process::{Child, Command, Output, Stdio},
+};
+
+use lab::{Lab, eventually, tool};
+use netglance_dbus::{
+    cgroup::Tree,
+    onlink::Onlink,
+    scope::Prefixes,
+    verify::{Case, Outcome, Payload, Report},
+};
+use netglance_helper::{
+    nft::{
+        Nft,
+        ruleset::{Internal, SET_SIZE},
+    },
+    verify::{
+        Stop, World,
+        cases::{self, Actor},
+        fault::{Fault, Rule},
+        running,
+    },
+};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use system::{Bus, RealPolkit};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_netglance-verify");
+const NOBODY: u32 = 65_534;
+
+fn start(program: &str) -> Command {
+    let mut command = Command::new(program);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+fn text(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// The scratch cgroups of a process.
+fn left_behind(process: u32) -> Vec<PathBuf> {
+    let mount = Tree::open().unwrap().mount().to_owned();
+    let name = format!("netglance-verify-{process}-");
+    let entries = fs::read_dir(mount).unwrap().flatten().map(|entry| entry.path());
+    entries.filter(|path| path.file_name().is_some_and(|n| n.to_string_lossy().starts_with(&name))).collect()
+}
+
+fn try_all(fault: Option<Fault>) -> Vec<Case> {
+    let mut world = World::new(Path::new(PROGRAM), fault).expect("the scratch world (root is needed: tests/all)");
+    world.try_all(&Stop::default()).unwrap()
+}
+
+fn describe(cases: &[Case]) -> String {
+    cases.iter().map(|case| format!("{:?} {}: {:?}\n", case.verdict, case.case, case.meaning)).collect()
+}
+
+#[test]
+fn it_passes_here_and_leaves_nothing_behind() {
+    let child = start(PROGRAM).spawn().unwrap();
+    let process = child.id();
+    let output = child.wait_with_output().unwrap();
+    let report: Report = serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("{e}: {}", text(&output)));
+    assert_eq!((output.status.code(), text(&output).as_str()), (Some(0), ""), "{}", describe(&report.cases));
+    assert!(report.passed);
+    let (running, tried) = report.cases.split_last().unwrap();
+    assert_eq!(tried.len(), cases::all().len());
+    for case in tried {
+        assert_eq!((case.verdict, &case.expected), (Outcome::Pass, &case.counted), "{case:?}");
+        assert!(case.expected.is_some() && case.strays.is_empty() && case.meaning.is_none(), "{case:?}");
+    }
+    assert_ne!(running.verdict, Outcome::Fail, "{running:?}");
+    assert_eq!(left_behind(process), Vec::<PathBuf>::new());
+}
+
+/// Each fault makes some cases fail and the others not, and what is said of every one that fails points at it.
+#[track_caller]
+fn check(fault: Fault, failing: &[&str], said: &[&str]) {
+    let cases = try_all(Some(fault));
+    let failed: Vec<_> = cases.iter().filter(|case| case.verdict == Outcome::Fail).collect();
+    for case in &failed {
+        let meaning = case.meaning.as_deref().unwrap();
+        assert!(failing.iter().any(|name| case.case.starts_with(name)), "{fault:?} fails {meaning}");
+        assert!(said.iter().any(|words| meaning.contains(words)), "{fault:?}: none of {said:?} in: {meaning}");
+    }
+    for name in failing {
+        assert!(failed.iter().any(|case| case.case.starts_with(name)), "{fault:?}: {name}\n{}", describe(&cases));
+    }
+    for words in said {
+        let any = failed.iter().any(|case| case.meaning.as_deref().unwrap().contains(words));
+        assert!(any, "{fault:?}: nobody says {words:?}\n{}", describe(&cases));
+    }
+    println!("{fault:?}: {}", failed[0].meaning.as_deref().unwrap());
+}
+
+#[test]
+fn a_missing_prefix_is_found() {
+    for (prefix, failing, address) in [
+        ("10.0.0.0/8", "Private IPv4 (10.0.0.0/8)", "10.1.2.3"),
+        ("172.16.0.0/12", "Private IPv4 (172.16.0.0/12)", "172.16.1.1"),
+        ("100.64.0.0/10", "The tailnet over IPv4", "100.100.1.1"),
+        ("224.0.0.0/4", "IPv4 multicast", "239.255.77.77"),
+        ("ff00::/8", "IPv6 multicast", "ff02::77:77"),
+        ("2001:4860:1::/64", "The LAN in its global IPv6 prefix", "2001:4860:1::1"),
+    ] {
+        let set = if prefix.contains(':') { "internal6" } else { "internal4" };
+        let whole = format!(
+            "it was counted as external, so the figures are too high by what the app moves there, which never leaves \
+             your own networks. No prefix in the set {set} covers {address}"
+        );
+        // Multicast is only sent.
+        let sent = "what was sent was counted as external, so the figures are too high".to_owned();
+        let said = if failing.contains("multicast") { sent } else { whole };
+        check(Fault::NoPrefix(prefix.parse().unwrap()), &[failing], &[&said]);
+    }
+}
+
+#[test]
+fn a_missing_rule_is_found() {
+    let v4 = &["Private IPv4", "The LAN over IPv4", "The tailnet over IPv4", "Link-local IPv4", "IPv4 multicast"];
+    let v6 = &["Unique-local IPv6", "The LAN in its", "The tailnet over IPv6", "Link-local IPv6", "IPv6 multicast"];
+    let asks4 = "was counted as external, so the figures are too high";
+    let loopback = "The rule that leaves out the loopback interface";
+    check(Fault::NoRule("output", Rule::Loopback), &["An address that the host has just got"], &[loopback]);
+    check(
+        Fault::NoRule("output", Rule::Asks("internal4")),
+        v4,
+        &["what was sent was counted as external", "The rule for IPv4 of one direction is missing"],
+    );
+    check(
+        Fault::NoRule("output", Rule::Asks("internal6")),
+        v6,
+        &["what was sent was counted as external", "The rule for IPv6 of one direction is missing"],
+    );
+    check(
+        Fault::NoRule("output", Rule::Rest),
+        &["Public"],
+        &["nothing of what was sent was counted, so the upload is too low"],
+    );
+    check(Fault::NoRule("input", Rule::Loopback), &["An address that the host has just got"], &[loopback]);
+    check(
+        Fault::NoRule("input", Rule::Asks("internal4")),
+        &v4[..4],
+        &["what was received was counted as external", asks4],
+    );
+    check(Fault::NoRule("input", Rule::Asks("internal6")), &v6[..4], &["what was received was counted as external"]);
+    check(
+        Fault::NoRule("input", Rule::Rest),
+        &["Public"],
+        &["nothing of what was received was counted, so the download is too low"],
+    );
+}
+
+#[test]
+fn a_missing_level_is_found() {
+    let all = ["IPv4 loopback", "Public IPv4, TCP", "Private IPv4", "The LAN over IPv4"];
+    let mut names: Vec<_> = cases::all().iter().map(|case| case.name).collect();
+    names.retain(|name| !all.contains(name));
+    names.extend(all);
+    check(Fault::NoLevel(6), &names, &["it was booked to the cgroup above", "The rules for level 6"]);
+    let few = ["Public IPv4, TCP", "Public IPv6, UDP"];
+    check(
+        Fault::NoLevel(5),
+        &few,
+        &["another app of the same user: it was booked to the cgroup above", "rules for level 5"],
+    );
+    let few = ["Public IPv4, TCP", "Public IPv6, UDP", "The LAN over IPv4, TCP"];
+    check(
+        Fault::NoLevel(7),
+        &few,
+        &["its child process in a cgroup below: it was booked to the app's own cgroup above", "rules for level 7"],
+    );
+}
+
+#[test]
+fn swapped_directions_a_tunnel_counted_twice_and_an_estimate_are_found() {
+    let peer = [
+        "Private IPv4",
+        "The LAN",
+        "The tailnet",
+        "Unique-local",
+        "Link-local",
+        "Public",
+        "IPv4 multicast",
+        "IPv6 multicast",
+    ];
+    check(Fault::Swapped, &peer, &["download and upload are swapped"]);
+    check(
+        Fault::TunnelTwice,
+        &["Public IPv4 through a tunnel"],
+        &["the tunnel's own packets were counted beside those that they carry"],
+    );
+    let mut names: Vec<_> = cases::all().iter().map(|case| case.name).collect();
+    names.dedup();
+    check(
+        Fault::Estimate,
+        &names,
+        &["That is the estimate out of the sockets' own books", "nothing of these datagrams was counted"],
+    );
+}
+
+#[test]
+fn real_tools_agree() {
+    let mut world = World::new(Path::new(PROGRAM), None).unwrap();
+    let cases = world.try_all(&Stop::default()).unwrap();
+    assert!(cases.iter().all(|case| case.verdict == Outcome::Pass), "{}", describe(&cases));
+
+    // nft's own list of the sets.
+    for actor in [Actor::Bystander, Actor::App] {
+        let id = fs::metadata(world.cgroup(actor)).unwrap().ino();
+        let booked = world.booked_to(actor).unwrap();
+        for (set, bytes) in [("rx_external", booked.rx_bytes), ("tx_external", booked.tx_bytes)] {
+            let list = ["-j", "list", "set", "inet", "netglance", set];
+            let list: Value = serde_json::from_str(&world.inside(|| tool("nft", &list, "")).unwrap().unwrap()).unwrap();
+            let elements =
+                list["nftables"].as_array().unwrap().iter().find_map(|entry| entry["set"]["elem"].as_array());
+            let mine = |element: &&Value| {
+                element["elem"]["val"].as_str().is_some_and(|val| names(val, &world.cgroup(actor), id))
+            };
+            let element = elements.unwrap().iter().find(mine).unwrap_or_else(|| panic!("no {id} in {list:#}"));
+            assert_eq!(element["elem"]["counter"]["bytes"], bytes, "{actor:?} {set}");
+            assert!(bytes > 60_000);
+        }
+    }
+
+    // The interface counts 14 bytes of Ethernet a packet, and the neighbours' protocols too.
+    let addresses = cases::peer_addresses().into_iter().map(|a| a.ip()).filter(|ip| *ip != cases::BEHIND_TUNNEL);
+    let multicast = ["239.255.77.77", "ff02::77:77"].map(|group| group.parse().unwrap());
+    let mut wire = Payload::default();
+    for address in addresses.chain([cases::TUNNEL_ENDS[1].into()]).chain(multicast) {
+        let passed = world.passed(address).unwrap();
+        wire = Payload { rx_bytes: wire.rx_bytes + passed.rx_bytes, tx_bytes: wire.tx_bytes + passed.tx_bytes };
+    }
+    let link = world.inside(|| tool("ip", &["-j", "-s", "link", "show", "dev", "wire0"], "")).unwrap().unwrap();
+    let link: Value = serde_json::from_str(&link).unwrap();
+    for (way, passed) in [("rx", wire.rx_bytes), ("tx", wire.tx_bytes)] {
+        let stats = &link[0]["stats64"][way];
+        let seen = stats["bytes"].as_u64().unwrap() - 14 * stats["packets"].as_u64().unwrap();
+        let more =
+            seen.checked_sub(passed).unwrap_or_else(|| panic!("{way}: {seen} over the interface, {passed} seen"));
+        assert!(more * 200 < passed, "{way}: {seen} over the interface, {passed} seen");
+    }
+}
+
+/// nft writes a cgroup as its path where it can find it, else as its id.
+fn names(value: &str, directory: &Path, id: u64) -> bool {
+    value == id.to_string() || directory.to_string_lossy().ends_with(&format!("/{}", value.trim_matches(['/', '"'])))
+}
+
+#[test]
+fn ss_agrees_on_a_connection_that_stands() {
+    let mut world = World::new(Path::new(PROGRAM), None).unwrap();
+    let script = r#"echo $$ > "$0/cgroup.procs" && exec 3<>/dev/tcp/93.184.216.34/8001 &&
+        printf '\0\0\0\0\0\1\0\0\0\0\0\0\0\2\0\0' >&3 && head -c 65520 /dev/zero >&3 &&
+        head -c 131072 <&3 >/dev/null && echo done && read -r"#;
+    let cgroup = world.cgroup(Actor::Bystander);
+    let mut client = world
+        .inside(|| {
+            let mut bash = Command::new("bash");
+            bash.args(["-c", script]).arg(cgroup).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()
+        })
+        .unwrap()
+        .expect("bash");
+    let mut said = [0; 5];
+    client.stdout.as_mut().unwrap().read_exact(&mut said).unwrap();
+    eventually("the table says what ss says", || {
+        let list = world.inside(|| tool("ss", &["-tieHn", "dst", "93.184.216.34"], "")).unwrap()?;
+        let number = |name: &str| -> u64 {
+            let field = list.split_whitespace().find_map(|word| word.strip_prefix(name)?.strip_prefix(':'));
+            field.unwrap_or_else(|| panic!("no {name} in: {list}")).parse().unwrap()
+        };
+        // On a slow machine the peer may have closed by now, and its FIN is a byte to ss; or a segment was sent once more, and
+        // the peer's answer to it has 12 bytes more of options.
+        assert!((131_072..=131_073).contains(&number("bytes_received")), "{list}");
+        let again = if list.contains("dsack_dups:") { 12 * number("dsack_dups") } else { 0 };
+        // 52 bytes of headers a segment with time stamps, and 8 more of options with the first one.
+        let rx = 131_072 + 52 * number("segs_in") + 8;
+        let tx = number("bytes_sent") + 52 * number("segs_out") + 8;
+        let booked = world.booked_to(Actor::Bystander).unwrap();
+        let same = (rx..=rx + again).contains(&booked.rx_bytes) && booked.tx_bytes == tx;
+        if same { Ok(()) } else { Err(format!("{rx} and {tx} by ss, {booked:?} by the table:\n{list}")) }
+    });
+    client.stdin.take().unwrap().write_all(b"\n").unwrap();
+    client.wait().unwrap();
+}
+
+#[test]
+fn the_running_table_is_compared_with_what_it_should_be() {
+    let lab = Lab::default();
+    let directory = tempfile::tempdir().unwrap();
+    let setup = directory.path().join("setup.json");
+    let check = |verdict: Outcome, said: &str| {
+        let row = lab.host.inside(|| running::compare(&setup)).unwrap();
+        assert_eq!(row.verdict, verdict, "{row:?}");
+        assert!(row.meaning.as_deref().unwrap_or_default().contains(said), "no {said:?} in {row:?}");
+    };
+    check(Outcome::Skipped, "Exact counting does not run on this host");
+
+    let internal = "198.41.0.0/16".parse().unwrap();
+    let onlink = lab.host.inside(|| Onlink::open().unwrap().changed().unwrap().unwrap());
+    let prefixes = Prefixes::new(&onlink, &[internal], &[]);
+    let (v4, v6) = (prefixes.internal_v4(), prefixes.internal_v6());
+    let mut nft = lab.host.inside(Nft::open).unwrap();
+    nft.create(11, SET_SIZE, Internal { v4: &v4, v6: &v6 }).unwrap();
+    check(Outcome::Fail, "The set internal4 of the running table holds other prefixes");
+    fs::write(&setup, r#"{"installed":true,"internal":["198.41.0.0/16"],"external":[]}"#).unwrap();
+    check(Outcome::Pass, "");
+    lab.host.ip("addr add 2001:4860:9::1/64 dev up0 nodad");
+    check(Outcome::Fail, "The set internal6 of the running table holds other prefixes");
+    nft.delete_table().unwrap();
+
+    // Somebody's own, which counts in one direction only.
+    let made = "table inet netglance {
+        chain tx_external { meta l4proto tcp accept; }
+        chain output { type filter hook output priority 200; goto tx_external; }
+    }";
+    lab.host.nft(made).unwrap();
+    check(Outcome::Fail, "of the running table has other rules than netglance gives it");
+}
+
+fn signalled(signal: Signal) -> (u32, Output) {
+    let mut child = start(PROGRAM).spawn().unwrap();
+    let process = child.id();
+    eventually("it has begun", || {
+        let begun = !left_behind(process).is_empty() || child.try_wait().unwrap().is_some();
+        if begun { Ok(()) } else { Err("no cgroup yet".to_owned()) }
+    });
+    kill_process(Pid::from_child(&child), signal).unwrap();
+    (process, child.wait_with_output().unwrap())
+}
+
+#[test]
+fn a_signal_ends_it_and_nothing_stays_even_of_one_that_was_killed() {
+    for signal in [Signal::TERM, Signal::INT, Signal::HUP] {
+        let (process, output) = signalled(signal);
+        assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(2), &[][..]), "{signal:?}");
+        assert!(text(&output).contains("stopped before all was tried"), "{signal:?}: {}", text(&output));
+        assert_eq!(left_behind(process), Vec::<PathBuf>::new(), "{signal:?}");
+    }
+    let (process, output) = signalled(Signal::KILL);
+    assert_eq!(output.status.code(), None);
+    eventually("the next run removes what it left", || {
+        let next = start(PROGRAM).output().unwrap();
+        assert_eq!(next.status.code(), Some(0), "{}", text(&next));
+        let left = left_behind(process);
+        if left.is_empty() { Ok(()) } else { Err(format!("{left:?}")) }
+    });
+}
+
+#[test]
+fn without_root_it_says_so_and_takes_no_other_word() {
+    let directory = tempfile::tempdir().unwrap();
+    fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let copy = directory.path().join("netglance-verify");
+    fs::copy(PROGRAM, &copy).unwrap();
+    let output = start(copy.to_str().unwrap()).uid(NOBODY).gid(NOBODY).output().unwrap();
+    assert_eq!((output.status.code(), output.stdout.len()), (Some(2), 0));
+    assert!(text(&output).contains("it needs root for the few seconds"), "{}", text(&output));
+    for arguments in [&["--fault"][..], &["move-bytes", "x"], &["/etc/passwd"]] {
+        let output = start(PROGRAM).args(arguments).output().unwrap();
+        assert_eq!((output.status.code(), output.stdout.len()), (Some(2), 0), "{arguments:?}");
+        assert!(text(&output).contains("It takes no argument"), "{}", text(&output));
+    }
+}
+
+#[test]
+fn the_process_that_moves_bytes_has_no_privilege() {
+    let mut child: Child = start(PROGRAM).arg("move-bytes").stdin(Stdio::piped()).spawn().unwrap();
+    let path = format!("/proc/{}/status", child.id());
+    eventually("root is given up", || {
+        let status = fs::read_to_string(&path).unwrap();
+        let line = |name: &str| {
+            status.lines().find_map(|line| line.strip_prefix(name)).unwrap().split_whitespace().collect::<Vec<_>>()
+        };
+        let nobody = vec!["65534"; 4];
+        let given_up = line("Uid:") == nobody
+            && line("Gid:") == nobody
+            && line("Groups:").is_empty()
+            && line("CapEff:") == ["0000000000000000"]
+            && line("CapPrm:") == ["0000000000000000"]
+            && line("NoNewPrivs:") == ["1"];
+        if given_up { Ok(()) } else { Err(status) }
+    });
+    child.stdin.take().unwrap().write_all(b"{\"Rm\":\"/\"}\n").unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output).contains("unknown variant"), "{}", text(&output));
+}
+
+/// As an ordinary user starts it on a system where it is installed: real pkexec, real polkitd, our action. The test's polkit
+/// knows no other action, so that pkexec can only have found ours by the program's path.
+#[tokio::test]
+async fn pkexec_starts_it_under_an_action_of_its_own() {
+    const GAMES: u32 = 5;
+    assert!(Path::new("/usr/bin/pkexec").exists(), "pkexec is not installed: apt-get install pkexec");
+    let bus = Bus::new();
+    let _polkit = RealPolkit::new(&bus).await;
+    let directory = tempfile::tempdir().unwrap();
+    fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let libexec = directory.path().join("libexec");
+    fs::create_dir(&libexec).unwrap();
+    fs::set_permissions(&libexec, fs::Permissions::from_mode(0o755)).unwrap();
+    fs::copy(PROGRAM, libexec.join("netglance-verify")).unwrap();
+    let built = Path::new(PROGRAM).with_file_name("netglance");
+    assert!(built.exists(), "{} is not built: cargo build --package netglance", built.display());
+    fs::copy(built, directory.path().join("netglance")).unwrap();
+    // Its own places for the bus's socket and for the program, as far as it can see.
+    let script = r#"mkdir -p /run/dbus && mount -t tmpfs none /run/dbus && touch /run/dbus/system_bus_socket &&
+        mount --bind "$0" /run/dbus/system_bus_socket && mount --bind "$1" /usr/libexec && shift &&
+        exec setpriv --reuid="$1" --regid=65534 --clear-groups "$2" verify --json"#;
+    let verify = |uid: u32| {
+        let mut command = start("unshare");
+        command.args(["--mount", "sh", "-c", script]).arg(bus.address.strip_prefix("unix:path=").unwrap());
+        command.arg(&libexec).arg(uid.to_string()).arg(directory.path().join("netglance")).output().unwrap()
+    };
+    let output = verify(GAMES);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    let report: Report = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(report.passed && report.cases.len() > 30, "{report:?}");
+    let output = verify(NOBODY);
+    assert_eq!((output.status.code(), output.stdout.len()), (Some(1), 0));
+    let said = text(&output);
+    assert!(
+        said.contains("was not authorised, and nothing was tried") && said.contains("sudo netglance verify"),
+        "{said}"
+    );
+}
