@@ -37,8 +37,14 @@ _netglance() {
             netglance,uninstall)
                 cmd="netglance__subcmd__uninstall"
                 ;;
+            netglance,verify)
+                cmd="netglance__subcmd__verify"
+                ;;
             netglance,watch)
                 cmd="netglance__subcmd__watch"
+                ;;
+            netglance,window)
+                cmd="netglance__subcmd__window"
                 ;;
             netglance__subcmd__help,apps)
                 cmd="netglance__subcmd__help__subcmd__apps"
@@ -61,8 +67,14 @@ _netglance() {
             netglance__subcmd__help,uninstall)
                 cmd="netglance__subcmd__help__subcmd__uninstall"
                 ;;
+            netglance__subcmd__help,verify)
+                cmd="netglance__subcmd__help__subcmd__verify"
+                ;;
             netglance__subcmd__help,watch)
                 cmd="netglance__subcmd__help__subcmd__watch"
+                ;;
+            netglance__subcmd__help,window)
+                cmd="netglance__subcmd__help__subcmd__window"
                 ;;
             *)
                 ;;
@@ -71,7 +83,7 @@ _netglance() {
 
     case "${cmd}" in
         netglance)
-            opts="-h -V --help --version watch apps run doctor install uninstall run-become help"
+            opts="-h -V --hidden --help --version watch apps run verify doctor install uninstall run-become window help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -125,7 +137,7 @@ _netglance() {
             return 0
             ;;
         netglance__subcmd__help)
-            opts="watch apps run doctor install uninstall run-become help"
+            opts="watch apps run verify doctor install uninstall run-become window help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -236,7 +248,35 @@ _netglance() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        netglance__subcmd__help__subcmd__verify)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         netglance__subcmd__help__subcmd__watch)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        netglance__subcmd__help__subcmd__window)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -306,6 +346,32 @@ _netglance() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        netglance__subcmd__verify)
+            opts="-h --live --app --unit --cgroup --json --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --app)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --unit)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cgroup)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         netglance__subcmd__watch)
             opts="-h --app --unit --cgroup --interval --count --source --json --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -337,6 +403,20 @@ _netglance() {
                     COMPREPLY=($(compgen -W "exact estimate" -- "${cur}"))
                     return 0
                     ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        netglance__subcmd__window)
+            opts="-h --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
                 *)
                     COMPREPLY=()
                     ;;
