@@ -21,6 +21,7 @@ use netglance_dbus::{
 };
 use support::{OTHER, PUBLIC4, Program, SHELL, World, eventually};
 use tokio::runtime::Runtime;
+use x11rb::protocol::xproto::{ClientMessageEvent, ConnectionExt as _, EventMask};
 use zbus::{Connection, OwnedVariant, connection::Builder, message::Header};
 
 /// Ends with the test, also one that fails.
@@ -172,9 +173,14 @@ impl Desk {
         eventually("no window", || (self.windows().is_empty() && children(program.pid()).is_empty()).then_some(()));
     }
 
-    /// As a person does it: by the window manager.
+    /// Asks the window to close, as a window manager does when its cross is clicked (ICCCM 4.2.8.1).
     fn close(&self, window: &str) {
-        self.ask("xdotool", &["windowactivate", "--sync", window, "key", "--clearmodifiers", "alt+F4"]);
+        let (connection, _) = x11rb::connect(self.display.as_deref()).unwrap();
+        let atom = |name: &str| connection.intern_atom(true, name.as_bytes()).unwrap().reply().unwrap().atom;
+        let window = window.parse().unwrap();
+        let now = [atom("WM_DELETE_WINDOW"), x11rb::CURRENT_TIME, 0, 0, 0];
+        let message = ClientMessageEvent::new(32, window, atom("WM_PROTOCOLS"), now);
+        connection.send_event(false, window, EventMask::NO_EVENT, message).unwrap().check().unwrap();
     }
 
     fn panel(&self) -> Panel<'_> {
@@ -547,6 +553,10 @@ impl Counters for Helper {
 
     async fn installed(&self) -> bool {
         self.0.lock().unwrap().counts
+    }
+
+    async fn warning(&self) -> String {
+        String::new()
     }
 
     async fn internal_prefixes(&self) -> Vec<WirePrefix> {

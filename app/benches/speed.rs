@@ -303,6 +303,9 @@ impl Counters for Helper {
     async fn installed(&self) -> bool {
         true
     }
+    async fn warning(&self) -> String {
+        String::new()
+    }
     async fn internal_prefixes(&self) -> Vec<WirePrefix> {
         Vec::new()
     }
