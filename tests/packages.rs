@@ -221,7 +221,9 @@ fn the_packages_are_good_and_hold_what_they_should() {
     .map(|path| ("-rw-r--r--", path.to_owned()))
     .into();
     expected.extend(documents("netglance-helper").map(|path| ("-rw-r--r--", format!("usr/share/{path}"))));
-    expected.insert(("-rwxr-xr-x", "usr/libexec/netglance-helper".into()));
+    for program in ["netglance-helper", "netglance-verify"] {
+        expected.insert(("-rwxr-xr-x", format!("usr/libexec/{program}")));
+    }
     assert_eq!(contents(&helper), owned(&expected));
     let made = tempfile::tempdir().unwrap();
     tool(Command::new("dpkg-deb").arg("--control").arg(&helper).arg(made.path()));
