@@ -1,5 +1,5 @@
 //! What netglance costs: `cargo bench` prints one table. Needs root (cgroups of its own) and Xvfb, as the
-//! tests do, and openbox, which can minimise a window.
+//! tests do, and openbox, which can minimise a window. `cargo bench --bench speed -- desktop` runs the desktop's part alone.
 //!
 //! CPU times are of this thread or of the whole measured process, not of the clock on the wall. Figures of one run may
 //! be compared with each other.
@@ -7,10 +7,16 @@
 #![allow(clippy::cast_precision_loss, reason = "figures for people")]
 
 use std::{
+    collections::HashSet,
     fs,
+    io::{BufRead as _, BufReader},
     net::{TcpListener, TcpStream},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
     thread::sleep,
     time::{Duration, Instant},
 };
@@ -25,18 +31,32 @@ use netglance::{
     settings::Unit,
     window::plot::Plot,
 };
-use netglance_dbus::{cgroup::Tree, scope::Prefixes};
+use netglance_dbus::{
+    cgroup::Tree,
+    helper1::{BUS_NAME, Counters, Error, Helper1, OBJECT_PATH, WirePrefix},
+    sample::{Row, Sample},
+    scope::Prefixes,
+};
 use plotters::drawing::IntoDrawingArea;
 use rustix::{
     process::{Resource, Rlimit, getrlimit, setrlimit},
     time::{ClockId, clock_gettime},
 };
+use x11rb::{
+    connection::Connection as _,
+    protocol::xproto::{ConnectionExt as _, ImageFormat},
+    rust_connection::RustConnection,
+};
+use zbus::{connection::Builder, message::Header};
 
 fn main() {
     // 10,000 sockets are held at once.
     let files = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: files.maximum, ..files }).unwrap();
     println!("| what | figure |\n|---|---|");
+    if std::env::args().any(|argument| argument == "desktop") {
+        return desktop();
+    }
     for (sockets, cgroups) in [(1000, 1), (1000, 100), (1000, 1000), (10_000, 1), (10_000, 100), (10_000, 1000)] {
         look(sockets, cgroups);
     }
@@ -45,7 +65,7 @@ fn main() {
     }
     first_figure();
     watch();
-    window();
+    desktop();
 }
 
 fn row(what: &str, figure: &str) {
@@ -161,24 +181,42 @@ impl Running {
         Self(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect(program))
     }
 
-    /// User and system time so far, in seconds: fields 14 and 15 of /proc/PID/stat, in hundredths.
+    /// CPU time so far of the process and of its window's, in seconds: first field of /proc/PID/task/TID/schedstat.
     fn cpu_secs(&self) -> f64 {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.0.id())).unwrap();
-        let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
-        fields[11..13].iter().map(|f| f.parse::<f64>().unwrap()).sum::<f64>() / 100.0
+        let threads = self.processes().into_iter().flat_map(|pid| fs::read_dir(format!("/proc/{pid}/task")).unwrap());
+        let read = |path: PathBuf| fs::read_to_string(path.join("schedstat")).ok();
+        let ns = |stat: String| stat.split_whitespace().next().unwrap().parse::<f64>().unwrap();
+        threads.flatten().filter_map(|thread| read(thread.path())).map(ns).sum::<f64>() / 1e9
     }
 
-    fn cost(&self, what: &str) {
+    fn processes(&self) -> Vec<u32> {
+        let own = self.0.id();
+        let children = fs::read_to_string(format!("/proc/{own}/task/{own}/children")).unwrap();
+        [own].into_iter().chain(children.split_whitespace().map(|pid| pid.parse().unwrap())).collect()
+    }
+
+    /// Resident, in MB: of the process, then of its window's.
+    fn resident(&self) -> Vec<f64> {
+        let of = |pid: u32| {
+            let status = fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("status")).unwrap();
+            let kb = |line: &str| line.strip_prefix("VmRSS:")?.split_whitespace().next()?.parse::<f64>().ok();
+            status.lines().find_map(kb).unwrap() * 1.024e-3
+        };
+        self.processes().into_iter().map(of).collect()
+    }
+
+    /// Share of a core over 20 seconds, in per cent.
+    fn percent(&self) -> f64 {
         sleep(Duration::from_secs(2));
         let before = self.cpu_secs();
         sleep(Duration::from_secs(20));
-        let percent = (self.cpu_secs() - before) / 20.0 * 100.0;
-        let status = fs::read_to_string(Path::new("/proc").join(self.0.id().to_string()).join("status")).unwrap();
-        let rss_kb: f64 = status
-            .lines()
-            .find_map(|line| line.strip_prefix("VmRSS:")?.split_whitespace().next()?.parse().ok())
-            .unwrap();
-        row(what, &format!("{percent:.2} % of a core, {:.1} MB resident", rss_kb / 1000.0 * 1.024));
+        (self.cpu_secs() - before) / 20.0 * 100.0
+    }
+
+    fn cost(&self, what: &str) {
+        let percent = self.percent();
+        let resident: Vec<_> = self.resident().iter().map(|mb| format!("{mb:.1}")).collect();
+        row(what, &format!("{percent:.2} % of a core, {} MB resident", resident.join(" + ")));
     }
 }
 
@@ -193,28 +231,188 @@ fn watch() {
     Running::start(PROGRAM, &["watch", "--json"], "").cost("`watch` at the 0.5 s beat");
 }
 
-fn window() {
-    let display = format!(":{}", 200 + std::process::id() % 700);
-    let _server = Running::start("Xvfb", &[&display, "-screen", "0", "1000x700x24", "-nolisten", "tcp"], "");
-    let ask = |program: &str, args: &[&str]| {
-        let out =
-            Command::new(program).args(args).env("DISPLAY", &display).stderr(Stdio::null()).output().expect(program);
+/// What is on the whole screen.
+struct Screen {
+    connection: RustConnection,
+    root: u32,
+}
+
+impl Screen {
+    /// The middle has more colours than the bare screen: something is painted there.
+    fn is_painted(&self) -> bool {
+        let all = !0;
+        let image = self.connection.get_image(ImageFormat::Z_PIXMAP, self.root, 300, 200, 400, 300, all).unwrap();
+        let image = image.reply().unwrap();
+        image.data.chunks_exact(4).collect::<HashSet<_>>().len() > 8
+    }
+
+    fn until(&self, painted: bool) {
+        while self.is_painted() != painted {
+            sleep(Duration::from_millis(1));
+        }
+    }
+}
+
+/// A panel without a face.
+struct Watcher(Arc<Mutex<Option<String>>>);
+
+#[zbus::interface(name = "org.kde.StatusNotifierWatcher")]
+impl Watcher {
+    fn register_status_notifier_item(&self, service: String) {
+        *self.0.lock().unwrap() = Some(service);
+    }
+
+    #[zbus(property)]
+    fn is_status_notifier_host_registered(&self) -> bool {
+        true
+    }
+}
+
+/// A helper that counts: 200 cgroups, StB's among them, which moves as fast as it is told.
+struct Helper {
+    stb: String,
+    bytes_per_read: Arc<AtomicU64>,
+    bytes: AtomicU64,
+}
+
+impl Counters for Helper {
+    async fn install(&self, _: &Header<'_>) -> Result<(), Error> {
+        Ok(())
+    }
+    async fn uninstall(&self, _: &Header<'_>) -> Result<(), Error> {
+        Ok(())
+    }
+    async fn read(&self, call: &Header<'_>) -> Result<Sample, Error> {
+        self.read_all(call).await
+    }
+    async fn read_all(&self, _: &Header<'_>) -> Result<Sample, Error> {
+        // Never the same height twice, so that the picture changes with each beat.
+        let step = self.bytes_per_read.load(Ordering::Relaxed);
+        let before = self.bytes.fetch_add(step, Ordering::Relaxed);
+        let bytes = if (before / step.max(1)).is_multiple_of(2) { before } else { before + step / 2 };
+        let row = |cgroup: String| Row { cgroup, rx_bytes: bytes, tx_bytes: bytes / 9, ..Row::default() };
+        let mut rows: Vec<_> = (1..200).map(|i| row(format!("/user.slice/user-0.slice/app-{i}.scope"))).collect();
+        rows.push(row(self.stb.clone()));
+        let now = clock_gettime(ClockId::Boottime);
+        let boottime_ns = u64::try_from(now.tv_sec).unwrap() * 1_000_000_000 + u64::try_from(now.tv_nsec).unwrap();
+        Ok(Sample { epoch: 1, boottime_ns, rows })
+    }
+    async fn set_prefixes(&self, _: &Header<'_>, _: &[WirePrefix], _: &[WirePrefix]) -> Result<(), Error> {
+        Ok(())
+    }
+    async fn installed(&self) -> bool {
+        true
+    }
+    async fn warning(&self) -> String {
+        String::new()
+    }
+    async fn internal_prefixes(&self) -> Vec<WirePrefix> {
+        Vec::new()
+    }
+}
+
+/// A desktop without anybody at it: display, window manager, and a bus for both kinds.
+fn desktop() {
+    let home = tempfile::tempdir().unwrap();
+    let mut server = Command::new("Xvfb");
+    server.args(["-displayfd", "1", "-screen", "0", "1000x700x24", "-nolisten", "tcp"]);
+    let mut server = Running(server.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("Xvfb"));
+    let mut bus = Command::new("dbus-daemon");
+    bus.args(["--session", "--nofork", "--print-address"]).stdout(Stdio::piped());
+    let mut bus = Running(bus.spawn().expect("dbus-daemon"));
+    let first_line = |child: &mut Child| {
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        line.trim().to_owned()
+    };
+    let display = format!(":{}", first_line(&mut server.0));
+    let address = first_line(&mut bus.0);
+    let _manager = Running::start("openbox", &[], &display);
+
+    let tree = Tree::open().unwrap();
+    let top = tree.mount().join(format!("ngbench-{}", std::process::id()));
+    fs::create_dir(&top).expect("needs root: run it with sudo");
+    let stb = top.join("stb-next-shell@split.service");
+    let _cgroups = Cgroups(top);
+    fs::create_dir(&stb).unwrap();
+    let stb = format!("/{}", stb.strip_prefix(tree.mount()).unwrap().display());
+
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let item = Arc::default();
+    let bytes_per_read = Arc::new(AtomicU64::new(0));
+    let helper = Helper { stb, bytes_per_read: Arc::clone(&bytes_per_read), bytes: 0.into() };
+    let connection = runtime.block_on(async {
+        let connection = Builder::address(address.as_str())
+            .serve_at("/StatusNotifierWatcher", Watcher(Arc::clone(&item)))
+            .serve_at(OBJECT_PATH, Helper1(helper));
+        let connection = connection.build().await.unwrap();
+        connection.request_name("org.kde.StatusNotifierWatcher").await.unwrap();
+        connection.request_name(BUS_NAME).await.unwrap();
+        connection
+    });
+    let start = |arguments: &[&str]| {
+        let mut command = Command::new(PROGRAM);
+        command.args(arguments).env("DISPLAY", &display).env_remove("WAYLAND_DISPLAY").env("HOME", home.path());
+        command.env("DBUS_SESSION_BUS_ADDRESS", &address).env("DBUS_SYSTEM_BUS_ADDRESS", &address);
+        for variable in ["XDG_CONFIG_HOME", "XDG_STATE_HOME"] {
+            command.env(variable, home.path());
+        }
+        Running(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect(PROGRAM))
+    };
+    let (x11, number) = x11rb::connect(Some(&display)).unwrap();
+    let screen = Screen { root: x11.setup().roots[number].root, connection: x11 };
+
+    let program = start(&["--hidden"]);
+    while item.lock().unwrap().is_none() {
+        sleep(Duration::from_millis(5));
+    }
+    let still = program.percent();
+    program.cost("hidden, exact, tray on, nothing moves");
+    bytes_per_read.store(1_000_000, Ordering::Relaxed);
+    let moving = program.percent();
+    program.cost("hidden, exact, tray on, a new icon each beat");
+    let beats_per_sec = 1.0 / BEAT.as_secs_f64();
+    row("a new icon and tooltip", &format!("{:.2} ms of CPU", (moving - still) / 100.0 / beats_per_sec * 1e3));
+
+    let item = item.lock().unwrap().clone().unwrap();
+    let click = || {
+        let call = connection.call_method(
+            Some(item.as_str()),
+            "/StatusNotifierItem",
+            Some("org.kde.StatusNotifierItem"),
+            "Activate",
+            &(0, 0),
+        );
+        runtime.block_on(call).unwrap();
+    };
+    let mut shows = Vec::new();
+    let mut resident = Vec::new();
+    for _ in 0..20 {
+        let began = Instant::now();
+        click();
+        screen.until(true);
+        shows.push(began.elapsed().as_secs_f64() * 1e3);
+        click();
+        screen.until(false);
+        sleep(Duration::from_millis(200));
+        resident.push(program.resident()[0]);
+    }
+    let first = shows[0];
+    shows.sort_by(f64::total_cmp);
+    row(
+        "click to first painted frame, software renderer",
+        &format!("{first:.0} ms the first time, then median {:.0}, at most {:.0} ms", shows[10], shows[19]),
+    );
+    let [first, .., last] = resident[..] else { panic!("20 cycles") };
+    row("resident, hidden, after the first cycle and after the 20th", &format!("{first:.1} and {last:.1} MB"));
+    click();
+    screen.until(true);
+    program.cost("window visible, software renderer (program + window)");
+    let ask = |arguments: &[&str]| {
+        let out = Command::new("xdotool").args(arguments).env("DISPLAY", &display).output().expect("xdotool");
         String::from_utf8_lossy(&out.stdout).trim().to_owned()
     };
-    while ask("xdpyinfo", &[]).is_empty() {
-        sleep(Duration::from_millis(20));
-    }
-    let _manager = Running::start("openbox", &[], &display);
-    let start = Instant::now();
-    let window = Running::start(PROGRAM, &[], &display);
-    let mut id = String::new();
-    while id.is_empty() {
-        id = ask("xdotool", &["search", "--onlyvisible", "--name", "^netglance$"]);
-    }
-    while ask("import", &["-window", &id, "-format", "%k", "info:-"]).parse().is_ok_and(|colours: u32| colours < 16) {}
-    let ms = start.elapsed().as_secs_f64() * 1e3;
-    row("start to first painted frame, looked for by screenshots", &format!("at most {ms:.0} ms"));
-    window.cost("window visible, software renderer");
-    ask("xdotool", &["windowminimize", "--sync", &id]);
-    window.cost("window minimised");
+    let window = ask(&["search", "--onlyvisible", "--name", "^netglance$"]);
+    ask(&["windowminimize", "--sync", &window]);
+    program.cost("window minimised (program + window)");
 }

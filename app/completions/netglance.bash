@@ -43,6 +43,9 @@ _netglance() {
             netglance,watch)
                 cmd="netglance__subcmd__watch"
                 ;;
+            netglance,window)
+                cmd="netglance__subcmd__window"
+                ;;
             netglance__subcmd__help,apps)
                 cmd="netglance__subcmd__help__subcmd__apps"
                 ;;
@@ -70,6 +73,9 @@ _netglance() {
             netglance__subcmd__help,watch)
                 cmd="netglance__subcmd__help__subcmd__watch"
                 ;;
+            netglance__subcmd__help,window)
+                cmd="netglance__subcmd__help__subcmd__window"
+                ;;
             *)
                 ;;
         esac
@@ -77,7 +83,7 @@ _netglance() {
 
     case "${cmd}" in
         netglance)
-            opts="-h -V --help --version watch apps run verify doctor install uninstall run-become help"
+            opts="-h -V --hidden --help --version watch apps run verify doctor install uninstall run-become window help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -131,7 +137,7 @@ _netglance() {
             return 0
             ;;
         netglance__subcmd__help)
-            opts="watch apps run verify doctor install uninstall run-become help"
+            opts="watch apps run verify doctor install uninstall run-become window help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -270,6 +276,20 @@ _netglance() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        netglance__subcmd__help__subcmd__window)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         netglance__subcmd__install)
             opts="-h --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -383,6 +403,20 @@ _netglance() {
                     COMPREPLY=($(compgen -W "exact estimate" -- "${cur}"))
                     return 0
                     ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        netglance__subcmd__window)
+            opts="-h --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
                 *)
                     COMPREPLY=()
                     ;;

@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_netglance_global_optspecs
-    string join \n h/help V/version
+    string join \n hidden h/help V/version
 end
 
 function __fish_netglance_needs_command
@@ -24,6 +24,7 @@ function __fish_netglance_using_subcommand
     contains -- $cmd[1] $argv
 end
 
+complete -c netglance -n "__fish_netglance_needs_command" -l hidden -d 'Start without a window: the tray icon shows it'
 complete -c netglance -n "__fish_netglance_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c netglance -n "__fish_netglance_needs_command" -s V -l version -d 'Print version'
 complete -c netglance -n "__fish_netglance_needs_command" -f -a "watch" -d 'Show an app\'s external traffic in the terminal'
@@ -34,6 +35,7 @@ complete -c netglance -n "__fish_netglance_needs_command" -f -a "doctor" -d 'Say
 complete -c netglance -n "__fish_netglance_needs_command" -f -a "install" -d 'Count exactly from now on, and after every boot: one password, in a dialog or in this terminal'
 complete -c netglance -n "__fish_netglance_needs_command" -f -a "uninstall" -d 'Stop counting exactly and forget all counters'
 complete -c netglance -n "__fish_netglance_needs_command" -f -a "run-become" -d 'Stop until continued, then become the command: the second half of `run`'
+complete -c netglance -n "__fish_netglance_needs_command" -f -a "window" -d 'The window\'s process, which the program starts for each show'
 complete -c netglance -n "__fish_netglance_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c netglance -n "__fish_netglance_using_subcommand watch" -l app -d 'An app by its name or id, as `netglance apps` lists them' -r
 complete -c netglance -n "__fish_netglance_using_subcommand watch" -l unit -d 'Unit names, with * ? […] as systemctl takes them; all below a unit counts' -r
@@ -63,12 +65,14 @@ complete -c netglance -n "__fish_netglance_using_subcommand doctor" -s h -l help
 complete -c netglance -n "__fish_netglance_using_subcommand install" -s h -l help -d 'Print help'
 complete -c netglance -n "__fish_netglance_using_subcommand uninstall" -s h -l help -d 'Print help'
 complete -c netglance -n "__fish_netglance_using_subcommand run-become" -s h -l help -d 'Print help'
-complete -c netglance -n "__fish_netglance_using_subcommand help; and not __fish_seen_subcommand_from watch apps run verify doctor install uninstall run-become help" -f -a "watch" -d 'Show an app\'s external traffic in the terminal'
-complete -c netglance -n "__fish_netglance_using_subcommand help; and not __fish_seen_subcommand_from watch apps run verify doctor install uninstall run-become help" -f -a "apps" -d 'List the apps that can be watched, busiest first'
-complete -c netglance -n "__fish_netglance_using_subcommand help; and not __fish_seen_subcommand_from watch apps run verify doctor install uninstall run-become help" -f -a "run" -d 'Run a command in a cgroup of its own and count its external traffic'
-complete -c netglance -n "__fish_netglance_using_subcommand help; and not __fish_seen_subcommand_from watch apps run verify doctor install uninstall run-become help" -f -a "verify" -d 'Prove on this computer that internal traffic is left out and an app\'s external traffic is counted'
-complete -c netglance -n "__fish_netglance_using_subcommand help; and not __fish_seen_subcommand_from watch apps run verify doctor install uninstall run-become help" -f -a "doctor" -d 'Say what this host is like for netglance, which way of counting fits, and what to do'
-complete -c netglance -n "__fish_netglance_using_subcommand help; and not __fish_seen_subcommand_from watch apps run verify doctor install uninstall run-become help" -f -a "install" -d 'Count exactly from now on, and after every boot: one password, in a dialog or in this terminal'
-complete -c netglance -n "__fish_netglance_using_subcommand help; and not __fish_seen_subcommand_from watch apps run verify doctor install uninstall run-become help" -f -a "uninstall" -d 'Stop counting exactly and forget all counters'
-complete -c netglance -n "__fish_netglance_using_subcommand help; and not __fish_seen_subcommand_from watch apps run verify doctor install uninstall run-become help" -f -a "run-become" -d 'Stop until continued, then become the command: the second half of `run`'
-complete -c netglance -n "__fish_netglance_using_subcommand help; and not __fish_seen_subcommand_from watch apps run verify doctor install uninstall run-become help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c netglance -n "__fish_netglance_using_subcommand window" -s h -l help -d 'Print help'
+complete -c netglance -n "__fish_netglance_using_subcommand help; and not __fish_seen_subcommand_from watch apps run verify doctor install uninstall run-become window help" -f -a "watch" -d 'Show an app\'s external traffic in the terminal'
+complete -c netglance -n "__fish_netglance_using_subcommand help; and not __fish_seen_subcommand_from watch apps run verify doctor install uninstall run-become window help" -f -a "apps" -d 'List the apps that can be watched, busiest first'
+complete -c netglance -n "__fish_netglance_using_subcommand help; and not __fish_seen_subcommand_from watch apps run verify doctor install uninstall run-become window help" -f -a "run" -d 'Run a command in a cgroup of its own and count its external traffic'
+complete -c netglance -n "__fish_netglance_using_subcommand help; and not __fish_seen_subcommand_from watch apps run verify doctor install uninstall run-become window help" -f -a "verify" -d 'Prove on this computer that internal traffic is left out and an app\'s external traffic is counted'
+complete -c netglance -n "__fish_netglance_using_subcommand help; and not __fish_seen_subcommand_from watch apps run verify doctor install uninstall run-become window help" -f -a "doctor" -d 'Say what this host is like for netglance, which way of counting fits, and what to do'
+complete -c netglance -n "__fish_netglance_using_subcommand help; and not __fish_seen_subcommand_from watch apps run verify doctor install uninstall run-become window help" -f -a "install" -d 'Count exactly from now on, and after every boot: one password, in a dialog or in this terminal'
+complete -c netglance -n "__fish_netglance_using_subcommand help; and not __fish_seen_subcommand_from watch apps run verify doctor install uninstall run-become window help" -f -a "uninstall" -d 'Stop counting exactly and forget all counters'
+complete -c netglance -n "__fish_netglance_using_subcommand help; and not __fish_seen_subcommand_from watch apps run verify doctor install uninstall run-become window help" -f -a "run-become" -d 'Stop until continued, then become the command: the second half of `run`'
+complete -c netglance -n "__fish_netglance_using_subcommand help; and not __fish_seen_subcommand_from watch apps run verify doctor install uninstall run-become window help" -f -a "window" -d 'The window\'s process, which the program starts for each show'
+complete -c netglance -n "__fish_netglance_using_subcommand help; and not __fish_seen_subcommand_from watch apps run verify doctor install uninstall run-become window help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'

@@ -1,61 +1,584 @@
-//! The program behind the window: one look a beat, and what the window asks for.
+//! The program behind the tray and the window: one look a beat, the histories, and what a person wants of it at either. It draws
+//! nothing itself and waits for nothing but the next event.
 
 use std::{
-    sync::mpsc::Sender,
+    collections::BTreeMap,
+    process::{ExitCode, ExitStatus},
     time::{Duration, Instant},
 };
 
-use tokio::sync::mpsc::UnboundedReceiver;
-
-use crate::{
-    monitor::{Monitor, chain},
-    settings::SettingsFile,
-    target::Target,
-    update::{Command, Update},
+use tokio::{
+    sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
+    time::timeout_at,
 };
 
-/// Looks every beat and sends what was seen, until nobody listens any more. `wake` is called after each update. Where
-/// nothing can be watched, the reason is sent and it is tried again each beat.
-pub async fn serve(updates: &Sender<Update>, commands: &mut UnboundedReceiver<Command>, wake: impl Fn()) {
-    let mut beat = SettingsFile::open().settings.beat;
-    let mut monitor = Monitor::open(None).await;
-    let mut watched = Vec::new();
-    let mut next = Instant::now() + beat;
-    loop {
-        match tokio::time::timeout_at(next.into(), commands.recv()).await {
-            Ok(None | Some(Command::Quit)) => return,
-            Ok(Some(Command::Watch(ids))) => watched = ids,
-            Ok(Some(Command::Set(settings))) => {
-                beat = settings.beat;
-                next = Instant::now() + beat;
-                continue;
-            }
-            Ok(Some(_)) => continue,
-            Err(_) => next = (next + beat).max(Instant::now()),
+use crate::{
+    autostart,
+    exact::{self, Wish},
+    format,
+    history::{History, Point},
+    instance::{self, Asked, Instance},
+    link::{Link, Said},
+    monitor::{self, AppReading, Monitor, Reading, chain},
+    picture::Picture,
+    rate::{Gap, Rate},
+    sampler::Exact,
+    settings::{Settings, Unit},
+    state::State,
+    target::Target,
+    tray::{self, Entry, Face, Tray},
+    update::{Backlog, Command, Update},
+};
+
+/// Apps in the tray's menu.
+const MENU_APPS: usize = 10;
+/// The menu's apps are looked for so often while no window is open.
+const MENU_EVERY: Duration = Duration::from_secs(30);
+/// A window that moves is remembered when it has come to rest.
+const REST: Duration = Duration::from_secs(2);
+/// So long it may take until the first word about a panel.
+const PANEL_WITHIN: Duration = Duration::from_secs(1);
+
+/// Runs until a person ends it. `hidden`: don't open the window.
+pub fn run(hidden: bool) -> ExitCode {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("netglance: cannot start the event loop: {error}");
+            return ExitCode::FAILURE;
         }
-        if monitor.is_err() {
-            monitor = Monitor::open(None).await;
+    };
+    let code = runtime.block_on(start(hidden));
+    // What still waits for a person has nobody left to tell.
+    runtime.shutdown_background();
+    code
+}
+
+async fn start(hidden: bool) -> ExitCode {
+    let (asked_sender, asked) = unbounded_channel();
+    let session = match instance::claim(!hidden, asked_sender).await {
+        Ok(Instance::First(session)) => Some(session),
+        Ok(Instance::Alone) => None,
+        Ok(Instance::Second) => return ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("netglance: {error}");
+            return ExitCode::FAILURE;
         }
-        let update = match &mut monitor {
-            Ok(monitor) => update(monitor, &mut watched, beat).await,
-            Err(error) => Update { failure: Some(chain(error)), ..Update::default() },
-        };
-        if updates.send(update).is_err() {
-            return;
+    };
+    let (tell, hosts) = unbounded_channel();
+    let (tray_sender, tray_events) = unbounded_channel();
+    let (said_sender, said) = unbounded_channel();
+    let (granted_sender, granted) = unbounded_channel();
+    let mut events = Events { asked, hosts, tray: tray_events, said, granted };
+    let mut panel = false;
+    let mut tray = None;
+    if let Some(session) = session.clone() {
+        tokio::spawn(tray::follow_hosts(session, tell));
+        tray = Tray::start(tray_sender).ok();
+        // The first update says whether closing the window ends the program.
+        panel = tokio::time::timeout(PANEL_WITHIN, events.hosts.recv()).await.ok().flatten().unwrap_or(false);
+    }
+    let mut desktop = Desktop::new(tray, panel, said_sender, granted_sender).await;
+    if !hidden {
+        desktop.show(std::env::var("XDG_ACTIVATION_TOKEN").ok());
+    }
+    desktop.serve(&mut events).await
+}
+
+/// What may happen beside the beat.
+struct Events {
+    asked: UnboundedReceiver<Asked>,
+    hosts: UnboundedReceiver<bool>,
+    tray: UnboundedReceiver<tray::Event>,
+    said: UnboundedReceiver<(u64, Said)>,
+    granted: UnboundedReceiver<Granted>,
+}
+
+enum Event {
+    Asked(Asked),
+    Panel(bool),
+    Tray(tray::Event),
+    Said(u64, Said),
+    Granted(Granted),
+}
+
+impl Events {
+    async fn next(&mut self) -> Event {
+        tokio::select! {
+            Some(asked) = self.asked.recv() => Event::Asked(asked),
+            Some(there) = self.hosts.recv() => Event::Panel(there),
+            Some(event) = self.tray.recv() => Event::Tray(event),
+            Some((number, said)) = self.said.recv() => Event::Said(number, said),
+            Some(granted) = self.granted.recv() => Event::Granted(granted),
+            else => std::future::pending().await,
         }
-        wake();
     }
 }
 
-/// Looks, and says all that a window shows. StB is watched where nothing is chosen and StB runs.
-async fn update(monitor: &mut Monitor, watched: &mut Vec<String>, beat: Duration) -> Update {
-    if watched.is_empty() && monitor.exists(&Target::stb()) {
-        watched.push(Target::stb().name);
+/// How a wish ended.
+struct Granted {
+    wish: Wish,
+    settings: Option<Settings>,
+    outcome: Result<(), exact::Error>,
+}
+
+/// All that the program knows.
+struct Desktop {
+    monitor: Result<Monitor, monitor::Error>,
+    beat: Duration,
+    readings: Vec<Reading>,
+    histories: BTreeMap<String, History>,
+    apps: Vec<AppReading>,
+    apps_at: Option<Instant>,
+    state: State,
+    /// Since when the file doesn't say what the state is.
+    unsaved: Option<Instant>,
+    start_at_login: bool,
+    paused: bool,
+    asking: bool,
+    /// A wish was granted: what became of it is looked at before the beat is due.
+    look_now: bool,
+    notice: Option<String>,
+    tray: Option<Tray>,
+    panel: bool,
+    picture: Picture,
+    window: Option<Link>,
+    windows: u64,
+    said: UnboundedSender<(u64, Said)>,
+    granted: UnboundedSender<Granted>,
+    /// How it ends, once it does.
+    ends: Option<ExitCode>,
+}
+
+impl Desktop {
+    async fn new(
+        tray: Option<Tray>,
+        panel: bool,
+        said: UnboundedSender<(u64, Said)>,
+        granted: UnboundedSender<Granted>,
+    ) -> Self {
+        let monitor = Monitor::open(None).await;
+        let beat = monitor.as_ref().map_or(Settings::default().beat, |monitor| monitor.settings().settings.beat);
+        Self {
+            monitor,
+            beat,
+            readings: Vec::new(),
+            histories: BTreeMap::new(),
+            apps: Vec::new(),
+            apps_at: None,
+            state: State::load(),
+            unsaved: None,
+            start_at_login: autostart::is_on(),
+            paused: false,
+            asking: false,
+            look_now: false,
+            notice: None,
+            tray,
+            panel,
+            picture: Picture::default(),
+            window: None,
+            windows: 0,
+            said,
+            granted,
+            ends: None,
+        }
     }
-    monitor.watch_apps(watched);
-    let readings = monitor.look(beat).await;
-    let settings = monitor.settings().settings.clone();
-    let settings_error = monitor.settings().error.as_ref().map(ToString::to_string);
-    let exact = monitor.exact().clone();
-    Update { readings, apps: monitor.apps(), exact, settings, settings_error, ..Update::default() }
+
+    async fn serve(&mut self, events: &mut Events) -> ExitCode {
+        let mut next = Instant::now() + self.beat;
+        self.tell();
+        loop {
+            let due = self.beat;
+            if self.paused {
+                self.take(events.next().await);
+            } else {
+                match timeout_at(next.into(), events.next()).await {
+                    Ok(event) => self.take(event),
+                    Err(_) => {
+                        next = (next + self.beat).max(Instant::now());
+                        self.look().await;
+                    }
+                }
+            }
+            if std::mem::take(&mut self.look_now) && !self.paused {
+                self.look().await;
+            }
+            if self.beat != due {
+                next = Instant::now() + self.beat;
+            }
+            if self.unsaved.is_some_and(|since| since.elapsed() >= REST) {
+                self.save();
+            }
+            if let Some(code) = self.ends {
+                self.save();
+                return code;
+            }
+        }
+    }
+
+    /// One beat.
+    async fn look(&mut self) {
+        if self.monitor.is_err() {
+            self.monitor = Monitor::open(None).await;
+        }
+        let Ok(monitor) = &mut self.monitor else {
+            self.picture.push(None);
+            self.tell();
+            return;
+        };
+        if self.state.watched.is_none() && monitor.exists(&Target::stb()) {
+            self.state.watched = Some(vec![Target::stb().name]);
+            self.unsaved = Some(Instant::now());
+        }
+        monitor.watch_apps(self.state.watched.as_deref().unwrap_or_default());
+        let before = monitor.settings().settings.clone();
+        self.readings = monitor.look(self.beat).await;
+        let Settings { beat, internal, external, .. } = monitor.settings().settings.clone();
+        self.beat = beat;
+        // The file was edited by hand: the helper has to be told as well.
+        if (&internal, &external) != (&before.internal, &before.external) && *monitor.exact() == Exact::Counting {
+            self.wish(Wish::Prefixes(internal, external), None);
+        }
+        self.histories.retain(|id, _| self.readings.iter().any(|reading| reading.id == *id));
+        for reading in &self.readings {
+            let point = Point { boottime_ns: reading.boottime_ns, rate: reading.rate.as_ref().ok().copied() };
+            self.histories.entry(reading.id.clone()).or_default().push(point);
+        }
+        self.picture.push(sum(&self.readings));
+        self.tell();
+    }
+
+    fn take(&mut self, event: Event) {
+        match event {
+            Event::Asked(Asked { token }) => return self.show(token),
+            Event::Panel(there) => self.panel = there,
+            Event::Tray(tray::Event::Toggle) => match self.window.take() {
+                Some(_) => self.save(),
+                None => self.show(None),
+            },
+            Event::Tray(tray::Event::Show) => return self.show(None),
+            Event::Tray(tray::Event::Watch(id)) => {
+                let mut watched = self.state.watched.clone().unwrap_or_default();
+                match watched.iter().position(|watched| *watched == id) {
+                    Some(at) => _ = watched.remove(at),
+                    None => watched.push(id),
+                }
+                self.command(Command::Watch(watched));
+            }
+            Event::Tray(tray::Event::Pause) => self.command(Command::Pause(!self.paused)),
+            Event::Tray(tray::Event::CountExactly) => self.command(Command::CountExactly),
+            Event::Tray(tray::Event::StartAtLogin) => self.command(Command::StartAtLogin(!self.start_at_login)),
+            Event::Tray(tray::Event::Quit) => self.command(Command::Quit),
+            Event::Said(number, said) => {
+                // One that was hidden may still be about to go.
+                if self.window.as_ref().is_none_or(|window| window.number() != number) {
+                    return;
+                }
+                match said {
+                    Said::Command(command) => self.command(command),
+                    Said::Closed(status) => self.closed(status),
+                }
+            }
+            Event::Granted(granted) => self.granted(granted),
+        }
+        if self.look_now && !self.paused {
+            return; // and is told then
+        }
+        self.tell();
+    }
+
+    fn command(&mut self, command: Command) {
+        match command {
+            Command::Watch(ids) => {
+                self.state.watched = Some(ids);
+                self.readings.retain(|reading| self.state.watched.iter().flatten().any(|id| *id == reading.id));
+                self.save();
+            }
+            Command::Set(settings) => self.set(settings),
+            Command::CountExactly => {
+                let Settings { internal, external, .. } = self.settings();
+                self.wish(Wish::Count(internal, external), None);
+            }
+            Command::RemoveExact => self.wish(Wish::Remove, None),
+            Command::Pause(paused) => {
+                self.paused = paused;
+                self.picture.paused = paused;
+            }
+            Command::StartAtLogin(on) => {
+                self.notice =
+                    autostart::set(on).err().map(|error| format!("Cannot change the start at login: {error}"));
+                self.start_at_login = autostart::is_on();
+            }
+            Command::Span(minutes) => {
+                self.state.span_min = minutes;
+                self.unsaved = Some(Instant::now());
+            }
+            Command::Place(place) => {
+                self.state.place = place;
+                self.unsaved = Some(Instant::now());
+            }
+            Command::Quit => self.ends = Some(ExitCode::SUCCESS),
+        }
+    }
+
+    fn settings(&self) -> Settings {
+        self.monitor.as_ref().map(|monitor| monitor.settings().settings.clone()).unwrap_or_default()
+    }
+
+    /// Prefixes that the helper shall judge by are its own first: a person who says no keeps those before.
+    fn set(&mut self, settings: Settings) {
+        let before = self.settings();
+        let exact = self.monitor.as_ref().is_ok_and(|monitor| *monitor.exact() == Exact::Counting);
+        if exact && (&settings.internal, &settings.external) != (&before.internal, &before.external) {
+            let kept = Settings { internal: before.internal, external: before.external, ..settings.clone() };
+            self.save_settings(&kept);
+            self.wish(Wish::Prefixes(settings.internal.clone(), settings.external.clone()), Some(settings));
+        } else {
+            self.save_settings(&settings);
+        }
+    }
+
+    fn save_settings(&mut self, settings: &Settings) {
+        self.beat = settings.beat;
+        if let Ok(monitor) = &mut self.monitor {
+            monitor.set(settings);
+        }
+    }
+
+    /// Has the helper asked for something. One wish at a time: a person has one password dialog in front of them.
+    fn wish(&mut self, wish: Wish, settings: Option<Settings>) {
+        if self.asking {
+            return;
+        }
+        self.asking = true;
+        self.notice = None;
+        let granted = self.granted.clone();
+        tokio::spawn(async move {
+            let outcome = exact::fulfil(&wish).await;
+            _ = granted.send(Granted { wish, settings, outcome });
+        });
+    }
+
+    fn granted(&mut self, granted: Granted) {
+        self.asking = false;
+        self.notice = granted.outcome.as_ref().err().map(ToString::to_string);
+        if granted.outcome.is_ok() {
+            if granted.wish == Wish::Remove {
+                self.notice = Some("Exact counting is off and off this computer.".to_owned());
+            }
+            if let Some(settings) = granted.settings {
+                self.save_settings(&settings);
+            }
+        }
+        if let Ok(monitor) = &mut self.monitor {
+            monitor.look_for_helper();
+            self.look_now = true;
+        }
+    }
+
+    fn show(&mut self, token: Option<String>) {
+        match &self.window {
+            Some(window) => window.raise(),
+            None => {
+                self.windows += 1;
+                self.start_at_login = autostart::is_on();
+                match Link::open(self.windows, token, self.said.clone()) {
+                    Ok(window) => self.window = Some(window),
+                    Err(error) => eprintln!("netglance: cannot start the window's process: {error}"),
+                }
+            }
+        }
+        self.tell();
+    }
+
+    /// Without a panel nobody could get it back, nor end it.
+    fn closed(&mut self, status: Option<ExitStatus>) {
+        self.window = None;
+        self.save();
+        if !self.panel {
+            let failed = status.is_none_or(|status| !status.success());
+            self.ends = Some(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS });
+        }
+    }
+
+    fn save(&mut self) {
+        self.unsaved = None;
+        if let Err(error) = self.state.save() {
+            self.notice = Some(format!("What is watched will be forgotten at the end: cannot write it down: {error}"));
+        }
+    }
+
+    /// Tells window and tray how things are.
+    fn tell(&mut self) {
+        let due = self.window.is_some() || self.apps_at.is_none_or(|at| at.elapsed() >= MENU_EVERY);
+        if let (true, Ok(monitor)) = (due, &mut self.monitor) {
+            self.apps = monitor.apps();
+            self.apps_at = Some(Instant::now());
+        }
+        if let Some(mut window) = self.window.take() {
+            let backlog = if window.is_behind() { self.backlog() } else { Vec::new() };
+            window.send(Update { backlog, ..self.update() });
+            self.window = Some(window);
+        }
+        let face = self.face();
+        if let Some(tray) = &mut self.tray {
+            tray.show(face);
+        }
+    }
+
+    fn update(&self) -> Update {
+        let (monitor, failure) = match &self.monitor {
+            Ok(monitor) => (Some(monitor), None),
+            Err(error) => (None, Some(chain(error))),
+        };
+        Update {
+            readings: self.readings.clone(),
+            apps: self.apps.clone(),
+            exact: monitor.map(|monitor| monitor.exact().clone()).unwrap_or_default(),
+            notice: self.notice.clone(),
+            failure,
+            settings: self.settings(),
+            settings_error: monitor.and_then(|monitor| monitor.settings().error.as_ref().map(ToString::to_string)),
+            asking: self.asking,
+            tray: self.panel,
+            start_at_login: self.start_at_login,
+            host_prefixes: monitor.map(|monitor| monitor.host_prefixes().to_vec()).unwrap_or_default(),
+            span_min: self.state.span_min,
+            place: self.state.place,
+            paused: self.paused,
+            backlog: Vec::new(),
+        }
+    }
+
+    fn backlog(&self) -> Vec<Backlog> {
+        let backlog = |(id, history): (&String, &History)| Backlog {
+            id: id.clone(),
+            points: history.since(0).copied().collect(),
+        };
+        self.histories.iter().map(backlog).collect()
+    }
+
+    fn face(&self) -> Face {
+        let settings = self.monitor.as_ref().map(|monitor| &monitor.settings().settings);
+        let failure = self.monitor.as_ref().err().map(|error| chain(error));
+        let exact = self.monitor.as_ref().is_ok_and(|monitor| *monitor.exact() == Exact::Counting);
+        let tooltip = if self.paused {
+            "Paused".to_owned()
+        } else {
+            failure.unwrap_or_else(|| tooltip(&self.readings, settings.map(|s| s.unit).unwrap_or_default()))
+        };
+        Face {
+            picture: self.picture.clone(),
+            tooltip,
+            apps: menu_apps(&self.apps, self.state.watched.as_deref().unwrap_or_default()),
+            paused: self.paused,
+            offers_exact: !exact && !self.asking,
+            start_at_login: self.start_at_login,
+        }
+    }
+}
+
+/// What all watched apps move together; `None` where nothing is known of any.
+fn sum(readings: &[Reading]) -> Option<Rate> {
+    let rates = readings.iter().filter_map(|reading| reading.rate.as_ref().ok());
+    rates.copied().reduce(|a, b| Rate { rx: a.rx + b.rx, tx: a.tx + b.tx })
+}
+
+/// A line for each app.
+fn tooltip(readings: &[Reading], unit: Unit) -> String {
+    let line = |reading: &Reading| match &reading.rate {
+        Ok(rate) => {
+            format!("{}  down {}  up {}", reading.app, format::rate(rate.rx, unit), format::rate(rate.tx, unit))
+        }
+        Err(Gap::Waiting(_)) => format!("{}  is not running", reading.app),
+        Err(gap) => format!("{}  {gap}", reading.app),
+    };
+    if readings.is_empty() {
+        return "No application chosen yet".to_owned();
+    }
+    readings.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+/// StB first, then by name, so that none moves while the menu is open: what is watched, and the busiest.
+fn menu_apps(apps: &[AppReading], watched: &[String]) -> Vec<Entry> {
+    let stb = Target::stb().name;
+    let entry = |id: &str, name: &str| Entry {
+        id: id.to_owned(),
+        name: name.to_owned(),
+        watched: watched.iter().any(|watched| watched == id),
+    };
+    let (mut kept, others): (Vec<_>, Vec<_>) =
+        apps.iter().map(|app| entry(&app.id, &app.name)).partition(|entry| entry.watched || entry.id == stb);
+    // One that doesn't run now can still be unticked.
+    let gone = watched.iter().filter(|id| !apps.iter().any(|app| app.id == **id)).map(|id| entry(id, id));
+    kept.extend(gone);
+    let room = MENU_APPS.saturating_sub(kept.len());
+    kept.extend(others.into_iter().take(room));
+    kept.sort_by_key(|entry| (entry.id != stb, entry.name.to_lowercase()));
+    kept
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rate::{Bytes, Source};
+
+    fn reading(app: &str, rate: Result<Rate, Gap>) -> Reading {
+        Reading {
+            id: app.into(),
+            time: jiff::Timestamp::UNIX_EPOCH,
+            boottime_ns: 0,
+            elapsed_secs: 0.0,
+            app: app.into(),
+            source: Source::Exact,
+            bytes: Bytes::default(),
+            rate,
+            unmeasured_udp_sockets: None,
+            units: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_tooltip_has_a_line_for_each_app_and_says_why_there_is_no_rate() {
+        let check = |readings: &[Reading], expected: &str| assert_eq!(tooltip(readings, Unit::Bytes), expected);
+        let stb = reading("StB", Ok(Rate { rx: 1.2e6, tx: 8e4 }));
+        check(&[], "No application chosen yet");
+        check(std::slice::from_ref(&stb), "StB  down 1.20 MB/s  up 80.0 kB/s");
+        check(
+            &[
+                stb.clone(),
+                reading("Mail", Err(Gap::Waiting("mail".into()))),
+                reading("x", Err(Gap::CountingRestarted)),
+            ],
+            "StB  down 1.20 MB/s  up 80.0 kB/s\nMail  is not running\nx  counting started again",
+        );
+        assert_eq!(
+            sum(&[stb.clone(), stb, reading("x", Err(Gap::CountingRestarted))]),
+            Some(Rate { rx: 2.4e6, tx: 1.6e5 })
+        );
+        assert_eq!(sum(&[reading("x", Err(Gap::CountingRestarted))]), None);
+    }
+
+    #[test]
+    fn the_menu_has_stb_first_all_that_is_watched_and_the_busiest() {
+        let app = |id: &str| AppReading {
+            id: id.into(),
+            name: id.to_uppercase(),
+            icon: None,
+            rate: None,
+            bytes: Bytes::default(),
+            cgroups: Vec::new(),
+        };
+        let check = |apps: &[AppReading], watched: &[&str], expected: &str| {
+            let watched: Vec<_> = watched.iter().map(|id| (*id).to_owned()).collect();
+            let shown = menu_apps(apps, &watched);
+            let shown: Vec<_> = shown.iter().map(|e| format!("{}{}", if e.watched { "+" } else { "" }, e.id)).collect();
+            assert_eq!(shown.join(" "), expected);
+        };
+        let many: Vec<_> = "z y x w v u t s r q p b".split(' ').map(app).collect();
+        check(&many, &[], "q r s t u v w x y z");
+        check(&many, &["b", "gone"], "+b +gone s t u v w x y z");
+        check(&[app("a"), app("StB")], &["StB"], "+StB a");
+        check(&[], &[], "");
+    }
 }

@@ -172,6 +172,22 @@ impl Monitor {
         &self.settings
     }
 
+    /// Puts these settings in force and writes them down; see [`SettingsFile::save`].
+    pub fn set(&mut self, settings: &Settings) {
+        self.settings.save(settings);
+        self.judge_anew();
+    }
+
+    /// The host's own addresses and on-link prefixes.
+    pub fn host_prefixes(&self) -> &[IpNet] {
+        &self.host_prefixes
+    }
+
+    /// Has the next look ask the helper, whatever it said before.
+    pub fn look_for_helper(&mut self) {
+        self.sampler.look_for_helper();
+    }
+
     /// The cgroup tree as of the last look.
     pub fn tree(&self) -> &Tree {
         &self.tree
@@ -290,10 +306,14 @@ impl Monitor {
         let routes = self.onlink.changed()?;
         if edited || routes.is_some() {
             self.host_prefixes = routes.unwrap_or_else(|| std::mem::take(&mut self.host_prefixes));
-            let Settings { internal, external, .. } = &self.settings.settings;
-            self.prefixes = Prefixes::new(&self.host_prefixes, internal, external);
+            self.judge_anew();
         }
         Ok(())
+    }
+
+    fn judge_anew(&mut self) {
+        let Settings { internal, external, .. } = &self.settings.settings;
+        self.prefixes = Prefixes::new(&self.host_prefixes, internal, external);
     }
 
     fn reading(&self, watch: &Watch, beat: &Beat) -> Reading {

@@ -168,6 +168,16 @@ impl Program {
         ticks * 10
     }
 
+    /// Its process id; the same after it has become another program.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Whether it has ended, and how.
+    pub fn status(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().unwrap()
+    }
+
     /// Sends a signal to the process.
     pub fn signal(&self, signal: rustix::process::Signal) {
         rustix::process::kill_process(rustix::process::Pid::from_child(&self.child), signal).expect("send a signal");
@@ -431,6 +441,17 @@ impl World {
         self.netglance_by(&["env", &format!("DISPLAY={display}"), env!("CARGO_BIN_EXE_netglance")], &[])
     }
 
+    /// Starts the program behind tray and window with these environment variables.
+    pub fn netglance_with(&self, environment: &[String], program: &Path, arguments: &[&str]) -> Program {
+        let environment: Vec<&str> = environment.iter().map(String::as_str).collect();
+        self.netglance_by(&[&["env"][..], &environment, &[program.to_str().unwrap()]].concat(), arguments)
+    }
+
+    /// The home directory of netglance's user, and its configuration directory.
+    pub fn home(&self) -> &Path {
+        self.home.path()
+    }
+
     /// Starts a copy of netglance with no privilege at all.
     pub fn netglance_as_user(&self, arguments: &[&str]) -> Program {
         let copy = self.home.path().join("netglance");
@@ -450,6 +471,7 @@ impl World {
         command.arg(self.mount.join(SESSION).join("cgroup.procs")).args(["nsenter", &self.enter("host")]);
         command.args(program).args(arguments);
         command.env("XDG_CONFIG_HOME", self.home.path()).env("HOME", self.home.path());
+        command.env("XDG_STATE_HOME", self.home.path().join("state"));
         command.env("DBUS_SYSTEM_BUS_ADDRESS", "unix:path=/nonexistent");
         for variable in ["DBUS_SESSION_BUS_ADDRESS", "XDG_RUNTIME_DIR", "DISPLAY", "WAYLAND_DISPLAY"] {
             command.env_remove(variable);

@@ -26,8 +26,11 @@ use crate::{
 /// networks and the tailnet are left out. Without a command: opens the window, or the terminal view where there is no
 /// display.
 #[derive(Debug, Parser)]
-#[command(name = "netglance", version)]
+#[command(name = "netglance", version, args_conflicts_with_subcommands = true)]
 pub struct Cli {
+    /// Start without a window: the tray icon shows it
+    #[arg(long)]
+    hidden: bool,
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -81,6 +84,9 @@ enum Command {
         #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
         command: Vec<std::ffi::OsString>,
     },
+    /// The window's process, which the program starts for each show
+    #[command(name = crate::link::COMMAND, hide = true)]
+    Window,
 }
 
 #[derive(Debug, Default, Args)]
@@ -155,7 +161,12 @@ impl Error {
 /// What `main` is to do.
 #[derive(Debug)]
 pub enum Start {
-    /// Open the window.
+    /// The tray icon and, unless it is hidden, the window.
+    Desktop {
+        /// Without the window.
+        hidden: bool,
+    },
+    /// Be the window's process.
     Window,
     /// It is done; this is the exit status.
     Done(ExitCode),
@@ -165,7 +176,11 @@ impl Cli {
     /// Carries out the command.
     pub fn execute(self) -> Start {
         let result = match self.command {
-            None if has_display() => return Start::Window,
+            None if has_display() => return Start::Desktop { hidden: self.hidden },
+            None if self.hidden => {
+                eprintln!("netglance: no display (neither WAYLAND_DISPLAY nor DISPLAY is set), so there is no tray.");
+                return Start::Done(ExitCode::FAILURE);
+            }
             None => {
                 eprintln!(
                     "netglance: no display (neither WAYLAND_DISPLAY nor DISPLAY is set), so here is `netglance watch`."
@@ -175,6 +190,7 @@ impl Cli {
             Some(Command::Watch(args)) => block_on(watch::watch(&args)),
             Some(Command::Apps { json }) => block_on(apps::apps(json)),
             Some(Command::Run { json, command }) => block_on(run::run(json, &command)),
+            Some(Command::Window) => return Start::Window,
             Some(Command::Verify { live: true, target, json }) => block_on(verify::live(&target, json)),
             Some(Command::Verify { live: false, target, json }) if target.is_empty() => verify::verify(json),
             Some(Command::Verify { .. }) => Cli::command()

@@ -105,6 +105,11 @@ impl Helper {
         &self.state
     }
 
+    /// Has the next read ask, whatever was said before.
+    pub fn look_again(&mut self) {
+        self.again = Some(Instant::now());
+    }
+
     /// What is internal to its counters; `None` where it doesn't count or doesn't say.
     pub async fn internal_prefixes(&self) -> Option<Vec<IpNet>> {
         let bus = self.bus.as_ref().filter(|_| self.state == Exact::Counting)?;

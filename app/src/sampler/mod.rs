@@ -44,6 +44,11 @@ impl Sampler {
         self.helper.state()
     }
 
+    /// Has the next look ask the helper, whatever it said before.
+    pub fn look_for_helper(&mut self) {
+        self.helper.look_again();
+    }
+
     /// What is internal to the helper's counters, where those are in use.
     pub async fn internal_prefixes(&self) -> Option<Vec<IpNet>> {
         self.helper.internal_prefixes().await
