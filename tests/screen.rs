@@ -123,6 +123,7 @@ fn app(id: &str, rx: f64) -> AppReading {
         id: id.into(),
         name: format!("{id} name"),
         icon: None,
+        in_menu: true,
         rate: Some(Rate { rx, tx: 0.0 }),
         bytes: Bytes::default(),
         cgroups: vec![format!("/{id}")],
