@@ -2,8 +2,8 @@
 //! one, its second button one more.
 
 use eframe::egui::{
-    Button, Id, Image, Key, Modifiers, Pos2, Response, RichText, ScrollArea, Sense, Stroke, TextEdit, Ui, Vec2,
-    WidgetInfo, accesskit::Role, vec2,
+    Button, CollapsingHeader, Id, Image, Key, Modifiers, Pos2, Response, RichText, ScrollArea, Sense, Stroke, TextEdit,
+    Ui, Vec2, WidgetInfo, accesskit::Role, vec2,
 };
 
 use crate::{format, monitor::AppReading, settings::Unit, target::Target};
@@ -82,10 +82,11 @@ impl Picker {
     /// What the desktop itself runs stands below a line of its own, which shows and hides it.
     fn services_title(&mut self, ui: &mut Ui, count: usize, open: bool) {
         ui.add_space(4.0);
-        let title = format!("{} Services ({count})", if open { "⏷" } else { "⏵" });
+        let title = format!("Services ({count})");
         let hint = "What runs without an entry in the desktop's menu and has moved nothing yet";
-        let response = ui.add(Button::new(RichText::new(title).small().weak()).frame(false)).on_hover_text(hint);
-        response.widget_info(|| WidgetInfo::selected(Role::Button, true, open, format!("Services ({count})")));
+        let header = CollapsingHeader::new(RichText::new(&title).small().weak()).id_salt("services").open(Some(open));
+        let response = header.show_unindented(ui, |_| {}).header_response.on_hover_text(hint);
+        response.widget_info(|| WidgetInfo::selected(Role::Button, true, open, &title));
         if response.clicked() {
             self.services = !self.services;
         }
