@@ -728,7 +728,7 @@ fn services_stand_out_of_the_way_and_stb_first() {
     let all =
         || vec![app("firefox", 9e9), busy.clone(), service("dbus"), app("mail", 0.0), service("dconf"), service("StB")];
     let names = |screen: &Screen| {
-        let mut places: Vec<_> = ["StB", "firefox", "daemon", "mail", "Services (2)", "dbus", "dconf"]
+        let mut places: Vec<_> = ["StB", "firefox", "daemon", "mail", "Services (", "dbus", "dconf"]
             .into_iter()
             .filter_map(|name| {
                 let rows = screen.harness.query_all_by_label_contains(name);
@@ -742,13 +742,13 @@ fn services_stand_out_of_the_way_and_stb_first() {
         places.into_iter().map(|(_, name)| name).collect::<Vec<_>>().join(" ")
     };
     screen.show(Update { apps: all(), ..Update::default() });
-    assert_eq!(names(&screen), "StB firefox daemon mail Services (2)");
+    assert_eq!(names(&screen), "StB firefox daemon mail Services (");
     screen.click("Services (2)");
-    assert_eq!(names(&screen), "StB firefox daemon mail Services (2) dbus dconf");
+    assert_eq!(names(&screen), "StB firefox daemon mail Services ( dbus dconf");
     screen.click("dconf name, –");
     assert_eq!(screen.wishes(), [Wish::Watch(vec!["dconf".into()])]);
     screen.click("Services (2)");
-    assert_eq!(names(&screen), "StB firefox daemon mail Services (2)");
+    assert_eq!(names(&screen), "StB firefox daemon mail Services (");
     screen.press_with(Modifiers::COMMAND, Key::F);
     screen.harness.get_by_role(Role::TextInput).type_text("dc");
     screen.harness.run();
@@ -762,7 +762,8 @@ fn services_stand_out_of_the_way_and_stb_first() {
     assert_eq!(screen.wishes(), [Wish::Watch(vec!["dconf".into()])]);
     screen.press(Key::Escape);
     screen.show(Update { apps: all(), ..watched });
-    assert_eq!(names(&screen), "StB firefox daemon dbus mail Services (1)");
+    assert_eq!(names(&screen), "StB firefox daemon dbus mail Services (");
+    screen.says("Services (1)");
 }
 
 #[test]
