@@ -731,10 +731,9 @@ fn services_stand_out_of_the_way_and_stb_first() {
         let mut places: Vec<_> = ["StB", "firefox", "daemon", "mail", "Services (", "dbus", "dconf"]
             .into_iter()
             .filter_map(|name| {
-                let rows = screen.harness.query_all_by_label_contains(name);
-                let row = rows
-                    .filter(|node| node.rect().left() < 30.0 && node.accesskit_node().role() == Role::Button)
-                    .next()?;
+                let mut rows = screen.harness.query_all_by_label_contains(name);
+                let row =
+                    rows.find(|node| node.rect().left() < 30.0 && node.accesskit_node().role() == Role::Button)?;
                 Some((row.rect().top(), name))
             })
             .collect();

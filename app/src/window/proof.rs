@@ -112,20 +112,24 @@ fn done(ui: &mut Ui, report: &Report) {
     ui.label(summary.strong());
     ScrollArea::vertical().auto_shrink([false, false]).show(ui, |ui| {
         ui.set_max_width(ui.available_width() - BAR_WIDTH);
-        for case in &report.cases {
-            let Some(meaning) = &case.meaning else { continue };
-            let text = RichText::new(format!("{} ({}): {meaning}", case.case, case.actor));
-            let colour = ui.visuals().error_fg_color;
-            ui.label(if case.verdict == Verdict::Fail { text.color(colour) } else { text.weak() });
-        }
-        ui.add_space(4.0);
+        let error = ui.visuals().error_fg_color;
+        sentences(ui, report, Verdict::Fail, |text| text.color(error));
         cases(ui, &report.cases);
         ui.add_space(8.0);
+        sentences(ui, report, Verdict::Skipped, RichText::weak);
         let Report { version, kernel, elapsed_s, .. } = report;
         let made = format!("Bytes down / up. netglance {version}, Linux {kernel}, {elapsed_s:.1} s.");
         ui.label(RichText::new(made).small().weak());
         keys(ui);
     });
+}
+
+/// What the cases that ended so mean.
+fn sentences(ui: &mut Ui, report: &Report, verdict: Verdict, style: impl Fn(RichText) -> RichText) {
+    for case in report.cases.iter().filter(|case| case.verdict == verdict) {
+        let Some(meaning) = &case.meaning else { continue };
+        ui.label(style(RichText::new(format!("{} ({}): {meaning}", case.case, case.actor))));
+    }
 }
 
 fn cases(ui: &mut Ui, cases: &[Case]) {
@@ -134,11 +138,11 @@ fn cases(ui: &mut Ui, cases: &[Case]) {
         .striped(true)
         .vscroll(false)
         .cell_layout(Layout::left_to_right(Align::Center))
-        .column(Column::exact(64.0))
+        .column(Column::exact(62.0))
         .column(Column::remainder().at_least(140.0).clip(true))
-        .column(Column::exact(110.0).clip(true))
-        .column(Column::exact(112.0).clip(true))
-        .columns(Column::exact(176.0).clip(true), 2)
+        .column(Column::exact(104.0).clip(true))
+        .column(Column::exact(104.0).clip(true))
+        .columns(Column::exact(160.0).clip(true), 2)
         .header(ROW_HEIGHT - 2.0, |mut header| {
             for title in ["Verdict", "Case", "Who", "Sent (payload)", "Expected (packets)", "Counted"] {
                 header.col(|ui| _ = ui.label(RichText::new(title).small().weak()));
@@ -179,42 +183,46 @@ fn sockets(ui: &mut Ui, update: &Update, page: &update::ProofPage) {
         ui.label(RichText::new("Paused in the tray: this is how it was when the page was opened.").strong());
     }
     ui.add_space(4.0);
-    let one = page.apps.len() == 1;
-    for app in &page.apps {
-        let height = if one { f32::INFINITY } else { ui.available_height() * 0.5 };
-        ui.push_id(&app.app, |ui| of_app(ui, app, height));
+    let mut all = Vec::new();
+    for AppSockets { app, sockets } in &page.apps {
+        match sockets {
+            Ok(sockets) => {
+                ui.label(RichText::new(count(app, sockets)).strong());
+                all.extend(sockets);
+            }
+            Err(why) => {
+                let text = format!("The connections of {app} can't be listed: {why}.");
+                ui.label(RichText::new(text).color(ui.visuals().error_fg_color));
+            }
+        }
+    }
+    if all.iter().any(|socket| !socket.agrees()) {
+        let text = "The helper's counters have the marked ones on the other side: the prefixes in your settings are not in the \
+                    helper's. Change one in the settings, and the password hands all of them over.";
+        ui.label(RichText::new(text).color(ui.visuals().warn_fg_color));
+    }
+    if !all.is_empty() {
+        table(ui, &all);
     }
 }
 
-fn of_app(ui: &mut Ui, AppSockets { app, sockets }: &AppSockets, height: f32) {
-    let sockets = match sockets {
-        Ok(sockets) => sockets,
-        Err(why) => {
-            let text = format!("The connections of {app} can't be listed: {why}.");
-            ui.label(RichText::new(text).color(ui.visuals().error_fg_color));
-            return;
-        }
-    };
+fn count(app: &str, sockets: &[SocketVerdict]) -> String {
     let of = |side| sockets.iter().filter(|socket| socket.scope == Some(side)).count();
     let (external, internal) = (of(Side::External), of(Side::Internal));
     let varies = sockets.len() - external - internal;
-    ui.label(
-        RichText::new(format!("{app}: {external} external, {internal} internal, {varies} not connected")).strong(),
-    );
-    if sockets.iter().any(|socket| !socket.agrees()) {
-        let text = "The helper's counters have the marked ones on the other side: the prefixes in your settings are not in the \
-                    helper's. Add one in the settings again, and the password hands all of them over.";
-        ui.label(RichText::new(text).color(ui.visuals().warn_fg_color));
-    }
+    format!("{app}: {external} external, {internal} internal, {varies} not connected")
+}
+
+fn table(ui: &mut Ui, sockets: &[&SocketVerdict]) {
     let warn = ui.visuals().warn_fg_color;
     TableBuilder::new(ui)
         .striped(true)
-        .max_scroll_height(height)
+        .max_scroll_height(f32::INFINITY)
         .auto_shrink([false, true])
         .cell_layout(Layout::left_to_right(Align::Center))
-        .column(Column::exact(190.0).clip(true))
+        .column(Column::exact(184.0).clip(true))
         .column(Column::exact(40.0))
-        .column(Column::exact(210.0).clip(true))
+        .column(Column::exact(225.0).clip(true))
         .column(Column::exact(72.0))
         .column(Column::remainder().at_least(180.0).clip(true))
         .header(ROW_HEIGHT - 2.0, |mut header| {
