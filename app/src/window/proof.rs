@@ -215,14 +215,15 @@ fn count(app: &str, sockets: &[SocketVerdict]) -> String {
 
 fn table(ui: &mut Ui, sockets: &[&SocketVerdict]) {
     let warn = ui.visuals().warn_fg_color;
+    let width = ui.available_width();
     TableBuilder::new(ui)
         .striped(true)
         .max_scroll_height(f32::INFINITY)
         .auto_shrink([false, true])
         .cell_layout(Layout::left_to_right(Align::Center))
-        .column(Column::exact(184.0).clip(true))
+        .column(Column::exact(width * 0.21).clip(true))
         .column(Column::exact(40.0))
-        .column(Column::exact(225.0).clip(true))
+        .column(Column::exact(width * 0.22).clip(true))
         .column(Column::exact(72.0))
         .column(Column::remainder().at_least(180.0).clip(true))
         .header(ROW_HEIGHT - 2.0, |mut header| {
