@@ -97,7 +97,7 @@ fn with_everything() -> Facts {
     let owners = owners();
     let version = env!("CARGO_PKG_VERSION").to_owned();
     Facts {
-        helper: Helper::Counting { version, rows: 14 },
+        helper: Helper::Counting { version, rows: 14, warning: String::new() },
         neighbours: vec![
             Neighbour::Docker,
             Neighbour::Podman,
@@ -204,13 +204,14 @@ fn a_finding_follows_its_fact() {
         (Helper::Unreachable("it hangs".into()), Problem),
         (Helper::Idle { version: version() }, Note),
         (failing(false), Problem),
-        (Helper::Counting { version: version(), rows: 0 }, Warning),
+        (Helper::Counting { version: version(), rows: 0, warning: String::new() }, Warning),
+        (Helper::Counting { version: env!("CARGO_PKG_VERSION").into(), rows: 1, warning: "full".into() }, Warning),
     ] {
         assert_eq!(status(Facts { helper: helper.clone(), ..owners() }, "helper"), expected, "{helper:?}");
     }
     assert_eq!(status(Facts { helper: failing(true), ..owners() }, "nft"), Problem);
     // The helper's word goes before what the files say.
-    let counting = Helper::Counting { version: version(), rows: 1 };
+    let counting = Helper::Counting { version: version(), rows: 1, warning: String::new() };
     assert_eq!(status(Facts { helper: counting, ..nft(Some(false)) }, "nft"), Ok);
     for (tray, expected) in [(Tray::Host, Ok), (Tray::NoHost, Warning), (Tray::Nobody, Warning), (Tray::NoBus, Unknown)]
     {

@@ -8,17 +8,19 @@ use std::{
     sync::mpsc::{Receiver, Sender, channel},
 };
 
-use eframe::egui::{Key, Modifiers, accesskit::Role, vec2};
+use eframe::egui::{Key, Modifiers, accesskit::Role, pos2, vec2};
 use egui_kittest::{
     Harness,
     kittest::{NodeT, Queryable},
 };
 use netglance::{
+    live::{Protocol, Side, SocketVerdict},
     monitor::{AppReading, Reading, UnitReading},
     rate::{Bytes, Gap, Rate, Source},
     sampler::Exact,
     settings::{Palette, Settings, Theme, Unit},
-    update::{Backlog, Command as Wish, Update},
+    update::{AppSockets, Backlog, Command as Wish, Proof, ProofPage, Update},
+    verify::{Case, Figures, Outcome, Payload, Report},
     window::Window,
 };
 use support::{AGENT, LAN4, OTHER, PUBLIC4, SERVER, SHELL, World, at, eventually};
@@ -114,7 +116,7 @@ impl Screen {
                 assert!(!name.trim().is_empty(), "a {:?} without a name", node.role());
             }
         }
-        assert!(controls > 3, "{controls} controls");
+        assert!(controls > 2, "{controls} controls");
     }
 }
 
@@ -123,6 +125,7 @@ fn app(id: &str, rx: f64) -> AppReading {
         id: id.into(),
         name: format!("{id} name"),
         icon: None,
+        in_menu: true,
         rate: Some(Rate { rx, tx: 0.0 }),
         bytes: Bytes::default(),
         cgroups: vec![format!("/{id}")],
@@ -574,6 +577,192 @@ fn exact_counting_is_removed_after_a_second_word() {
     screen.show(reading(Ok(RATE)));
     screen.click("Count exactly…");
     assert_eq!(screen.wishes(), [Wish::CountExactly]);
+}
+
+fn sockets(count: u16) -> Vec<SocketVerdict> {
+    let socket = |at: u16| SocketVerdict {
+        unit: "stb-next-shell@split.service".into(),
+        cgroup: "/x/stb-next-shell@split.service".into(),
+        scope: Some(if at == 0 { Side::External } else { Side::Internal }),
+        protocol: Protocol::Tcp,
+        remote: Some(if at == 0 { [93, 184, 216, 34].into() } else { [192, 168, 2, 1].into() }),
+        port: Some(443 + at),
+        prefix: (at > 0).then(|| "192.168.0.0/16".into()),
+        reason: if at == 0 {
+            "no prefix of this host's matches: outside".into()
+        } else {
+            "Private-Use, RFC 1918".into()
+        },
+        counters: None,
+    };
+    (0..count).map(socket).collect()
+}
+
+fn with_page(sockets: Result<Vec<SocketVerdict>, String>, proof: Option<Proof>) -> Update {
+    let apps = vec![AppSockets { app: "StB".into(), sockets }];
+    Update { tray: true, proof: Some(ProofPage { apps, proof }), ..reading(Ok(RATE)) }
+}
+
+#[test]
+fn each_open_socket_says_why_it_is_external() {
+    let mut screen = Screen::new();
+    screen.show(reading(Ok(RATE)));
+    screen.harness.get_by_role_and_label(Role::Link, "Left out: loopback and LAN 20.0 MB").click();
+    screen.harness.run();
+    assert_eq!(screen.wishes(), [Wish::ProofPage(true)]);
+    screen.show(with_page(Ok(sockets(3)), None));
+    for text in [
+        "StB: 1 external, 2 internal, 0 not connected",
+        "93.184.216.34:443",
+        "no prefix of this host's matches: outside",
+        "192.168.0.0/16: Private-Use, RFC 1918",
+    ] {
+        screen.says(text);
+    }
+    screen.says_not("counters have the marked ones");
+    let mut disagree = sockets(3);
+    disagree[1].counters = Some(Side::External);
+    screen.show(with_page(Ok(disagree), None));
+    screen.says("counters have the marked ones on the other side");
+    screen.show(with_page(Err("netlink is not there".into()), None));
+    screen.says("The connections of StB can't be listed: netlink is not there.");
+    screen.is_accessible();
+    screen.press(Key::Escape);
+    screen.says_not("can't be listed");
+    assert_eq!(screen.wishes(), [Wish::ProofPage(false)]);
+
+    // A list that is too long is scrolled by the keys; the badge's menu leads to it as well.
+    screen.click("Estimate, TCP only");
+    screen.click("Why is this external?");
+    screen.show(with_page(Ok(sockets(200)), None));
+    screen.says_not("192.168.2.1:642");
+    screen.press(Key::End);
+    screen.harness.run();
+    screen.says("192.168.2.1:642");
+    screen.press(Key::Home);
+    screen.harness.run();
+    screen.says("93.184.216.34:443");
+}
+
+fn report(verdict: Outcome) -> Proof {
+    let figures = Figures { internal_rx_bytes: 61_400, internal_tx_bytes: 16_400, ..Figures::default() };
+    let case = |verdict, meaning: Option<&str>| Case {
+        case: "Private IPv4 (10.0.0.0/8)".into(),
+        actor: "the app".into(),
+        sent: Some(Payload { rx_bytes: 60_000, tx_bytes: 15_000 }),
+        expected: Some(figures),
+        counted: Some(Figures { rx_bytes: u64::from(verdict == Outcome::Fail), ..figures }),
+        strays: Vec::new(),
+        verdict,
+        meaning: meaning.map(str::to_owned),
+    };
+    let meaning = (verdict == Outcome::Fail).then_some("A prefix is missing.");
+    Proof::Done(Report {
+        version: "0.1.0".into(),
+        kernel: "6.1.0".into(),
+        elapsed_s: 1.25,
+        passed: verdict == Outcome::Pass,
+        cases: vec![
+            case(Outcome::Pass, None),
+            case(verdict, meaning),
+            case(Outcome::Skipped, Some("This kernel has no IPv6.")),
+        ],
+    })
+}
+
+#[test]
+fn the_proof_is_asked_for_and_says_what_came_out() {
+    let mut screen = Screen::new();
+    screen.show(reading(Ok(RATE)));
+    screen.click("Proof");
+    screen.show(with_page(Ok(Vec::new()), None));
+    screen.says("No packet leaves this computer");
+    screen.click("Prove it on this computer…");
+    assert_eq!(screen.wishes(), [Wish::ProofPage(true), Wish::Verify]);
+    screen.show(with_page(Ok(Vec::new()), Some(Proof::Running)));
+    screen.says("Waiting for the password");
+    assert!(screen.harness.get_by_label("Prove it on this computer…").accesskit_node().is_disabled());
+    screen.show(with_page(Ok(Vec::new()), Some(Proof::Failed("it was not authorised, and nothing was tried".into()))));
+    screen.says("No proof: it was not authorised, and nothing was tried.");
+    screen.show(with_page(Ok(Vec::new()), Some(report(Outcome::Pass))));
+    screen.says("2 of 2 cases right: internal traffic is left out, external is in. 1 could not be tried here.");
+    screen.says("This kernel has no IPv6.");
+    screen.says("internal 61,400 / 16,400");
+    screen.says_not("WRONG");
+    screen.show(with_page(Ok(Vec::new()), Some(report(Outcome::Fail))));
+    screen.says("1 of 2 cases WRONG");
+    screen.says("Private IPv4 (10.0.0.0/8) (the app): A prefix is missing.");
+    screen.says("external 1 / 0, internal 61,400 / 16,400");
+    screen.is_accessible();
+    // Another page takes its place, and it is closed then.
+    screen.press_with(Modifiers::COMMAND, Key::Comma);
+    screen.says("The whole table");
+    screen.press_with(Modifiers::COMMAND, Key::P);
+    screen.says_not("The whole table");
+    screen.click("Close");
+    assert_eq!(screen.wishes(), [Wish::ProofPage(false), Wish::ProofPage(true), Wish::ProofPage(false)]);
+    screen.says("Download 1.23 MB/s");
+}
+
+#[test]
+fn what_the_helper_warns_of_is_said_until_dismissed() {
+    let mut screen = Screen::new();
+    let warned = |text: &str| Update { warning: Some(text.into()), ..reading(Ok(RATE)) };
+    screen.show(warned("A set is full."));
+    screen.says("A set is full.");
+    screen.click("Dismiss");
+    screen.show(warned("A set is full."));
+    screen.says_not("A set is full.");
+    screen.show(warned("Another is full."));
+    screen.says("Another is full.");
+    screen.show(reading(Ok(RATE)));
+    screen.show(warned("A set is full."));
+    screen.says("A set is full.");
+}
+
+#[test]
+fn services_stand_out_of_the_way_and_stb_first() {
+    let mut screen = Screen::new();
+    let service = |id: &str| AppReading { in_menu: false, ..app(id, 0.0) };
+    let busy = AppReading { in_menu: false, ..app("daemon", 5000.0) };
+    let all =
+        || vec![app("firefox", 9e9), busy.clone(), service("dbus"), app("mail", 0.0), service("dconf"), service("StB")];
+    let names = |screen: &Screen| {
+        let mut places: Vec<_> = ["StB", "firefox", "daemon", "mail", "Services (", "dbus", "dconf"]
+            .into_iter()
+            .filter_map(|name| {
+                let mut rows = screen.harness.query_all_by_label_contains(name);
+                let row =
+                    rows.find(|node| node.rect().left() < 30.0 && node.accesskit_node().role() == Role::Button)?;
+                Some((row.rect().top(), name))
+            })
+            .collect();
+        places.sort_by(|a, b| a.0.total_cmp(&b.0));
+        places.into_iter().map(|(_, name)| name).collect::<Vec<_>>().join(" ")
+    };
+    screen.show(Update { apps: all(), ..Update::default() });
+    assert_eq!(names(&screen), "StB firefox daemon mail Services (");
+    screen.click("Services (2)");
+    assert_eq!(names(&screen), "StB firefox daemon mail Services ( dbus dconf");
+    screen.click("dconf name, –");
+    assert_eq!(screen.wishes(), [Wish::Watch(vec!["dconf".into()])]);
+    screen.click("Services (2)");
+    assert_eq!(names(&screen), "StB firefox daemon mail Services (");
+    screen.press_with(Modifiers::COMMAND, Key::F);
+    screen.harness.get_by_role(Role::TextInput).type_text("dc");
+    screen.harness.run();
+    screen.says("dconf name");
+    screen.says_not("dbus name");
+    // What is watched is no clutter.
+    let mut watched = reading(Ok(RATE));
+    watched.readings[0].id = "dbus".into();
+    screen.harness.hover_at(pos2(600.0, 300.0)); // else all stays where it is
+    screen.press(Key::Enter);
+    assert_eq!(screen.wishes(), [Wish::Watch(vec!["dconf".into()])]);
+    screen.press(Key::Escape);
+    screen.show(Update { apps: all(), ..watched });
+    assert_eq!(names(&screen), "StB firefox daemon dbus mail Services (");
+    screen.says("Services (1)");
 }
 
 #[test]

@@ -194,6 +194,29 @@ impl Desk {
         Panel { desk: self, connection, items }
     }
 
+    /// Presses keys, one after the other, in the window.
+    fn press(&self, window: &str, keys: &[&str]) {
+        self.ask("xdotool", &["windowfocus", "--sync", window]);
+        self.ask("xdotool", &[&["key", "--delay", "60"], keys].concat());
+    }
+
+    /// Keeps a picture of the window.
+    fn picture(&self, window: &str, name: &str) {
+        let path = format!("{}/{name}.png", env!("CARGO_TARGET_TMPDIR"));
+        self.ask("import", &["-window", window, &path]);
+        println!("the window's picture: {path}");
+    }
+
+    /// A stand-in for the helper on the system bus.
+    fn helper(&self, switches: &Arc<Mutex<Switches>>) -> Connection {
+        let system = self.connect(&self.system);
+        self.wait(async {
+            system.object_server().at(OBJECT_PATH, Helper1(Helper(Arc::clone(switches)))).await.unwrap();
+            system.request_name(BUS_NAME).await.unwrap();
+        });
+        system
+    }
+
     fn state(&self) -> serde_json::Value {
         let text = fs::read_to_string(self.world.home().join("state/netglance/state.json")).unwrap_or_default();
         serde_json::from_str(&text).unwrap_or_default()
@@ -479,6 +502,8 @@ fn what_is_watched_and_the_windows_place_are_remembered() {
     });
     let geometry = |window: &str| desk.ask("xdotool", &["getwindowgeometry", window]).replace(window, "");
     let before = geometry(&window);
+    desk.press(&window, &["2"]);
+    eventually("the span is kept", || (desk.state()["span_min"] == 5).then_some(()));
     panel.choose("electron-gpt");
     panel.choose("Quit");
     assert!(program.ended().0.success());
@@ -504,6 +529,8 @@ struct Switches {
     prefixes: Vec<(Vec<WirePrefix>, Vec<WirePrefix>)>,
     asked: usize,
     reads: usize,
+    prefixes_read: usize,
+    warning: String,
 }
 
 struct Helper(Arc<Mutex<Switches>>);
@@ -556,10 +583,11 @@ impl Counters for Helper {
     }
 
     async fn warning(&self) -> String {
-        String::new()
+        self.0.lock().unwrap().warning.clone()
     }
 
     async fn internal_prefixes(&self) -> Vec<WirePrefix> {
+        self.0.lock().unwrap().prefixes_read += 1;
         Vec::new()
     }
 }
@@ -571,11 +599,7 @@ const EXACT: &str = "Show | +StB | electron-gpt | Login session 1 | Pause | Star
 fn count_exactly_asks_the_helper_once_and_a_refusal_changes_nothing() {
     let desk = Desk::x11();
     let switches = Arc::new(Mutex::new(Switches { refuses: true, ..Switches::default() }));
-    let system = desk.connect(&desk.system);
-    desk.wait(async {
-        system.object_server().at(OBJECT_PATH, Helper1(Helper(Arc::clone(&switches)))).await.unwrap();
-        system.request_name(BUS_NAME).await.unwrap();
-    });
+    let _helper = desk.helper(&switches);
     let panel = desk.panel();
     let mut program = desk.start(&["--hidden"]);
     panel.offers(ESTIMATE);
@@ -594,7 +618,67 @@ fn count_exactly_asks_the_helper_once_and_a_refusal_changes_nothing() {
     let expected = vec![(vec![(vec![203, 0, 114, 0], 24)], vec![])];
     eventually("the helper gets the prefixes", || (handed() == expected).then_some(()));
     assert_eq!(switches.lock().unwrap().asked, 3, "once");
+    switches.lock().unwrap().refuses = true;
+    desk.world.configure("[prefixes]\ninternal = [\"203.0.115.0/24\"]\n");
+    eventually("the helper is asked again", || (switches.lock().unwrap().asked == 4).then_some(()));
+    let reads = switches.lock().unwrap().reads;
+    eventually("it goes on", || (switches.lock().unwrap().reads > reads + 2).then_some(()));
+    panel.offers(EXACT);
+    assert_eq!((handed(), switches.lock().unwrap().asked), (expected, 4), "no is no");
     assert!(program.status().is_none());
+}
+
+/// What the proof page asks for is done while it is open, and no longer.
+#[test]
+fn the_proof_page_proves_and_looks_at_the_sockets_while_it_is_open() {
+    let mut desk = Desk::x11();
+    let switches = Arc::new(Mutex::new(Switches { counts: true, ..Switches::default() }));
+    let helper = desk.helper(&switches);
+    let program = unpacked(&mut desk);
+    let report = serde_json::json!({
+        "version": "0.1.0", "kernel": "6.1", "elapsed_s": 1.0, "passed": true,
+        "cases": [{"case": "Loopback", "actor": "the app", "sent": null, "expected": null, "counted": null,
+                   "strays": [], "verdict": "pass", "meaning": null}],
+    });
+    let verify = program.with_file_name("netglance-verify");
+    fs::write(&verify, format!("#!/bin/sh\necho proven >> \"$HOME/proven\"\necho '{report}'\n")).unwrap();
+    fs::set_permissions(&verify, fs::Permissions::from_mode(0o755)).unwrap();
+    let panel = desk.panel();
+    let mut running = desk.start_as(&program, &[]);
+    let window = desk.window();
+    let seen = |what: fn(&Switches) -> usize| what(&switches.lock().unwrap());
+    let reads = |more: usize| {
+        let before = seen(|s| s.reads);
+        eventually("beats go by", || (seen(|s| s.reads) >= before + more).then_some(()));
+    };
+    reads(2);
+    assert_eq!(seen(|s| s.prefixes_read), 0, "nobody asks for sockets");
+
+    // To the button past both tabs and Close.
+    desk.press(&window, &["ctrl+p", "Tab", "Tab", "Tab", "Tab", "Return"]);
+    eventually("it is proven", || fs::read_to_string(desk.world.home().join("proven")).ok());
+    eventually("the sockets are looked at each beat", || (seen(|s| s.prefixes_read) > 2).then_some(()));
+    switches.lock().unwrap().warning = "more than 9 control groups have traffic".to_owned();
+    desk.wait(async {
+        let object = helper.object_server().interface::<_, Helper1<Helper>>(OBJECT_PATH).await.unwrap();
+        object.get().await.warning_changed(object.signal_emitter()).await.unwrap();
+    });
+    reads(2);
+    desk.picture(&window, "proof");
+    desk.press(&window, &["Escape"]);
+    reads(2);
+    let after = seen(|s| s.prefixes_read);
+    reads(3);
+    assert_eq!(seen(|s| s.prefixes_read), after, "closed, it costs nothing");
+    desk.press(&window, &["ctrl+p"]);
+    eventually("they are looked at again", || (seen(|s| s.prefixes_read) > after).then_some(()));
+    panel.click();
+    desk.no_window(&running);
+    let after = seen(|s| s.prefixes_read);
+    reads(3);
+    assert_eq!(seen(|s| s.prefixes_read), after, "hidden, it costs nothing");
+    assert_eq!(fs::read_to_string(desk.world.home().join("proven")).unwrap(), "proven\n", "once");
+    assert!(running.status().is_none());
 }
 
 /// A program in a directory with a helper that is not installed, and a pkexec that the test switches.

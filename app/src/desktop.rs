@@ -27,7 +27,8 @@ use crate::{
     state::State,
     target::Target,
     tray::{self, Entry, Face, Tray},
-    update::{Backlog, Command, Update},
+    update::{AppSockets, Backlog, Command, Proof, ProofPage, Update},
+    verify::{self, Agent},
 };
 
 /// Apps in the tray's menu.
@@ -69,7 +70,8 @@ async fn start(hidden: bool) -> ExitCode {
     let (tray_sender, tray_events) = unbounded_channel();
     let (said_sender, said) = unbounded_channel();
     let (granted_sender, granted) = unbounded_channel();
-    let mut events = Events { asked, hosts, tray: tray_events, said, granted };
+    let (proven_sender, proven) = unbounded_channel();
+    let mut events = Events { asked, hosts, tray: tray_events, said, granted, proven };
     let mut panel = false;
     let mut tray = None;
     if let Some(session) = session.clone() {
@@ -78,7 +80,7 @@ async fn start(hidden: bool) -> ExitCode {
         // The first update says whether closing the window ends the program.
         panel = tokio::time::timeout(PANEL_WITHIN, events.hosts.recv()).await.ok().flatten().unwrap_or(false);
     }
-    let mut desktop = Desktop::new(tray, panel, said_sender, granted_sender).await;
+    let mut desktop = Desktop::new(tray, panel, said_sender, granted_sender, proven_sender).await;
     if !hidden {
         desktop.show(std::env::var("XDG_ACTIVATION_TOKEN").ok());
     }
@@ -92,6 +94,7 @@ struct Events {
     tray: UnboundedReceiver<tray::Event>,
     said: UnboundedReceiver<(u64, Said)>,
     granted: UnboundedReceiver<Granted>,
+    proven: UnboundedReceiver<Proof>,
 }
 
 enum Event {
@@ -100,6 +103,7 @@ enum Event {
     Tray(tray::Event),
     Said(u64, Said),
     Granted(Granted),
+    Proven(Proof),
 }
 
 impl Events {
@@ -110,6 +114,7 @@ impl Events {
             Some(event) = self.tray.recv() => Event::Tray(event),
             Some((number, said)) = self.said.recv() => Event::Said(number, said),
             Some(granted) = self.granted.recv() => Event::Granted(granted),
+            Some(proof) = self.proven.recv() => Event::Proven(proof),
             else => std::future::pending().await,
         }
     }
@@ -139,6 +144,12 @@ struct Desktop {
     /// A wish was granted: what became of it is looked at before the beat is due.
     look_now: bool,
     notice: Option<String>,
+    /// The window shows the proof page.
+    proof_page: bool,
+    /// The sockets are looked at before the beat is due.
+    look_at_sockets: bool,
+    sockets: Vec<AppSockets>,
+    proof: Option<Proof>,
     tray: Option<Tray>,
     panel: bool,
     picture: Picture,
@@ -146,6 +157,7 @@ struct Desktop {
     windows: u64,
     said: UnboundedSender<(u64, Said)>,
     granted: UnboundedSender<Granted>,
+    proven: UnboundedSender<Proof>,
     /// How it ends, once it does.
     ends: Option<ExitCode>,
 }
@@ -156,6 +168,7 @@ impl Desktop {
         panel: bool,
         said: UnboundedSender<(u64, Said)>,
         granted: UnboundedSender<Granted>,
+        proven: UnboundedSender<Proof>,
     ) -> Self {
         let monitor = Monitor::open(None).await;
         let beat = monitor.as_ref().map_or(Settings::default().beat, |monitor| monitor.settings().settings.beat);
@@ -173,6 +186,10 @@ impl Desktop {
             asking: false,
             look_now: false,
             notice: None,
+            proof_page: false,
+            look_at_sockets: false,
+            sockets: Vec::new(),
+            proof: None,
             tray,
             panel,
             picture: Picture::default(),
@@ -180,6 +197,7 @@ impl Desktop {
             windows: 0,
             said,
             granted,
+            proven,
             ends: None,
         }
     }
@@ -202,6 +220,10 @@ impl Desktop {
             }
             if std::mem::take(&mut self.look_now) && !self.paused {
                 self.look().await;
+            }
+            if std::mem::take(&mut self.look_at_sockets) {
+                self.sockets().await;
+                self.tell();
             }
             if self.beat != due {
                 next = Instant::now() + self.beat;
@@ -245,7 +267,22 @@ impl Desktop {
             self.histories.entry(reading.id.clone()).or_default().push(point);
         }
         self.picture.push(sum(&self.readings));
+        self.sockets().await;
         self.tell();
+    }
+
+    /// Looks at the open sockets of what is watched, if anybody looks at them.
+    async fn sockets(&mut self) {
+        self.sockets.clear();
+        let Ok(monitor) = &mut self.monitor else { return };
+        if !self.proof_page || self.window.is_none() {
+            return;
+        }
+        for reading in &self.readings {
+            let sockets = monitor.sockets(&Target::app(&reading.id, &reading.app)).await;
+            let sockets = sockets.map_err(|error| chain(&error));
+            self.sockets.push(AppSockets { app: reading.app.clone(), sockets });
+        }
     }
 
     fn take(&mut self, event: Event) {
@@ -280,6 +317,7 @@ impl Desktop {
                 }
             }
             Event::Granted(granted) => self.granted(granted),
+            Event::Proven(proof) => self.proof = Some(proof),
         }
         if self.look_now && !self.paused {
             return; // and is told then
@@ -305,10 +343,21 @@ impl Desktop {
                 self.picture.paused = paused;
             }
             Command::StartAtLogin(on) => {
-                self.notice =
-                    autostart::set(on).err().map(|error| format!("Cannot change the start at login: {error}"));
+                self.notice = autostart::set(on).err().map(|error| {
+                    let outcome = if on {
+                        "not set up: its file in ~/.config/autostart cannot be written"
+                    } else {
+                        "still on: its file in ~/.config/autostart cannot be removed"
+                    };
+                    format!("Error: the start at login is {outcome} ({error}).")
+                });
                 self.start_at_login = autostart::is_on();
             }
+            Command::ProofPage(open) => {
+                self.proof_page = open;
+                self.look_at_sockets = open;
+            }
+            Command::Verify => self.verify(),
             Command::Span(minutes) => {
                 self.state.span_min = minutes;
                 self.unsaved = Some(Instant::now());
@@ -359,6 +408,19 @@ impl Desktop {
         });
     }
 
+    /// A person waits for one proof at a time.
+    fn verify(&mut self) {
+        if self.proof == Some(Proof::Running) {
+            return;
+        }
+        self.proof = Some(Proof::Running);
+        let proven = self.proven.clone();
+        tokio::task::spawn_blocking(move || {
+            let outcome = verify::run(Agent::Desktop);
+            _ = proven.send(outcome.map_or_else(|error| Proof::Failed(chain(&error)), Proof::Done));
+        });
+    }
+
     fn granted(&mut self, granted: Granted) {
         self.asking = false;
         self.notice = granted.outcome.as_ref().err().map(ToString::to_string);
@@ -381,6 +443,7 @@ impl Desktop {
             Some(window) => window.raise(),
             None => {
                 self.windows += 1;
+                self.proof_page = false;
                 self.start_at_login = autostart::is_on();
                 match Link::open(self.windows, token, self.said.clone()) {
                     Ok(window) => self.window = Some(window),
@@ -404,7 +467,9 @@ impl Desktop {
     fn save(&mut self) {
         self.unsaved = None;
         if let Err(error) = self.state.save() {
-            self.notice = Some(format!("What is watched will be forgotten at the end: cannot write it down: {error}"));
+            self.notice = Some(format!(
+                "Error: what is watched and the window's place cannot be saved, and are forgotten when netglance ends ({error})."
+            ));
         }
     }
 
@@ -436,6 +501,8 @@ impl Desktop {
             apps: self.apps.clone(),
             exact: monitor.map(|monitor| monitor.exact().clone()).unwrap_or_default(),
             notice: self.notice.clone(),
+            warning: monitor.and_then(Monitor::warning).map(format::sentence),
+            proof: self.proof_page.then(|| ProofPage { apps: self.sockets.clone(), proof: self.proof.clone() }),
             failure,
             settings: self.settings(),
             settings_error: monitor.and_then(|monitor| monitor.settings().error.as_ref().map(ToString::to_string)),
@@ -565,6 +632,7 @@ mod tests {
             id: id.into(),
             name: id.to_uppercase(),
             icon: None,
+            in_menu: true,
             rate: None,
             bytes: Bytes::default(),
             cgroups: Vec::new(),

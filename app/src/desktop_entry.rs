@@ -7,20 +7,32 @@ use freedesktop_entry_parser::Entry;
 /// Pixels at which icons are asked for: twice what is shown, for HiDPI.
 const ICON_PIXELS: u16 = 48;
 
+/// What an app is called.
+#[derive(Clone, Debug)]
+pub struct Named {
+    /// The .desktop file's name, else the id.
+    pub name: String,
+    /// The icon's file.
+    pub icon: Option<PathBuf>,
+    /// There is a .desktop file.
+    pub in_menu: bool,
+}
+
 /// Looked up once for each app id.
 #[derive(Debug, Default)]
 pub struct DesktopEntries {
-    found: HashMap<String, (String, Option<PathBuf>)>,
+    found: HashMap<String, Named>,
 }
 
 impl DesktopEntries {
     /// Name and icon of the app with this id; the id itself and none where there is no .desktop file.
-    pub fn find(&mut self, id: &str) -> (String, Option<PathBuf>) {
-        self.found.entry(id.to_owned()).or_insert_with(|| read(id).unwrap_or_else(|| (plain_name(id), None))).clone()
+    pub fn find(&mut self, id: &str) -> &Named {
+        let without = || Named { name: plain_name(id), icon: None, in_menu: false };
+        self.found.entry(id.to_owned()).or_insert_with(|| read(id).unwrap_or_else(without))
     }
 }
 
-fn read(id: &str) -> Option<(String, Option<PathBuf>)> {
+fn read(id: &str) -> Option<Named> {
     let path = xdg::BaseDirectories::new().find_data_file(format!("applications/{id}.desktop"))?;
     let entry = Entry::parse_file(path).ok()?;
     let value = |key| entry.get("Desktop Entry", key).and_then(|values| values.first()).filter(|text| !text.is_empty());
@@ -29,7 +41,7 @@ fn read(id: &str) -> Option<(String, Option<PathBuf>)> {
         let path = PathBuf::from(icon);
         if path.is_absolute() { Some(path) } else { freedesktop_icons::lookup(icon).with_size(ICON_PIXELS).find() }
     });
-    Some((name, icon))
+    Some(Named { name, icon, in_menu: true })
 }
 
 /// Without a .desktop file the id has to do. A login session holds all that a desktop starts without systemd.

@@ -82,6 +82,26 @@ impl Axis {
     }
 }
 
+/// A clause as a sentence of its own: with a capital and a full stop.
+pub fn sentence(clause: &str) -> String {
+    let mut letters = clause.trim_end_matches('.').chars();
+    let first = letters.next().into_iter().flat_map(char::to_uppercase);
+    first.chain(letters).chain(['.']).collect()
+}
+
+/// A number with its thousands apart: "1,234,567".
+pub fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -105,6 +125,14 @@ mod tests {
         assert_eq!(bytes(0), "0 B");
         assert_eq!(bytes(20_000_000), "20.0 MB");
         assert_eq!(bytes(u64::MAX), "18447 PB");
+    }
+
+    #[test]
+    fn sentences_and_numbers_are_as_people_write_them() {
+        for (clause, expected) in [("a set is full", "A set is full."), ("No.", "No."), ("ä", "Ä.")] {
+            assert_eq!(sentence(clause), expected);
+        }
+        assert_eq!([0, 999, 1000, 1_234_567].map(grouped), ["0", "999", "1,000", "1,234,567"]);
     }
 
     #[test]

@@ -4,12 +4,12 @@ use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
 use netglance_dbus::scope::{Origin, Prefixes, Scope, Verdict};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::target::Target;
 
 /// What a socket speaks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Protocol {
     /// TCP; listeners are not among the sockets, as they have no other side.
@@ -32,7 +32,7 @@ pub struct OpenSocket {
 }
 
 /// One side or the other.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Side {
     /// Counted.
@@ -51,7 +51,7 @@ impl From<Scope> for Side {
 }
 
 /// A socket and what decided about it.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
 pub struct SocketVerdict {
     /// The unit's name, as `watch` shows it.
     pub unit: String,

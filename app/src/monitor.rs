@@ -15,7 +15,7 @@ use netglance_dbus::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    desktop_entry::DesktopEntries,
+    desktop_entry::{DesktopEntries, Named},
     live::{self, SocketVerdict},
     rate::{self, Bytes, Gap, Rate, Source},
     sampler::{self, Exact, Look, Sampler},
@@ -73,6 +73,8 @@ pub struct AppReading {
     pub name: String,
     /// The icon's file, where the desktop file names one that exists.
     pub icon: Option<PathBuf>,
+    /// It has a .desktop file: the desktop's menu knows it.
+    pub in_menu: bool,
     /// External rate of the last beat; `None` in a gap.
     pub rate: Option<Rate>,
     /// External bytes since the monitor began, both ways.
@@ -201,6 +203,11 @@ impl Monitor {
         self.sampler.exact()
     }
 
+    /// What the helper warns of, in a sentence for a person: a set is full.
+    pub fn warning(&self) -> Option<&str> {
+        self.sampler.warning()
+    }
+
     /// Watches `target` as well from now on: its totals begin at the latest look.
     pub fn watch(&mut self, target: Target) {
         self.add(String::new(), target);
@@ -213,7 +220,7 @@ impl Monitor {
             match before.iter().position(|watch| watch.id == *id) {
                 Some(at) => self.watches.push(before.swap_remove(at)),
                 None => {
-                    let (name, _) = self.desktop.find(id);
+                    let name = self.desktop.find(id).name.clone();
                     self.add(id.clone(), Target::app(id, &name));
                 }
             }
@@ -400,9 +407,9 @@ impl Monitor {
             .into_iter()
             .map(|(id, (moved, mut cgroups))| {
                 cgroups.sort_unstable();
-                let (name, icon) = self.desktop.find(&id);
+                let Named { name, icon, in_menu } = self.desktop.find(&id).clone();
                 let rate = self.secs.as_ref().ok().map(|secs| moved.latest.rate(*secs));
-                AppReading { id, name, icon, rate, bytes: moved.total, cgroups }
+                AppReading { id, name, icon, in_menu, rate, bytes: moved.total, cgroups }
             })
             .collect();
         let busy = |app: &AppReading| app.rate.map_or(0.0, |rate| rate.rx + rate.tx);

@@ -5,9 +5,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     history::Point,
+    live::SocketVerdict,
     monitor::{AppReading, Reading},
     sampler::Exact,
     settings::Settings,
+    verify::Report,
 };
 
 /// What a beat has to say to the window.
@@ -22,6 +24,10 @@ pub struct Update {
     pub exact: Exact,
     /// What became of the latest wish that took a while, already worded for a person: one quiet line.
     pub notice: Option<String>,
+    /// What the helper warns of though it counts, worded for a person.
+    pub warning: Option<String>,
+    /// What the proof page shows; `None` while it is closed.
+    pub proof: Option<ProofPage>,
     /// Why nothing can be watched at all, worded for a person.
     pub failure: Option<String>,
     /// The settings in force.
@@ -56,6 +62,35 @@ pub struct Backlog {
     pub points: Vec<Point>,
 }
 
+/// What the proof page shows.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+pub struct ProofPage {
+    /// The open sockets of each watched app, in their order.
+    pub apps: Vec<AppSockets>,
+    /// The proof that was asked for last; `None`: none was.
+    pub proof: Option<Proof>,
+}
+
+/// The open sockets of an app.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+pub struct AppSockets {
+    /// The app's name.
+    pub app: String,
+    /// How each is judged, or why that is not known, worded for a person.
+    pub sockets: Result<Vec<SocketVerdict>, String>,
+}
+
+/// How far a proof has got.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+pub enum Proof {
+    /// A person is asked for a password, or it is tried.
+    Running,
+    /// What came out.
+    Done(Report),
+    /// Why nothing came out, worded for a person.
+    Failed(String),
+}
+
 /// A window's place in points. `None`: the desktop chooses.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Place {
@@ -78,6 +113,10 @@ pub enum Command {
     RemoveExact,
     /// Start netglance, hidden, at login from now on, or don't.
     StartAtLogin(bool),
+    /// The proof page was opened, or closed.
+    ProofPage(bool),
+    /// Prove on this computer that what is counted is right. A person is asked for a password.
+    Verify,
     /// Remember the chart's span, in minutes.
     Span(u32),
     /// Remember where the window is.

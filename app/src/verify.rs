@@ -8,6 +8,8 @@ use std::{
 
 pub use netglance_dbus::verify::{Case, Figures, Outcome, Payload, Report, Stray};
 
+use crate::format::grouped;
+
 /// Where a package puts the program: the path that polkit's action `org.netglance.verify` names.
 const INSTALLED: &str = "/usr/libexec/netglance-verify";
 /// pkexec's own exit statuses: nobody could or would authorise, and it was refused.
@@ -48,12 +50,22 @@ fn said(text: &str) -> String {
     if text.is_empty() { String::new() } else { format!(" ({text})") }
 }
 
+/// Who may ask for the password.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Agent {
+    /// The desktop's, or else the terminal.
+    OrTerminal,
+    /// The desktop's alone: whoever pressed a button doesn't look at the terminal from which netglance was started.
+    Desktop,
+}
+
 /// Tries everything; asks for an administrator's password through polkit unless root asks. Takes some seconds.
-pub fn run() -> Result<Report, Error> {
+pub fn run(agent: Agent) -> Result<Report, Error> {
     let program = program().ok_or(Error::Absent)?;
     let root = rustix::process::geteuid().is_root();
     let mut command = if root { Command::new(&program) } else { Command::new("pkexec") };
     if !root {
+        command.args((agent == Agent::Desktop).then_some("--disable-internal-agent"));
         command.arg(&program);
     }
     let output = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).output();
@@ -81,6 +93,23 @@ fn report(root: bool, status: ExitStatus, stdout: &[u8], stderr: &str) -> Result
         _ if last.is_empty() => Err(Error::Failed(format!("it ended early ({status})"))),
         _ => Err(Error::Failed(last.trim_start_matches("netglance-verify: ").to_owned())),
     }
+}
+
+/// What was booked, on which side: "external 60,000 / 15,000", "nothing".
+pub fn with_scope(figures: &Figures) -> String {
+    let external = [figures.rx_bytes, figures.tx_bytes];
+    let internal = [figures.internal_rx_bytes, figures.internal_tx_bytes];
+    match (external, internal) {
+        ([0, 0], [0, 0]) => "nothing".to_owned(),
+        (external, [0, 0]) => format!("external {}", pair(external)),
+        ([0, 0], internal) => format!("internal {}", pair(internal)),
+        (external, internal) => format!("external {}, internal {}", pair(external), pair(internal)),
+    }
+}
+
+/// Bytes down and up: "60,000 / 15,000".
+pub fn pair([rx, tx]: [u64; 2]) -> String {
+    format!("{} / {}", grouped(rx), grouped(tx))
 }
 
 #[cfg(test)]

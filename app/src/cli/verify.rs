@@ -8,13 +8,13 @@ use super::{Error, TargetArgs, agent::Agent, say_waiting, target, watch::print};
 use crate::{
     live::{Protocol, Side, SocketVerdict},
     monitor::Monitor,
-    verify::{self, Case, Figures, Outcome, Report},
+    verify::{self, Case, Outcome, Report, pair, with_scope},
 };
 
 /// The proof: a table, or JSON. Exit status 1 where a case failed.
 pub fn verify(json: bool) -> Result<ExitCode, Error> {
     let agent = Agent::start();
-    let report = verify::run()?;
+    let report = verify::run(verify::Agent::OrTerminal)?;
     drop(agent);
     if json {
         print(&to_json(&report)?)?;
@@ -88,34 +88,6 @@ fn row(case: &Case) -> String {
     row.trim_end().to_owned()
 }
 
-fn with_scope(figures: &Figures) -> String {
-    let external = [figures.rx_bytes, figures.tx_bytes];
-    let internal = [figures.internal_rx_bytes, figures.internal_tx_bytes];
-    match (external, internal) {
-        ([0, 0], [0, 0]) => "nothing".to_owned(),
-        (external, [0, 0]) => format!("external {}", pair(external)),
-        ([0, 0], internal) => format!("internal {}", pair(internal)),
-        (external, internal) => format!("external {}, internal {}", pair(external), pair(internal)),
-    }
-}
-
-fn pair([rx, tx]: [u64; 2]) -> String {
-    format!("{} / {}", grouped(rx), grouped(tx))
-}
-
-/// "1,234,567".
-fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
 /// A sentence below its row.
 fn wrapped(text: &str) -> Vec<String> {
     const WIDTH: usize = 108;
@@ -172,8 +144,9 @@ mod tests {
 
     #[test]
     fn a_failing_row_says_what_it_means() {
-        let figures = Figures { internal_rx_bytes: 61_400, internal_tx_bytes: 16_400, ..Figures::default() };
-        let wrong = Figures { rx_bytes: 1_061_400, tx_bytes: 16_400, ..Figures::default() };
+        let figures =
+            verify::Figures { internal_rx_bytes: 61_400, internal_tx_bytes: 16_400, ..verify::Figures::default() };
+        let wrong = verify::Figures { rx_bytes: 1_061_400, tx_bytes: 16_400, ..verify::Figures::default() };
         let case = |counted, verdict, meaning: Option<&str>| Case {
             case: "Private IPv4 (10.0.0.0/8)".to_owned(),
             actor: "the app".to_owned(),
@@ -203,6 +176,5 @@ mod tests {
             assert!(text.lines().any(|l| l == line), "no line {line:?} in:\n{text}");
         }
         assert_eq!(wrapped(&"word ".repeat(40)).len(), 2);
-        assert_eq!([0, 999, 1000, 1_234_567].map(grouped), ["0", "999", "1,000", "1,234,567"]);
     }
 }

@@ -16,7 +16,10 @@ use super::{
     say_waiting, target,
     terminal::Terminal,
 };
-use crate::monitor::{Monitor, Reading};
+use crate::{
+    format,
+    monitor::{Monitor, Reading},
+};
 
 /// Where the readings go.
 enum Output {
@@ -32,6 +35,7 @@ pub async fn watch(args: &WatchArgs) -> Result<ExitCode, Error> {
     let mut monitor = Monitor::open(args.source).await?;
     let target = target(&args.target, &mut monitor)?;
     let mut settings_error = say_settings_error(&monitor, None);
+    let mut warning = say_warning(&monitor, None);
     say_waiting(&target, &monitor);
     monitor.watch(target);
     let beat = args.interval.unwrap_or(monitor.settings().settings.beat);
@@ -52,6 +56,7 @@ pub async fn watch(args: &WatchArgs) -> Result<ExitCode, Error> {
         };
         let Some(reading) = monitor.look(beat).await.pop() else { break };
         settings_error = say_settings_error(&monitor, settings_error);
+        warning = say_warning(&monitor, warning);
         let shown_whole = output.show(&reading, &monitor);
         last = Some(reading);
         if ended || !shown_whole? {
@@ -105,4 +110,13 @@ pub fn say_settings_error(monitor: &Monitor, said: Option<String>) -> Option<Str
         eprintln!("netglance: {text}. The last good settings stay in force.");
     }
     error
+}
+
+/// Says each new warning of the helper's once.
+pub fn say_warning(monitor: &Monitor, said: Option<String>) -> Option<String> {
+    let warning = monitor.warning().map(str::to_owned);
+    if let Some(text) = warning.as_ref().filter(|_| warning != said) {
+        eprintln!("netglance: {}", format::sentence(text));
+    }
+    warning
 }

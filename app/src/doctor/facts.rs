@@ -253,6 +253,8 @@ pub enum Helper {
     },
     /// It counts.
     Counting {
+        /// What it warns of; empty while all is well.
+        warning: String,
         /// Its version.
         version: String,
         /// How many cgroups of this user it has counters of.

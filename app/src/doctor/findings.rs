@@ -351,7 +351,11 @@ fn helper(facts: &Facts) -> Finding {
         Helper::Failing { version, error, .. } => {
             find(Status::Problem, format!("the helper {version} can't count"), format!("{error}."))
         }
-        Helper::Counting { version, rows } => {
+        Helper::Counting { version, warning, .. } if !warning.is_empty() => {
+            let title = format!("the helper {version} counts, with a warning");
+            find(Status::Warning, title, format::sentence(warning))
+        }
+        Helper::Counting { version, rows, .. } => {
             let other = env!("CARGO_PKG_VERSION");
             if version != other {
                 let detail = format!("This netglance is {other}: install both of one version.");

@@ -45,6 +45,7 @@ pub enum Exact {
 pub struct Helper {
     bus: Option<Bus>,
     state: Exact,
+    warning: Option<String>,
     again: Option<Instant>,
 }
 
@@ -97,12 +98,17 @@ impl Helper {
     pub async fn open() -> Self {
         let bus = Bus::open().await.ok();
         let again = bus.is_some().then(Instant::now);
-        Self { bus, state: Exact::Absent, again }
+        Self { bus, state: Exact::Absent, warning: None, again }
     }
 
     /// What is known of it.
     pub fn state(&self) -> &Exact {
         &self.state
+    }
+
+    /// What is wrong with its counting though it counts, as it says itself.
+    pub fn warning(&self) -> Option<&str> {
+        self.warning.as_deref()
     }
 
     /// Has the next read ask, whatever was said before.
@@ -123,7 +129,8 @@ impl Helper {
         let bus = self.bus.as_mut()?;
         let due = self.again.is_some_and(|again| again <= Instant::now());
         // Signals are taken in at each look, whether they are needed or not.
-        if !(bus.changed().await | due | (self.state == Exact::Counting)) {
+        let news = bus.changed().await | due;
+        if !(news | (self.state == Exact::Counting)) {
             return None;
         }
         let root = rustix::process::getuid().is_root();
@@ -134,7 +141,18 @@ impl Helper {
             Err(helper1::Error::Bus(error)) if is_unknown(error) => Exact::Absent,
             Err(error) => Exact::Failed(sentence(error)),
         };
-        self.again = matches!(self.state, Exact::Failed(_)).then(|| Instant::now() + AGAIN_AFTER);
+        let mut unsure = matches!(self.state, Exact::Failed(_));
+        if self.state != Exact::Counting {
+            self.warning = None;
+        } else if news {
+            match bus.helper.warning().await {
+                Ok(warning) => self.warning = Some(warning).filter(|warning| !warning.is_empty()),
+                Err(_) => unsure = true,
+            }
+        }
+        if news | unsure {
+            self.again = unsure.then(|| Instant::now() + AGAIN_AFTER);
+        }
         rows.ok().map(Sample::from)
     }
 }

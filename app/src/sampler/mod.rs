@@ -44,6 +44,11 @@ impl Sampler {
         self.helper.state()
     }
 
+    /// What the helper warns of.
+    pub fn warning(&self) -> Option<&str> {
+        self.helper.warning()
+    }
+
     /// Has the next look ask the helper, whatever it said before.
     pub fn look_for_helper(&mut self) {
         self.helper.look_again();

@@ -1,4 +1,4 @@
-//! Lines that say something once: what is wrong with the settings, how to have exact figures, what became of a wish, and
+//! Lines that say something once: what is wrong with the settings or the counting, how to have exact figures, what became of a wish, and
 //! that there is no tray. Each says it quietly and can be put away, but for the last, which is true as long as it stands.
 
 use eframe::egui::{Align, Button, Color32, Frame, Label, Layout, Margin, Panel, RichText, Ui, WidgetText};
@@ -13,6 +13,7 @@ use crate::{
 #[derive(Debug, Default)]
 pub struct Bars {
     settings_error: Option<String>,
+    warning: Option<String>,
     notice: Option<String>,
     /// "Not now": the button stays in the settings.
     banner: bool,
@@ -31,6 +32,9 @@ impl Bars {
         if update.asking || update.notice.is_none() {
             self.notice = None;
         }
+        if update.warning.is_none() {
+            self.warning = None;
+        }
         if update.settings_error.is_none() {
             self.settings_error = None;
         }
@@ -44,6 +48,12 @@ impl Bars {
             && line(ui, "settings error", warn, &format!("{error}. The last good settings stay in force."))
         {
             self.settings_error = Some(error.clone());
+        }
+        let warning = update.warning.as_ref().filter(|warning| self.warning.as_ref() != Some(warning));
+        if let Some(warning) = warning
+            && line(ui, "warning", warn, warning)
+        {
+            self.warning = Some(warning.clone());
         }
         let notice = update.notice.as_ref().filter(|notice| self.notice.as_ref() != Some(notice));
         let quiet = ui.visuals().selection.bg_fill.gamma_multiply(0.5);

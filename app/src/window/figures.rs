@@ -15,25 +15,30 @@ use crate::{
 };
 
 const ROW_HEIGHT: f32 = 24.0;
+/// What the page of the open sockets is called.
+pub const WHY: &str = "Why is this external?";
 const ROWS_SHOWN: usize = 6;
 /// Room for the scroll bar, beside the spacing.
 const BAR_WIDTH: f32 = 2.0;
 
-/// Name and source badge.
-pub fn header(ui: &mut Ui, reading: &Reading) {
+/// Name and source badge. Whether somebody wants to know why the figures are what they are.
+pub fn header(ui: &mut Ui, reading: &Reading) -> bool {
     ui.horizontal(|ui| {
         ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
-            badge(ui, reading.source);
+            let why = badge(ui, reading.source);
             unmeasured(ui, reading);
             ui.with_layout(Layout::left_to_right(Align::Center), |ui| {
                 ui.add(Label::new(RichText::new(&reading.app).heading().strong()).truncate());
             });
-        });
-    });
+            why
+        })
+        .inner
+    })
+    .inner
 }
 
-/// Where the figures come from.
-pub fn badge(ui: &mut Ui, source: Source) {
+/// Where the figures come from, with a menu. Whether somebody wants to know why.
+pub fn badge(ui: &mut Ui, source: Source) -> bool {
     let (text, why) = match source {
         Source::Exact => ("Exact", "Every packet, counted by the kernel: TCP, UDP and QUIC, headers included."),
         Source::Estimate => (
@@ -43,12 +48,14 @@ pub fn badge(ui: &mut Ui, source: Source) {
         ),
     };
     // A button, so that the keyboard reaches it; a click keeps the sentence open.
-    ui.menu_button(RichText::new(text).small(), |ui| {
+    let menu = ui.menu_button(RichText::new(text).small(), |ui| {
         ui.set_max_width(320.0);
         ui.label(why);
-    })
-    .response
-    .on_hover_text(why);
+        ui.separator();
+        ui.button(WHY).clicked()
+    });
+    menu.response.on_hover_text(why);
+    menu.inner.unwrap_or_default()
 }
 
 /// What is not in the figures.
@@ -193,20 +200,25 @@ pub fn units(ui: &mut Ui, reading: &Reading, settings: &Settings) {
         });
 }
 
-/// Totals, and what was left out.
-pub fn footer(ui: &mut Ui, reading: &Reading) {
+/// Totals, and what was left out. Whether somebody wants to know why that.
+pub fn footer(ui: &mut Ui, reading: &Reading) -> bool {
     let bytes = reading.bytes;
     let left_out = bytes.internal_rx.saturating_add(bytes.internal_tx);
-    Frame::new().fill(ui.visuals().faint_bg_color).corner_radius(6.0).inner_margin(Margin::symmetric(10, 6)).show(
-        ui,
-        |ui| {
+    Frame::new()
+        .fill(ui.visuals().faint_bg_color)
+        .corner_radius(6.0)
+        .inner_margin(Margin::symmetric(10, 6))
+        .show(ui, |ui| {
             ui.horizontal_wrapped(|ui| {
                 ui.set_min_width(ui.available_width());
                 ui.label(format!("Total {} down, {} up", format::bytes(bytes.rx), format::bytes(bytes.tx)));
                 ui.separator();
-                ui.label(format!("Left out: loopback and LAN {}", format::bytes(left_out)))
-                    .on_hover_text("What stays inside: this host, its networks, private addresses, the tailnet.");
-            });
-        },
-    );
+                let text = format!("Left out: loopback and LAN {}", format::bytes(left_out));
+                let hint =
+                    "What stays inside: this host, its networks, private addresses, the tailnet. Click to see why.";
+                ui.link(text).on_hover_text(hint).clicked()
+            })
+            .inner
+        })
+        .inner
 }

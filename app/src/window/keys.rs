@@ -2,10 +2,10 @@
 
 use eframe::egui::{Frame, Grid, Id, Key, Modal, Modifiers, RichText, Ui, ViewportCommand};
 
-use super::{SPANS_MIN, Window, settings_page::SettingsPage};
+use super::{SPANS_MIN, Window, proof::Tab};
 use crate::update::Command;
 
-const KEYS: [(&str, &str); 12] = [
+const KEYS: [(&str, &str); 13] = [
     ("Ctrl+F", "Search the applications; Enter watches the first, Ctrl+Enter beside the others"),
     ("Up, Down", "Watch the application before or after"),
     ("Ctrl+click", "Watch an application beside the others, or no longer"),
@@ -14,6 +14,7 @@ const KEYS: [(&str, &str); 12] = [
     ("1, 2, 3", "Show the last minute, 5 minutes, 15 minutes"),
     ("Space", "Hold the picture, or go on; the counting goes on meanwhile"),
     ("Ctrl+comma", "Settings"),
+    ("Ctrl+P", "Proof: that internal traffic is left out, and why what is external is external"),
     ("F1 or ?", "This help"),
     ("Escape", "Close what is open"),
     ("Ctrl+W", "Close this window"),
@@ -59,11 +60,14 @@ impl Window {
             self.help = true;
         }
         if pressed(Modifiers::COMMAND, Key::Comma) {
-            self.settings_page = Some(SettingsPage::default());
+            self.open_settings();
+        }
+        if pressed(Modifiers::COMMAND, Key::P) {
+            self.open_proof(Tab::Proof);
         }
         if !self.help && pressed(Modifiers::NONE, Key::Escape) {
             self.picker.clear();
-            self.settings_page = None;
+            self.close_pages();
         }
         if ui.memory(|m| m.focused()).is_some() || self.help {
             return; // Space, digits and the question mark belong to what has the focus.
@@ -71,7 +75,7 @@ impl Window {
         if ui.input(|i| i.key_pressed(Key::Questionmark)) {
             self.help = true;
         }
-        if self.settings_page.is_some() {
+        if self.settings_page.is_some() || self.proof_page.is_some() {
             return;
         }
         for (key, minutes) in [Key::Num1, Key::Num2, Key::Num3].into_iter().zip(SPANS_MIN) {

@@ -73,6 +73,7 @@ fn paint(style: &mut Style, chart: Colours, around: Color32, button: Color32, te
     visuals.extreme_bg_color = around;
     visuals.override_text_color = Some(text);
     visuals.weak_text_color = Some(colour(chart.text));
+    visuals.hyperlink_color = colour(chart.download);
     visuals.selection.bg_fill = colour(chart.download).gamma_multiply(0.35);
     visuals.selection.stroke = Stroke::new(1.5, colour(chart.download));
     let widgets = &mut visuals.widgets;

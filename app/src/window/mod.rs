@@ -9,6 +9,7 @@ mod look;
 mod picker;
 pub mod plot;
 mod prefixes;
+mod proof;
 mod settings_page;
 mod stack;
 
@@ -22,6 +23,7 @@ use eframe::egui::{self, CentralPanel, Context, Frame, Id, Margin, Panel, Pos2, 
 use graph::Graph;
 use jiff::{Timestamp, tz::TimeZone};
 use picker::Picker;
+use proof::{ProofPage, Tab};
 use settings_page::SettingsPage;
 
 use crate::{
@@ -34,6 +36,8 @@ use crate::{
 
 /// The spans of the chart in minutes.
 const SPANS_MIN: [u32; 3] = [1, 5, 15];
+/// For the title bar and the list of windows; Wayland takes it from the .desktop file.
+const ICON: &[u8] = include_bytes!("../../../icons/128.png");
 /// So many updates may pass until the program has answered a wish for other settings.
 const ANSWER_WITHIN: u8 = 3;
 
@@ -50,6 +54,8 @@ pub struct Window {
     bars: Bars,
     /// `None`: closed.
     settings_page: Option<SettingsPage>,
+    /// `None`: closed.
+    proof_page: Option<ProofPage>,
     help: bool,
     span_min: u32,
     /// Those in force, or those that were just chosen here.
@@ -81,7 +87,8 @@ pub fn run(
         .with_app_id("org.netglance.Netglance")
         .with_title("netglance")
         .with_inner_size(place.size.unwrap_or([920, 640]).map(|points| points as f32))
-        .with_min_inner_size([800.0, 500.0]);
+        .with_min_inner_size([800.0, 500.0])
+        .with_icon(eframe::icon_data::from_png_bytes(ICON).unwrap_or_default());
     #[expect(clippy::cast_precision_loss, reason = "a place on a screen")]
     let viewport = match place.corner {
         Some(corner) => viewport.with_position(corner.map(|points| points as f32)),
@@ -118,6 +125,7 @@ impl Window {
             picker: Picker::default(),
             bars: Bars::default(),
             settings_page: None,
+            proof_page: None,
             help: false,
             span_min: 1,
             settings: settings.clone(),
@@ -186,6 +194,8 @@ impl Window {
         self.bars.around(ui, &update);
         if self.settings_page.is_some() {
             self.settings_page(ui, &update);
+        } else if self.proof_page.is_some() {
+            self.proof_page(ui, &update);
         } else {
             self.apps(ui, &update);
         }
@@ -199,7 +209,10 @@ impl Window {
                 ui.add_space(8.0);
                 ui.horizontal(|ui| {
                     if ui.button("Settings").on_hover_text("Ctrl+comma").clicked() {
-                        self.settings_page = Some(SettingsPage::default());
+                        self.open_settings();
+                    }
+                    if ui.button("Proof").on_hover_text("Ctrl+P: why it counts what it counts").clicked() {
+                        self.open_proof(Tab::Proof);
                     }
                     if ui.button("Keys").on_hover_text("F1 or ?").clicked() {
                         self.help = true;
@@ -221,7 +234,9 @@ impl Window {
                 self.banner(ui, update);
                 self.controls(ui, update.paused);
                 ui.add_space(4.0);
-                self.stack(ui, readings);
+                if self.stack(ui, readings) {
+                    self.open_proof(Tab::Sockets);
+                }
             }
         });
     }
@@ -238,16 +253,50 @@ impl Window {
             self.send(wish);
         }
         if outcome.close {
-            self.settings_page = None;
+            self.close_pages();
+        }
+    }
+
+    fn proof_page(&mut self, ui: &mut Ui, update: &Update) {
+        let inside = Frame::new().inner_margin(Margin::same(16));
+        let shown = CentralPanel::default()
+            .frame(inside)
+            .show(ui, |ui| self.proof_page.as_mut().map(|page| page.ui(ui, update)));
+        let outcome = shown.inner.unwrap_or_default();
+        if outcome.prove {
+            self.send(Command::Verify);
+        }
+        if outcome.close {
+            self.close_pages();
+        }
+    }
+
+    fn open_settings(&mut self) {
+        self.close_pages();
+        self.settings_page = Some(SettingsPage::default());
+    }
+
+    fn open_proof(&mut self, tab: Tab) {
+        self.close_pages();
+        self.proof_page = Some(ProofPage::new(tab));
+        self.send(Command::ProofPage(true));
+    }
+
+    fn close_pages(&mut self) {
+        self.settings_page = None;
+        if self.proof_page.take().is_some() {
+            self.send(Command::ProofPage(false));
         }
     }
 
     fn one(&mut self, ui: &mut Ui, update: &Update, reading: &Reading) {
-        Panel::bottom("totals")
+        let footer = Panel::bottom("totals")
             .frame(Frame::new())
             .show_separator_line(false)
             .show(ui, |ui| figures::footer(ui, reading));
-        figures::header(ui, reading);
+        if figures::header(ui, reading) | footer.inner {
+            self.open_proof(Tab::Sockets);
+        }
         self.banner(ui, update);
         figures::rates(ui, reading, &self.settings);
         ui.add_space(6.0);

@@ -1,18 +1,21 @@
-//! The list of apps at the left: search, live rates, busiest first; a click watches one, its second button one more.
+//! The list of apps at the left: search, live rates, busiest first, and the desktop's services out of the way; a click watches
+//! one, its second button one more.
 
 use eframe::egui::{
-    Button, Id, Image, Key, Modifiers, Pos2, Response, RichText, ScrollArea, Sense, Stroke, TextEdit, Ui, Vec2,
-    WidgetInfo, accesskit::Role, vec2,
+    Button, CollapsingHeader, Id, Image, Key, Modifiers, Pos2, Response, RichText, ScrollArea, Sense, Stroke, TextEdit,
+    Ui, Vec2, WidgetInfo, accesskit::Role, vec2,
 };
 
-use crate::{format, monitor::AppReading, settings::Unit};
+use crate::{format, monitor::AppReading, settings::Unit, target::Target};
 
 /// What the picker remembers between two frames.
 #[derive(Debug, Default)]
 pub struct Picker {
     search: String,
-    /// The order in which the apps stand; kept while the pointer is over the list, so that none slips away under it.
-    order: Vec<String>,
+    /// The order in which the apps stand, and which of them are services; kept while the pointer is over the list, so that none slips away under it.
+    order: Vec<(String, bool)>,
+    /// The services are shown.
+    services: bool,
     hovered: bool,
 }
 
@@ -31,7 +34,12 @@ impl Picker {
         if ui.input_mut(|i| i.consume_key(Modifiers::COMMAND, Key::F)) {
             search.request_focus();
         }
-        let shown = self.shown(apps);
+        let (mut shown, services) = self.shown(apps, watched);
+        let open = self.services || !self.search.is_empty() || shown.is_empty();
+        let first_service = shown.len();
+        if open {
+            shown.extend(&services);
+        }
         if search.lost_focus() && ui.input(|i| i.key_pressed(Key::Enter)) {
             let more = ui.input(|i| i.modifiers.command);
             chosen = shown.first().map(|app| choose(watched, &app.id, more));
@@ -49,10 +57,16 @@ impl Picker {
             }
         }
         let list = ScrollArea::vertical().auto_shrink([false, false]).show(ui, |ui| {
-            for app in &shown {
+            for (at, app) in shown.iter().enumerate() {
+                if at == first_service {
+                    self.services_title(ui, services.len(), open);
+                }
                 if let Some(more) = row(ui, app, watched, unit) {
                     chosen = Some(choose(watched, &app.id, more));
                 }
+            }
+            if !open && !services.is_empty() {
+                self.services_title(ui, services.len(), open);
             }
             super::keep_focus_in_view(ui, None);
         });
@@ -65,16 +79,37 @@ impl Picker {
         self.search.clear();
     }
 
-    /// The apps that the search finds, in the order in which they stand.
-    fn shown<'a>(&mut self, apps: &'a [AppReading]) -> Vec<&'a AppReading> {
+    /// What the desktop itself runs stands below a line of its own, which shows and hides it.
+    fn services_title(&mut self, ui: &mut Ui, count: usize, open: bool) {
+        ui.add_space(4.0);
+        let title = format!("Services ({count})");
+        let hint = "What runs without an entry in the desktop's menu and has moved nothing yet";
+        let header = CollapsingHeader::new(RichText::new(&title).small().weak()).id_salt("services").open(Some(open));
+        let response = header.show_unindented(ui, |_| {}).header_response.on_hover_text(hint);
+        response.widget_info(|| WidgetInfo::selected(Role::Button, true, open, &title));
+        if response.clicked() {
+            self.services = !self.services;
+        }
+    }
+
+    /// The apps that the search finds, in the order in which they stand: those that a person would look for, and the services.
+    fn shown<'a>(&mut self, apps: &'a [AppReading], watched: &[&str]) -> (Vec<&'a AppReading>, Vec<&'a AppReading>) {
+        let stb = Target::stb().name;
+        let is_service = |app: &AppReading| {
+            let moves = app.bytes.rx > 0 || app.bytes.tx > 0 || app.rate.is_some_and(|rate| rate.rx + rate.tx > 0.0);
+            !(app.in_menu || moves || app.id == stb || watched.contains(&app.id.as_str()))
+        };
         if !self.hovered {
-            self.order = apps.iter().map(|app| app.id.clone()).collect();
+            self.order = apps.iter().map(|app| (app.id.clone(), is_service(app))).collect();
+            self.order.sort_by_key(|(id, _)| *id != stb);
         }
         let wanted = self.search.trim().to_lowercase();
         let found = |app: &&AppReading| [&app.name, &app.id].iter().any(|text| text.to_lowercase().contains(&wanted));
         let mut shown: Vec<_> = apps.iter().filter(found).collect();
-        shown.sort_by_key(|app| self.order.iter().position(|id| *id == app.id).unwrap_or(usize::MAX));
-        shown
+        let place = |app: &AppReading| self.order.iter().position(|(id, _)| *id == app.id);
+        shown.sort_by_key(|app| place(app).unwrap_or(usize::MAX));
+        let known = |app: &AppReading| place(app).and_then(|at| self.order.get(at)).map(|(_, service)| *service);
+        shown.into_iter().partition(|app| !known(app).unwrap_or_else(|| is_service(app)))
     }
 }
 

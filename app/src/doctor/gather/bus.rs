@@ -100,7 +100,10 @@ async fn helper(bus: &Connection) -> Helper {
     let Ok(read) = read else { return Helper::Unreachable("it has not answered for 5 seconds".to_owned()) };
     let version = soon(helper.version()).await.unwrap_or_else(|| "of unknown version".to_owned());
     match read {
-        Ok((_, _, rows)) => Helper::Counting { version, rows: rows.len() },
+        Ok((_, _, rows)) => {
+            let warning = soon(helper.warning()).await.unwrap_or_default();
+            Helper::Counting { version, rows: rows.len(), warning }
+        }
         Err(HelperError::NotInstalled(_)) => Helper::Idle { version },
         Err(error @ HelperError::Bus(_)) => Helper::Unreachable(sampler::helper::sentence(&error)),
         Err(error) => {
