@@ -82,6 +82,11 @@ pub fn run(
         .with_title("netglance")
         .with_inner_size(place.size.unwrap_or([920, 640]).map(|points| points as f32))
         .with_min_inner_size([800.0, 500.0]);
+    // X11 has it from the window; Wayland takes it from the desktop file.
+    let viewport = match eframe::icon_data::from_png_bytes(include_bytes!("../../../icons/64.png")) {
+        Ok(icon) => viewport.with_icon(icon),
+        Err(_) => viewport,
+    };
     #[expect(clippy::cast_precision_loss, reason = "a place on a screen")]
     let viewport = match place.corner {
         Some(corner) => viewport.with_position(corner.map(|points| points as f32)),
