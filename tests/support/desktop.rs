@@ -363,6 +363,12 @@ impl Desktop {
         answer(&mut self.on_screen("xdotool mousemove 1279 799")).ok();
     }
 
+    /// How many windows the panel has on the screen: itself and its open menu.
+    pub fn panel_windows(&self) -> usize {
+        let windows = self.on_screen("xdotool search --onlyvisible --class xfce4-panel").output().unwrap().stdout;
+        String::from_utf8_lossy(&windows).lines().count()
+    }
+
     /// Keeps a text as target/desktop/NAME.txt.
     pub fn transcript(&self, name: &str, text: &str) {
         fs::write(pictures().join(name).with_extension("txt"), text).unwrap();

@@ -62,8 +62,9 @@ pub fn packages() -> &'static [PathBuf; 2] {
 pub fn later_helper() -> &'static Path {
     static MADE: OnceLock<PathBuf> = OnceLock::new();
     MADE.get_or_init(|| {
-        let [_, helper] = packages();
-        let later = helper.with_file_name("later-helper.deb");
+        packages();
+        // A folder of its own: cargo-deb removes the other packages of that name beside it.
+        let later = target().join("tmp/later-helper.deb");
         let mut make = Command::new("cargo");
         make.args(["deb", "--no-build", "-p", "netglance-helper", "--deb-version"]);
         build(make.arg(format!("{}+later", env!("CARGO_PKG_VERSION"))).arg("--output").arg(&later));
