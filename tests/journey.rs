@@ -133,7 +133,7 @@ fn from_the_first_start_to_exact_figures_after_a_reboot() {
     shows_the_rate(&desktop);
     desktop.screenshot("journey-6-shown-again");
     desktop.click_tray(3);
-    eventually("the menu opens", || (desktop.panel_windows() > 1).then_some(()));
+    eventually("the menu opens", || desktop.tray_menu().then_some(()));
     desktop.screenshot("journey-7-menu");
     desktop.press("Escape");
 

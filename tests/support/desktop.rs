@@ -363,10 +363,14 @@ impl Desktop {
         answer(&mut self.on_screen("xdotool mousemove 1279 799")).ok();
     }
 
-    /// How many windows the panel has on the screen: itself and its open menu.
-    pub fn panel_windows(&self) -> usize {
-        let windows = self.on_screen("xdotool search --onlyvisible --class xfce4-panel").output().unwrap().stdout;
-        String::from_utf8_lossy(&windows).lines().count()
+    /// Whether the tray icon's menu is open. The panel's tray is a process of its own, which tells AT-SPI nothing.
+    pub fn tray_menu(&self) -> bool {
+        let windows = "for window in $(xdotool search --onlyvisible --class wrapper-2.0); do \
+                         xdotool getwindowgeometry --shell $window; done";
+        let sizes = self.on_screen(windows).output().unwrap().stdout;
+        String::from_utf8_lossy(&sizes).lines().any(|line| {
+            line.strip_prefix("HEIGHT=").is_some_and(|height| height.parse::<u32>().is_ok_and(|height| height > 100))
+        })
     }
 
     /// Keeps a text as target/desktop/NAME.txt.
