@@ -404,4 +404,6 @@ fn doctors_steps_lead_to_a_proof() {
     let live = desktop.cad("netglance verify --live");
     desktop.transcript("verify-live", &live.stdout);
     assert!(live.status.success(), "{live:?}");
+    // Each service takes from outside, from the LAN and over loopback.
+    assert!(live.stdout.ends_with("StB: 3 external, 6 internal, 0 not connected.\n"), "{live:?}");
 }

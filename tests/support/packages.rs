@@ -31,25 +31,21 @@ pub fn tool(command: &mut Command) -> String {
     text.into_owned()
 }
 
-/// Runs what builds, in the name of the person who owns the sources if root runs the tests.
-fn build(command: &mut Command) {
-    let repository = repository();
-    let owner = fs::metadata(&repository).unwrap();
-    if owner.uid() != rustix::process::geteuid().as_raw() {
-        command.uid(owner.uid()).gid(owner.gid());
-    }
-    // What cargo tells its tests is not for another cargo.
-    for (name, _) in env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("CARGO_PKG_")) {
-        command.env_remove(name);
-    }
-    tool(command.env_remove("CARGO_MANIFEST_DIR").current_dir(repository));
-}
-
-/// netglance's package and the helper's; made once in a test program.
+/// netglance's package and the helper's, made once in a test program, and in the name of the person who owns the sources if
+/// root runs the tests.
 pub fn packages() -> &'static [PathBuf; 2] {
     static MADE: OnceLock<[PathBuf; 2]> = OnceLock::new();
     MADE.get_or_init(|| {
-        build(&mut Command::new(repository().join("app/packages")));
+        let mut make = Command::new(repository().join("app/packages"));
+        let owner = fs::metadata(repository()).unwrap();
+        if owner.uid() != rustix::process::geteuid().as_raw() {
+            make.uid(owner.uid()).gid(owner.gid());
+        }
+        // What cargo tells its tests is not for another cargo.
+        for (name, _) in env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("CARGO_PKG_")) {
+            make.env_remove(name);
+        }
+        tool(make.env_remove("CARGO_MANIFEST_DIR"));
         let architecture = tool(Command::new("dpkg").arg("--print-architecture"));
         ["netglance", "netglance-helper"].map(|name| {
             let version = env!("CARGO_PKG_VERSION");
@@ -62,12 +58,15 @@ pub fn packages() -> &'static [PathBuf; 2] {
 pub fn later_helper() -> &'static Path {
     static MADE: OnceLock<PathBuf> = OnceLock::new();
     MADE.get_or_init(|| {
-        packages();
-        // A folder of its own: cargo-deb removes the other packages of that name beside it.
-        let later = target().join("tmp/later-helper.deb");
-        let mut make = Command::new("cargo");
-        make.args(["deb", "--no-build", "-p", "netglance-helper", "--deb-version"]);
-        build(make.arg(format!("{}+later", env!("CARGO_PKG_VERSION"))).arg("--output").arg(&later));
+        let [_, helper] = packages();
+        let later = Path::new(env!("CARGO_TARGET_TMPDIR")).join("later-helper.deb");
+        let inside = tempfile::tempdir().unwrap();
+        tool(Command::new("dpkg-deb").arg("--raw-extract").arg(helper).arg(inside.path()));
+        let control = inside.path().join("DEBIAN/control");
+        let version = format!("Version: {}", env!("CARGO_PKG_VERSION"));
+        let fields = fs::read_to_string(&control).unwrap();
+        fs::write(&control, fields.replace(&version, &format!("{version}+later"))).unwrap();
+        tool(Command::new("dpkg-deb").args(["--root-owner-group", "--build"]).arg(inside.path()).arg(&later));
         later
     })
 }
