@@ -274,6 +274,12 @@ fn steps_are_typed_as_they_are_printed() {
     let su = format!("su - -c \"apt install '$PWD'/{package}\"");
     let undo = "su - -c \"apt purge netglance-helper\"";
     check(Facts { pkexec: false, ..owners() }, &[(Who::Root, su.as_str(), undo), install, last[0], last[1]]);
+    // A terminal without an agent.
+    let agentless = || Facts { polkit_agent: None, ..owners() };
+    check(agentless(), &[(Who::Root, su.as_str(), undo), install, last[0], last[1]]);
+    let sudo = format!("sudo apt install \"$PWD\"/{package}");
+    let undo = "sudo apt purge netglance-helper";
+    check(Facts { sudo: true, ..agentless() }, &[(Who::Root, sudo.as_str(), undo), install, last[0], last[1]]);
     let as_root = format!("apt install \"$PWD\"/{package}");
     let root = Facts { root: true, ..owners() };
     check(root, &[(Who::Root, as_root.as_str(), "apt purge netglance-helper"), install, last[0], last[1]]);
@@ -290,9 +296,9 @@ fn steps_are_typed_as_they_are_printed() {
 
     check(Facts { helper: Helper::Idle { version: "1".into() }, ..owners() }, &with(&[install]));
     check(with_everything(), &last);
-    let call = "pkexec busctl call org.netglance.Helper1 /org/netglance/Helper1 org.netglance.Helper1";
+    let call = "sudo busctl call org.netglance.Helper1 /org/netglance/Helper1 org.netglance.Helper1";
     let (start, stop) = (format!("{call} Install"), format!("{call} Uninstall"));
-    let idle = Facts { polkit: false, helper: Helper::Idle { version: "1".into() }, ..owners() };
+    let idle = Facts { polkit: false, sudo: true, helper: Helper::Idle { version: "1".into() }, ..owners() };
     check(idle, &[(Who::Root, start.as_str(), stop.as_str()), last[0], last[1]]);
 
     check(container(), &[(Who::User, "target/release/netglance watch", none)]);

@@ -111,6 +111,8 @@ pub struct Monitor {
     settings: SettingsFile,
     sampler: Sampler,
     before: Option<Look>,
+    /// The last exact look before the estimate had to do, and the totals at it.
+    last_exact: Option<(Look, HashMap<String, Bytes>)>,
     /// By cgroup path, since the monitor began.
     moved: HashMap<String, Moved>,
     watches: Vec<Watch>,
@@ -158,6 +160,7 @@ impl Monitor {
             settings: SettingsFile::open(),
             sampler: Sampler::open(only).await,
             before: None,
+            last_exact: None,
             moved: HashMap::new(),
             watches: Vec::new(),
             own: None,
@@ -285,11 +288,29 @@ impl Monitor {
                 *moved = Moved { total: moved.total.plus(bytes), latest: bytes };
             }
             secs = between.secs;
+            match (before.source, look.source) {
+                (Source::Exact, Source::Estimate) => {
+                    let totals = self.moved.iter().map(|(path, moved)| (path.clone(), moved.total)).collect();
+                    self.last_exact = Some((before.clone(), totals));
+                }
+                (Source::Estimate, Source::Exact) => self.make_up(&look),
+                _ => {}
+            }
         }
         let (source, boottime_ns) = (look.source, look.sample.boottime_ns);
         let unmeasured_udp = look.unmeasured_udp.clone();
         self.before = Some(look);
         Beat { source, boottime_ns, secs, unmeasured_udp }
+    }
+
+    /// The helper has counted on while it could not be asked: its totals replace what the estimate has seen meanwhile.
+    fn make_up(&mut self, look: &Look) {
+        let Some((exact, totals)) = self.last_exact.take() else { return };
+        for (path, bytes) in rate::between(&exact, look, f64::INFINITY).bytes {
+            let total = totals.get(path).copied().unwrap_or_default().plus(bytes);
+            let moved = self.moved.entry(path.to_owned()).or_default();
+            moved.total = moved.total.at_least(total);
+        }
     }
 
     async fn sample(&mut self) -> Result<Look, Error> {

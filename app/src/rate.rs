@@ -82,6 +82,11 @@ impl Bytes {
         self.zip(other, u64::saturating_add)
     }
 
+    /// The larger of each.
+    pub fn at_least(self, other: Self) -> Self {
+        self.zip(other, u64::max)
+    }
+
     /// What is more here than in `earlier`.
     pub fn since(self, earlier: Self) -> Self {
         self.zip(earlier, u64::saturating_sub)

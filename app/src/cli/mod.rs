@@ -1,5 +1,6 @@
 //! The command line: what can be asked, and in which words it is answered. It draws no window.
 
+mod agent;
 mod apps;
 mod doctor;
 mod install;

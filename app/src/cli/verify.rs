@@ -4,16 +4,18 @@ use std::{io, process::ExitCode};
 
 use serde::Serialize;
 
-use super::{Error, TargetArgs, say_waiting, target, watch::print};
+use super::{Error, TargetArgs, agent::Agent, say_waiting, target, watch::print};
 use crate::{
     live::{Protocol, Side, SocketVerdict},
     monitor::Monitor,
-    verify::{self, Agent, Case, Outcome, Report, pair, with_scope},
+    verify::{self, Case, Outcome, Report, pair, with_scope},
 };
 
 /// The proof: a table, or JSON. Exit status 1 where a case failed.
 pub fn verify(json: bool) -> Result<ExitCode, Error> {
-    let report = verify::run(Agent::OrTerminal)?;
+    let agent = Agent::start();
+    let report = verify::run()?;
+    drop(agent);
     if json {
         print(&to_json(&report)?)?;
     } else {

@@ -154,12 +154,15 @@ fn root(facts: &Facts, command: &str, text: &str, undo: Option<&str>) -> Step {
     Step { who: Who::Root, command: Some(as_root(facts, command)), text: text.to_owned(), undo }
 }
 
-/// A command as it is typed to run as root. It may hold "$PWD" and no other quotation mark.
+/// A command as it is typed to run as root. It may hold "$PWD" and no other quotation mark. pkexec needs an agent: on a
+/// terminal without one, polkit 122 (Debian 12) refuses the right password too.
 fn as_root(facts: &Facts, command: &str) -> String {
     if facts.root {
         command.to_owned()
-    } else if facts.pkexec {
+    } else if facts.pkexec && facts.polkit && facts.polkit_agent.is_some() {
         format!("pkexec {command}")
+    } else if facts.sudo {
+        format!("sudo {command}")
     } else {
         format!("su - -c \"{}\"", command.replace('"', "'"))
     }

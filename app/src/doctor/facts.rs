@@ -53,6 +53,8 @@ pub struct Facts {
     pub apt: bool,
     /// Whether there is pkexec.
     pub pkexec: bool,
+    /// Whether there is sudo, and the user is in a group that it is usually for.
+    pub sudo: bool,
 }
 
 /// Which cgroup hierarchies are mounted.

@@ -308,7 +308,7 @@ fn polkit_agent(facts: &Facts) -> Finding {
         ),
         None => {
             let detail = format!(
-                "No process that is known to be one (polkit doesn't say which are). `netglance install` asks in the terminal then.{session}"
+                "No process that is known to be one (polkit doesn't say which are). netglance asks in the terminal then.{session}"
             );
             finding("polkit-agent", Status::Unknown, "a password dialog: unknown", detail)
         }

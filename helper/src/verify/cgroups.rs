@@ -109,6 +109,15 @@ impl Cgroups {
     }
 }
 
+/// The ids of the cgroup that this process is in, and of those above it. To them the kernel books what it sends itself in
+/// the namespaces that this process has made (neighbour discovery, say); the process sends nothing.
+pub fn own(mount: &Path) -> Vec<u64> {
+    let text = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    let Some(path) = text.lines().find_map(|line| line.strip_prefix("0::/")) else { return Vec::new() };
+    let directories = Path::new(path).ancestors().map(|below| mount.join(below));
+    directories.filter_map(|directory| Some(fs::metadata(directory).ok()?.ino())).collect()
+}
+
 impl Drop for Cgroups {
     fn drop(&mut self) {
         if let Err(error) = remove(&self.directory) {

@@ -20,7 +20,7 @@ use netglance_dbus::{
 use super::{
     Error, Stop,
     cases::{self, Actor, Case},
-    cgroups::{APP, Cgroups},
+    cgroups::{self, APP, Cgroups},
     fault::Fault,
     meaning,
     namespace::{Namespace, TUNNEL, WIRE},
@@ -73,6 +73,8 @@ pub struct World {
     _peer: Peer,
     host: Namespace,
     cgroups: Cgroups,
+    /// Those of this process, by id: nothing in them is of a case's doing.
+    own: Vec<u64>,
     /// Where the cgroup tree is mounted: paths are told from it.
     mount: PathBuf,
     /// Paths of the scratch cgroups by id.
@@ -107,6 +109,7 @@ impl World {
             _peer: peer,
             host,
             cgroups,
+            own: cgroups::own(&mount),
             mount,
             names: HashMap::new(),
             has_ipv6,
@@ -245,7 +248,7 @@ impl World {
             let moved = figures(std::array::from_fn(|i| booked[i].saturating_sub(earlier[i])));
             if *id == own {
                 counted = moved;
-            } else if moved != Figures::default() {
+            } else if moved != Figures::default() && !self.own.contains(id) {
                 let cgroup = self.names.get(id).cloned().unwrap_or_else(|| format!("the cgroup with the id {id}"));
                 strays.push(Stray { cgroup, counted: moved });
             }

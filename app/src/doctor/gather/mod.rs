@@ -53,6 +53,7 @@ pub async fn gather(monitor: Result<Monitor, monitor::Error>, target: Target, ar
         program: program(),
         apt: Path::new("/usr/bin/apt").exists(),
         pkexec: Path::new("/usr/bin/pkexec").exists(),
+        sudo: Path::new("/usr/bin/sudo").exists() && is_administrator(&text("/etc/group")),
         ..Facts::default()
     };
     facts.app = App {
@@ -279,6 +280,16 @@ fn is_polkit_agent(name: &str) -> bool {
         "phosh",
     ];
     known.contains(&name) || name.starts_with("polkit-")
+}
+
+/// Whether this process is in a group that distributions let use sudo.
+fn is_administrator(groups: &str) -> bool {
+    let own = rustix::process::getgroups().unwrap_or_default();
+    groups.lines().any(|line| {
+        let mut fields = line.split(':');
+        let named = fields.next().is_some_and(|name| ["sudo", "wheel", "admin"].contains(&name));
+        named && fields.nth(1).is_some_and(|gid| own.iter().any(|own| own.to_string() == gid))
+    })
 }
 
 /// From a package, from `netglance-helper set-up`.
