@@ -8,7 +8,7 @@ mod support;
 
 use std::collections::HashMap;
 
-use desktop::{APP_SLICE, Answer, Desktop, OTHER, PASSWORD, RATE, SERVICES};
+use desktop::{APP_SLICE, Answer, Desktop, OTHER, PASSWORD, RATE, SERVICES, packages};
 use serde_json::Value;
 use support::eventually;
 
@@ -126,7 +126,7 @@ impl Began {
 #[test]
 fn an_ordinary_user_sees_the_estimate() {
     let desktop = Desktop::boot();
-    desktop.install_by_hand();
+    desktop.install();
     desktop.replica();
     let processes = r"cat '/sys/fs/cgroup/user.slice/user-1000.slice/user@1000.service/app.slice/app-stb\x2dnext\x2dshell.slice/stb-next-shell@split.service/cgroup.procs'";
     eventually("the shell has 15 descendants", || (desktop.root(processes).ok().lines().count() == 16).then_some(()));
@@ -170,9 +170,8 @@ fn an_ordinary_user_sees_the_estimate() {
 #[test]
 fn the_helper_comes_when_called_and_leaves_again() {
     let desktop = Desktop::boot();
-    desktop.install_by_hand();
-    assert_eq!(property(&desktop, "ActiveState"), "inactive");
-    // It starts with every boot, for it may be wanted, and leaves where it is not.
+    desktop.install();
+    // The package starts it, and so does every boot, for it may be wanted, and leaves where it is not.
     desktop.reboot();
     assert_eq!(property(&desktop, "ActiveState"), "active");
     left(&desktop);
@@ -198,7 +197,7 @@ fn the_helper_comes_when_called_and_leaves_again() {
 #[test]
 fn a_password_once_and_every_byte_is_counted() {
     let desktop = Desktop::boot();
-    desktop.install_by_hand();
+    desktop.install();
     desktop.replica();
 
     let mut install = desktop.start("install", &call("Install"));
@@ -235,7 +234,9 @@ fn a_password_once_and_every_byte_is_counted() {
     desktop.stop("window");
     let (epoch, _) = read(&desktop);
 
+    desktop.download(packages::later_helper());
     for harm in [
+        "DEBIAN_FRONTEND=noninteractive apt-get -y install /home/cad/Downloads/later-helper.deb",
         "systemctl restart netglance-helper",
         "systemctl kill --signal KILL netglance-helper",
         "nft flush ruleset",
@@ -278,7 +279,7 @@ fn a_known_amount(desktop: &Desktop) {
 #[test]
 fn it_is_remembered_until_it_is_taken_away() {
     let desktop = Desktop::boot();
-    desktop.install_by_hand();
+    desktop.install();
     desktop.replica();
     desktop.root(&call("Install")).ok();
     let (epoch, _) = read(&desktop);

@@ -101,6 +101,19 @@ fn a_service_restarts_under_traffic_and_the_total_goes_on() {
 }
 
 #[test]
+fn what_is_left_of_a_closed_connection_disturbs_nobody() {
+    let mut world = World::new();
+    world.peer(&["accept", "93.184.216.34:8002"]);
+    drop(world.traffic(SERVER, &["hold", "1", "93.184.216.34:8002"]).says("ready"));
+    // For a minute the kernel keeps the rest of it, in FIN_WAIT2 and with no cgroup: the peer doesn't close its end.
+    let mut watch = world.watch(&STB);
+    let _moved = world.moved(SHELL, MB, MB, &[PUBLIC4]);
+    let line = watch.look();
+    assert!(line["gap"].is_null(), "{line}");
+    assert!(bytes(&line, "rx_bytes") > 0, "{line}");
+}
+
+#[test]
 fn ten_thousand_sockets() {
     let mut world = World::alone();
     world.peer(&["accept", "93.184.216.34:8002"]);

@@ -2,36 +2,24 @@
 //! kind of file. Their installation on a real system is tested elsewhere.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test stops at the first surprise")]
 
+#[path = "support/packages.rs"]
+mod packages;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     env, fs,
-    os::unix::{fs::MetadataExt as _, process::CommandExt as _},
-    path::{Path, PathBuf},
+    path::Path,
     process::Command,
 };
 
 use clap::CommandFactory as _;
 use clap_complete::Shell;
 use netglance::cli::Cli;
+use packages::{packages, repository, tool};
 use resvg::{tiny_skia, usvg};
 
 /// Sizes of the icons in pixels.
 const SIZES: [u32; 9] = [16, 22, 24, 32, 48, 64, 128, 256, 512];
-
-fn repository() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
-}
-
-/// Runs a tool to its good end and returns all that it printed.
-#[track_caller]
-fn tool(command: &mut Command) -> String {
-    let program = command.get_program().to_string_lossy().into_owned();
-    let output =
-        command.output().unwrap_or_else(|error| panic!("{program}: {error}; tests/all installs what the tests need"));
-    let text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{program}: {}\n{text}", output.status);
-    text.into_owned()
-}
 
 /// That these generated files are the ones in `directory`, and no others of their kind.
 #[track_caller]
@@ -150,41 +138,20 @@ fn the_desktop_takes_the_app() {
     assert!(metainfo.contains(&format!("<release version=\"{version}\"")), "{version} is not among the releases");
 }
 
-/// Makes both packages, in the name of the person who owns the sources if root runs the tests.
-fn packages() -> [PathBuf; 2] {
-    let repository = repository();
-    let mut make = Command::new(repository.join("app/packages"));
-    let owner = fs::metadata(&repository).unwrap();
-    if owner.uid() != rustix::process::geteuid().as_raw() {
-        make.uid(owner.uid()).gid(owner.gid());
-    }
-    // What cargo tells its tests is not for another cargo.
-    for (name, _) in env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("CARGO_PKG_")) {
-        make.env_remove(name);
-    }
-    tool(make.env_remove("CARGO_MANIFEST_DIR"));
-    let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| repository.join("target"), PathBuf::from);
-    let architecture = tool(Command::new("dpkg").arg("--print-architecture"));
-    ["netglance", "netglance-helper"].map(|name| {
-        let version = env!("CARGO_PKG_VERSION");
-        target.join(format!("debian/{name}_{version}_{}.deb", architecture.trim()))
-    })
-}
-
 #[test]
 fn the_packages_are_good_and_hold_what_they_should() {
     let [app, helper] = packages();
     let lintian = ["--no-cfg", "--allow-root", "--fail-on", "error,warning", "--tag-display-limit", "0"];
-    let said = tool(Command::new("lintian").args(lintian).args([&app, &helper]));
+    let said = tool(Command::new("lintian").args(lintian).args([app, helper]));
     assert_eq!(said, "", "lintian");
 
     let field = |package: &Path, name| tool(Command::new("dpkg-deb").arg("--field").arg(package).arg(name));
-    assert_eq!(field(&app, "Recommends").trim(), "netglance-helper");
-    let needs = field(&app, "Depends");
+    assert_eq!(field(app, "Recommends").trim(), "netglance-helper");
+    let needs = field(app, "Depends");
     for library in ["libc6", "libegl1", "libgl1", "libx11-6", "libwayland-client0", "libxkbcommon-x11-0"] {
         assert!(needs.split([',', ' ']).any(|need| need == library), "{library} is not in {needs}");
     }
-    let needs = field(&helper, "Depends");
+    let needs = field(helper, "Depends");
     assert!(needs.contains("dbus-system-bus") && needs.contains("polkitd"), "{needs}");
     assert!(!needs.contains("libx11") && !needs.contains("libgl"), "{needs}");
 
@@ -209,7 +176,7 @@ fn the_packages_are_good_and_hold_what_they_should() {
     expected.extend(documents("netglance"));
     let mut expected: BTreeSet<_> = expected.iter().map(|path| ("-rw-r--r--", format!("usr/share/{path}"))).collect();
     expected.insert(("-rwxr-xr-x", "usr/bin/netglance".into()));
-    assert_eq!(contents(&app), owned(&expected));
+    assert_eq!(contents(app), owned(&expected));
 
     let mut expected: BTreeSet<_> = [
         "usr/lib/systemd/system/netglance-helper.service",
@@ -224,9 +191,9 @@ fn the_packages_are_good_and_hold_what_they_should() {
     for program in ["netglance-helper", "netglance-verify"] {
         expected.insert(("-rwxr-xr-x", format!("usr/libexec/{program}")));
     }
-    assert_eq!(contents(&helper), owned(&expected));
+    assert_eq!(contents(helper), owned(&expected));
     let made = tempfile::tempdir().unwrap();
-    tool(Command::new("dpkg-deb").arg("--control").arg(&helper).arg(made.path()));
+    tool(Command::new("dpkg-deb").arg("--control").arg(helper).arg(made.path()));
     // An upgrade must not stop it: systemd would close the table's socket.
     let before = fs::read_to_string(made.path().join("prerm")).unwrap();
     assert!(before.contains("[ \"$1\" = remove ]"), "{before}");

@@ -213,8 +213,12 @@ impl Desktop {
                 match timeout_at(next.into(), events.next()).await {
                     Ok(event) => self.take(event),
                     Err(_) => {
-                        next = (next + self.beat).max(Instant::now());
                         self.look().await;
+                        next += due;
+                        // A look that took long is not made up for: a rate over no time is noise.
+                        if next <= Instant::now() {
+                            next = Instant::now() + due;
+                        }
                     }
                 }
             }

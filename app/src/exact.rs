@@ -9,7 +9,7 @@ use std::{
 };
 
 use ipnet::IpNet;
-use netglance_dbus::helper1::{Error as HelperError, Helper1Proxy, to_wire};
+use netglance_dbus::helper1::{Error as HelperError, Helper1Proxy, NO_AGENT, to_wire};
 use zbus::connection::Builder;
 
 use crate::sampler::helper::{helper, is_unknown, sentence};
@@ -34,6 +34,12 @@ pub enum Error {
     /// The dialog was closed, or the password was wrong.
     #[error("Not authorised: {0}")]
     NotAuthorised(&'static str),
+    /// There was nobody to open the dialog.
+    #[error(
+        "No polkit agent runs in this session, so nobody could ask for the password: {0} \
+         Start your desktop's agent and try again."
+    )]
+    NoAgent(&'static str),
     /// There is no helper, and none to set up.
     #[error(
         "There is no netglance-helper on this computer, nor {}: build it with `cargo build --release --workspace`, \
@@ -90,6 +96,7 @@ async fn connect() -> zbus::Result<Helper1Proxy<'static>> {
 
 fn in_words(error: &HelperError, refused: &'static str) -> Error {
     match error {
+        HelperError::NotAuthorized(why) if why.contains(NO_AGENT) => Error::NoAgent(refused),
         HelperError::NotAuthorized(_) => Error::NotAuthorised(refused),
         error => Error::Failed(sentence(error)),
     }

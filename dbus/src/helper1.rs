@@ -14,6 +14,8 @@ use crate::sample::{Row, Sample};
 pub const BUS_NAME: &str = "org.netglance.Helper1";
 /// Where the one object is.
 pub const OBJECT_PATH: &str = "/org/netglance/Helper1";
+/// What [`Error::NotAuthorized`] says among other words where there was nobody to open the password dialog.
+pub const NO_AGENT: &str = "no polkit agent runs in this session";
 
 /// What a call fails with. Each carries a sentence for a person: what happened, why, and what to do.
 #[derive(Clone, Debug, PartialEq, zbus::DBusError)]

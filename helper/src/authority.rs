@@ -6,7 +6,7 @@ use std::{
 };
 
 use futures_lite::StreamExt as _;
-use netglance_dbus::helper1::Error;
+use netglance_dbus::helper1::{Error, NO_AGENT};
 use zbus::{
     Connection, fdo,
     message::{Flags, Header},
@@ -115,12 +115,13 @@ impl Authority {
                 action.what()
             ))
         })?;
+        let no_agent = format!("it needs an administrator's password, and {NO_AGENT} that could ask for it");
         let why = if answer.is_authorized {
             return Ok(());
         } else if answer.details.contains_key("polkit.dismissed") {
             "the password dialog was closed"
         } else if answer.is_challenge && may_ask {
-            "it needs an administrator's password, and no polkit agent runs in this session that could ask for it"
+            no_agent.as_str()
         } else if answer.is_challenge {
             "it needs an administrator's password, and this call does not allow asking for it"
         } else {

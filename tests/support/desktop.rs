@@ -5,7 +5,11 @@
 #![allow(dead_code, reason = "each test file includes this module and uses its own part of it")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "test support: a failure is the test's")]
 
+#[path = "packages.rs"]
+pub mod packages;
+
 use std::{
+    collections::BTreeSet,
     fs,
     io::{BufRead as _, BufReader},
     path::{Path, PathBuf},
@@ -65,10 +69,14 @@ pub struct Found {
     pub text: String,
     /// AT-SPI's words for its state: "focused", "sensitive", "checked" …
     pub states: Vec<String>,
-    x: i32,
-    y: i32,
-    width: i32,
-    height: i32,
+    /// Its left edge.
+    pub x: i32,
+    /// Its upper edge.
+    pub y: i32,
+    /// How wide it is.
+    pub width: i32,
+    /// How high it is.
+    pub height: i32,
 }
 
 /// The booted container.
@@ -187,9 +195,7 @@ impl Desktop {
 
     fn picture(&self, name: &str) -> std::io::Result<PathBuf> {
         let picture = self.on_screen("import -window root png:-").output()?;
-        let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("desktop");
-        fs::create_dir_all(&directory)?;
-        let path = directory.join(name).with_extension("png");
+        let path = pictures().join(name).with_extension("png");
         fs::write(&path, &picture.stdout)?;
         let complaint = || std::io::Error::other(String::from_utf8_lossy(&picture.stderr));
         if picture.status.success() { Ok(path) } else { Err(complaint()) }
@@ -278,26 +284,98 @@ impl Desktop {
         fs::copy(from, &to).unwrap_or_else(|error| panic!("copy {} to {}: {error}", from.display(), to.display()));
     }
 
-    /// What the packages do, by hand: this build's programs and the files beside them, at Debian's places.
-    pub fn install_by_hand(&self) {
-        let built = Path::new(env!("CARGO_BIN_EXE_netglance"));
-        let helper = built.with_file_name("netglance-helper");
-        assert!(helper.exists(), "{} is not built: cargo build --package netglance-helper", helper.display());
-        let source = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-        for (from, to) in [
-            (built, "/usr/bin/netglance"),
-            (&helper, "/usr/libexec/netglance-helper"),
-            (&source.join("helper/netglance-helper.service"), "/lib/systemd/system/netglance-helper.service"),
-            (&source.join("dbus/org.netglance.Helper1.conf"), "/usr/share/dbus-1/system.d/org.netglance.Helper1.conf"),
-            (
-                &source.join("dbus/org.netglance.Helper1.service"),
-                "/usr/share/dbus-1/system-services/org.netglance.Helper1.service",
-            ),
-            (&source.join("polkit/org.netglance.policy"), "/usr/share/polkit-1/actions/org.netglance.policy"),
-        ] {
-            self.copy(from, to);
-        }
-        self.root("systemctl daemon-reload && systemctl --quiet enable netglance-helper && systemctl reload dbus").ok();
+    /// Installs the packages of this build as the README says, with nothing but what is on this system.
+    pub fn install(&self) {
+        let [app, helper] = packages::packages();
+        self.apt_install(&[app, helper]);
+    }
+
+    /// Has apt install these packages from cad's folder of downloads.
+    pub fn apt_install(&self, packages: &[&Path]) {
+        let names = packages.iter().map(|package| format!("./{}", package.file_name().unwrap().display()));
+        let names = names.collect::<Vec<_>>().join(" ");
+        packages.iter().for_each(|package| self.download(package));
+        self.root(&format!("cd /home/cad/Downloads && DEBIAN_FRONTEND=noninteractive apt-get -y install {names}")).ok();
+    }
+
+    /// Puts a file into cad's folder of downloads.
+    pub fn download(&self, file: &Path) {
+        let name = file.file_name().unwrap().display();
+        self.copy(file, &format!("/home/cad/Downloads/{name}"));
+        self.root("chown -R cad: /home/cad/Downloads").ok();
+    }
+
+    /// Every file, link and folder that lasts, with kind, mode and owner; but for what every program writes beside its own:
+    /// apt's and dpkg's books, logs, temporary files.
+    pub fn files(&self) -> BTreeSet<String> {
+        let without =
+            ["/var/lib/dpkg", "/var/lib/apt", "/var/cache", "/var/log", "/var/lib/systemd/timers", "/tmp", "/var/tmp"];
+        let without = without.map(|path| format!("-path {path}")).join(" -o ");
+        let own = r"find /run -maxdepth 1 -name 'netglance*' -printf '%y %m %U %p\n'";
+        let all = format!(r"find / -xdev \( {without} \) -prune -o -printf '%y %m %U %p\n'");
+        self.root(&format!("{all}; {own}")).ok().lines().map(str::to_owned).collect()
+    }
+
+    /// Starts netglance by its entry in the menu of applications.
+    pub fn launch(&self) -> Program {
+        let entry = "/usr/share/applications/org.netglance.Netglance.desktop";
+        // What ends with its unit is what it has started.
+        self.start("menu", &format!("gio launch {entry} && exec sleep infinity"))
+    }
+
+    /// Closes a program's window by the button in its frame.
+    #[track_caller]
+    pub fn close(&self, application: &str) {
+        let frame = self.window(application).expect("its window is open");
+        self.click_at(frame.x + frame.width - 11, frame.y - 14, 1);
+        eventually("the window is closed", || self.window(application).is_none().then_some(()));
+    }
+
+    /// A program's window.
+    pub fn window(&self, application: &str) -> Option<Found> {
+        self.find("frame", "").into_iter().find(|frame| frame.application == application)
+    }
+
+    /// The panel's place for tray icons: what is left of the clock.
+    #[track_caller]
+    pub fn tray(&self) -> Found {
+        eventually("the panel shows a tray icon", || {
+            let parts = self.find("panel", "");
+            let mut parts: Vec<_> = parts.into_iter().filter(|part| part.application == "xfce4-panel").collect();
+            parts.sort_by_key(|part| part.x + part.width);
+            let clock = parts.iter().filter(|part| part.x > 0).max_by_key(|part| part.x)?.x;
+            parts.into_iter().rfind(|part| part.x + part.width == clock && (16..100).contains(&part.width))
+        })
+    }
+
+    /// The pixels of the tray.
+    pub fn tray_pixels(&self) -> Vec<u8> {
+        let Found { x, y, width, height, .. } = self.tray();
+        let crop = format!("import -window root -crop {width}x{height}+{x}+{y} -depth 8 rgb:-");
+        self.on_screen(&crop).output().unwrap().stdout
+    }
+
+    /// Clicks on the tray icon.
+    pub fn click_tray(&self, button: u8) {
+        let at = self.tray();
+        self.click_at(at.x + at.width / 2, at.y + at.height / 2, button);
+        // Off the icon, so that no tooltip covers anything.
+        answer(&mut self.on_screen("xdotool mousemove 1279 799")).ok();
+    }
+
+    /// Whether the tray icon's menu is open. The panel's tray is a process of its own, which tells AT-SPI nothing.
+    pub fn tray_menu(&self) -> bool {
+        let windows = "for window in $(xdotool search --onlyvisible --class wrapper-2.0); do \
+                         xdotool getwindowgeometry --shell $window; done";
+        let sizes = self.on_screen(windows).output().unwrap().stdout;
+        String::from_utf8_lossy(&sizes).lines().any(|line| {
+            line.strip_prefix("HEIGHT=").is_some_and(|height| height.parse::<u32>().is_ok_and(|height| height > 100))
+        })
+    }
+
+    /// Keeps a text as target/desktop/NAME.txt.
+    pub fn transcript(&self, name: &str, text: &str) {
+        fs::write(pictures().join(name).with_extension("txt"), text).unwrap();
     }
 
     /// Makes it the owner's host, with StB and the other app running, now and after every reboot.
@@ -367,5 +445,12 @@ fn answer(command: &mut Command) -> Answer {
 }
 
 fn scripts() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("tests/desktop")
+    packages::repository().join("tests/desktop")
+}
+
+/// Where pictures of the screen and transcripts are kept.
+fn pictures() -> PathBuf {
+    let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("desktop");
+    fs::create_dir_all(&directory).unwrap();
+    directory
 }

@@ -82,6 +82,9 @@ struct Listed {
     /// The other side's.
     port: u16,
     cgroup_id: Option<u64>,
+    /// Whether there is more of it than what is left of a closed one: TIME_WAIT of a connection that waits in FIN_WAIT2 for
+    /// the other side's end is listed as FIN_WAIT2, without any attribute (net/ipv4/inet_diag.c, `inet_twsk_diag_fill`).
+    is_full: bool,
     bytes: Option<Transferred>,
 }
 
@@ -120,7 +123,7 @@ impl InetDiag {
             let request = request(family, IPPROTO_TCP, 1 << (INET_DIAG_INFO - 1), TCP_STATES);
             let dumped = self.requests.dump(SOCK_DIAG_BY_FAMILY, &request, |_, payload| {
                 let socket = parse(payload)?;
-                nameless |= socket.cgroup_id.is_none();
+                nameless |= socket.is_full && socket.cgroup_id.is_none();
                 books.listed(&socket, tree, prefixes);
                 Ok(())
             });
@@ -303,12 +306,15 @@ fn parse(payload: &[u8]) -> Result<Listed, netlink::Error> {
     let cookie = chunk(header, 44).map(u64::from_ne_bytes).unwrap_or_default();
     let port = chunk(header, 6).map(u16::from_be_bytes).unwrap_or_default();
     let inode = chunk(header, 68).map(u32::from_ne_bytes).unwrap_or_default();
-    let mut listed = Listed { cookie, inode, remote, port, cgroup_id: None, bytes: None };
+    let mut listed = Listed { cookie, inode, remote, port, cgroup_id: None, is_full: false, bytes: None };
     for attribute in NlasIterator::new(attributes) {
         let attribute = attribute.map_err(|_| malformed("inet_diag attribute"))?;
         match attribute.kind() {
             INET_DIAG_CGROUP_ID => listed.cgroup_id = chunk(attribute.value(), 0).map(u64::from_ne_bytes),
-            INET_DIAG_INFO => listed.bytes = transferred(attribute.value()),
+            INET_DIAG_INFO => {
+                listed.is_full = true;
+                listed.bytes = transferred(attribute.value());
+            }
             _ => {}
         }
     }
