@@ -28,7 +28,7 @@ use crate::{
     target::Target,
     tray::{self, Entry, Face, Tray},
     update::{AppSockets, Backlog, Command, Proof, ProofPage, Update},
-    verify::{self, Agent},
+    verify,
 };
 
 /// Apps in the tray's menu.
@@ -420,7 +420,7 @@ impl Desktop {
         self.proof = Some(Proof::Running);
         let proven = self.proven.clone();
         tokio::task::spawn_blocking(move || {
-            let outcome = verify::run(Agent::Desktop);
+            let outcome = verify::run();
             _ = proven.send(outcome.map_or_else(|error| Proof::Failed(chain(&error)), Proof::Done));
         });
     }

@@ -50,23 +50,14 @@ fn said(text: &str) -> String {
     if text.is_empty() { String::new() } else { format!(" ({text})") }
 }
 
-/// Who may ask for the password.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Agent {
-    /// The desktop's, or else the terminal.
-    OrTerminal,
-    /// The desktop's alone: whoever pressed a button doesn't look at the terminal from which netglance was started.
-    Desktop,
-}
-
 /// Tries everything; asks for an administrator's password through polkit unless root asks. Takes some seconds.
-pub fn run(agent: Agent) -> Result<Report, Error> {
+pub fn run() -> Result<Report, Error> {
     let program = program().ok_or(Error::Absent)?;
     let root = rustix::process::geteuid().is_root();
     let mut command = if root { Command::new(&program) } else { Command::new("pkexec") };
     if !root {
-        command.args((agent == Agent::Desktop).then_some("--disable-internal-agent"));
-        command.arg(&program);
+        // Its own agent would ask in the terminal from which netglance was started, whoever pressed a button where.
+        command.arg("--disable-internal-agent").arg(&program);
     }
     let output = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).output();
     let output = match output {
