@@ -14,7 +14,7 @@ use crate::{
 /// The proof: a table, or JSON. Exit status 1 where a case failed.
 pub fn verify(json: bool) -> Result<ExitCode, Error> {
     let agent = Agent::start();
-    let report = verify::run(verify::Agent::OrTerminal)?;
+    let report = verify::run()?;
     drop(agent);
     if json {
         print(&to_json(&report)?)?;
