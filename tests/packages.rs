@@ -113,7 +113,7 @@ fn each_shell_takes_its_completions() {
 fn man_has_nothing_to_say_about_its_pages() {
     let mut pages: Vec<_> =
         fs::read_dir(repository().join("app/man")).unwrap().map(|entry| entry.unwrap().path()).collect();
-    pages.push(repository().join("helper/netglance-helper.8"));
+    pages.extend(["netglance-helper.8", "netglance-verify.8"].map(|page| repository().join("helper").join(page)));
     for page in pages {
         let mut man = Command::new("man");
         man.args(["--warnings", "-E", "UTF-8", "-l", "-Tutf8", "-Z"]).arg(&page).env("MANWIDTH", "80");
@@ -184,6 +184,7 @@ fn the_packages_are_good_and_hold_what_they_should() {
         "usr/share/dbus-1/system-services/org.netglance.Helper1.service",
         "usr/share/polkit-1/actions/org.netglance.policy",
         "usr/share/man/man8/netglance-helper.8.gz",
+        "usr/share/man/man8/netglance-verify.8.gz",
     ]
     .map(|path| ("-rw-r--r--", path.to_owned()))
     .into();
