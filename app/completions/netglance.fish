@@ -56,9 +56,9 @@ complete -c netglance -n "__fish_netglance_using_subcommand verify" -l cgroup -d
 complete -c netglance -n "__fish_netglance_using_subcommand verify" -l live -d 'Instead, and with no privilege: the app\'s open sockets, each with what decided that it is internal or external'
 complete -c netglance -n "__fish_netglance_using_subcommand verify" -l json -d 'JSON instead of a table'
 complete -c netglance -n "__fish_netglance_using_subcommand verify" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c netglance -n "__fish_netglance_using_subcommand doctor" -l app -d 'An app by its name or id, as `netglance apps` lists them [default: StB]' -r
-complete -c netglance -n "__fish_netglance_using_subcommand doctor" -l unit -d 'Unit names, with * ? […] as systemctl takes them' -r
-complete -c netglance -n "__fish_netglance_using_subcommand doctor" -l cgroup -d 'cgroup paths as in /proc/PID/cgroup' -r
+complete -c netglance -n "__fish_netglance_using_subcommand doctor" -l app -d 'An app by its name or id, as `netglance apps` lists them' -r
+complete -c netglance -n "__fish_netglance_using_subcommand doctor" -l unit -d 'Unit names, with * ? […] as systemctl takes them; all below a unit counts' -r
+complete -c netglance -n "__fish_netglance_using_subcommand doctor" -l cgroup -d 'cgroup paths as in /proc/PID/cgroup; all below counts' -r
 complete -c netglance -n "__fish_netglance_using_subcommand doctor" -l json -d 'One JSON object'
 complete -c netglance -n "__fish_netglance_using_subcommand doctor" -l markdown -d 'Markdown, for an issue'
 complete -c netglance -n "__fish_netglance_using_subcommand doctor" -s h -l help -d 'Print help (see more with \'--help\')'

@@ -17,15 +17,8 @@ use crate::{
 
 #[derive(Debug, Args)]
 pub struct DoctorArgs {
-    /// An app by its name or id, as `netglance apps` lists them [default: StB]
-    #[arg(long, value_name = "NAME", conflicts_with_all = ["unit", "cgroup"])]
-    app: Option<String>,
-    /// Unit names, with * ? […] as systemctl takes them
-    #[arg(long, value_name = "PATTERN", num_args = 1..)]
-    unit: Vec<String>,
-    /// cgroup paths as in /proc/PID/cgroup
-    #[arg(long, value_name = "PATH", num_args = 1..)]
-    cgroup: Vec<String>,
+    #[command(flatten)]
+    target: TargetArgs,
     /// One JSON object
     #[arg(long, conflicts_with = "markdown")]
     json: bool,
@@ -37,8 +30,8 @@ pub struct DoctorArgs {
 /// Looks, judges and says it.
 pub async fn doctor(args: &DoctorArgs) -> Result<ExitCode, Error> {
     let mut monitor = Monitor::open(Some(Source::Estimate)).await;
-    let target = wanted(args, &mut monitor)?;
-    let facts = gather(monitor, target, &typed(args)).await;
+    let target = wanted(&args.target, &mut monitor)?;
+    let facts = gather(monitor, target, &typed(&args.target)).await;
     let report = diagnose(&facts);
     let page = match (args.json, args.markdown) {
         (true, _) => serde_json::to_string_pretty(&report).map_err(io::Error::from).map_err(Error::io("write JSON"))?,
@@ -50,14 +43,13 @@ pub async fn doctor(args: &DoctorArgs) -> Result<ExitCode, Error> {
 }
 
 /// The target that the arguments name: StB without any, whether it runs or not.
-fn wanted(args: &DoctorArgs, monitor: &mut Result<Monitor, monitor::Error>) -> Result<Target, Error> {
-    let DoctorArgs { app, unit, cgroup, .. } = args;
-    if app.is_none() && unit.is_empty() && cgroup.is_empty() {
+fn wanted(args: &TargetArgs, monitor: &mut Result<Monitor, monitor::Error>) -> Result<Target, Error> {
+    if args.is_empty() {
         return Ok(Target::stb());
     }
-    let named = TargetArgs { app: app.clone(), unit: unit.clone(), cgroup: cgroup.clone() };
+    let TargetArgs { app, unit, cgroup } = args;
     match (monitor, app) {
-        (Ok(monitor), _) => target(&named, monitor),
+        (Ok(monitor), _) => target(args, monitor),
         // There is nothing to look a name up in.
         (Err(_), Some(app)) => Ok(Target::app(app, app)),
         (Err(_), None) => {
@@ -67,7 +59,7 @@ fn wanted(args: &DoctorArgs, monitor: &mut Result<Monitor, monitor::Error>) -> R
 }
 
 /// The same arguments for `netglance watch`.
-fn typed(args: &DoctorArgs) -> String {
+fn typed(args: &TargetArgs) -> String {
     let option = |name: &str, values: &[String]| {
         let values: Vec<_> = values.iter().map(|value| gather::quoted(value)).collect();
         if values.is_empty() { None } else { Some(format!("--{name} {}", values.join(" "))) }

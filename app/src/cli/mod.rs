@@ -73,7 +73,7 @@ enum Command {
     },
     /// Say what this host is like for netglance, which way of counting fits, and what to do
     ///
-    /// The exit status is 1 where something does not work.
+    /// About StB where no app is named. The exit status is 1 where something does not work.
     Doctor(doctor::DoctorArgs),
     /// Count exactly from now on, and after every boot: one password, in a dialog or in this terminal
     Install,
