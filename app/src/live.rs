@@ -82,9 +82,9 @@ impl SocketVerdict {
 
 /// The target's sockets, by unit, external ones first. `path_of` tells a cgroup's path from its id; `counters` are the prefixes
 /// that are internal to the helper's counters, if those run.
-pub fn sockets<'a>(
+pub fn sockets(
     open: &[OpenSocket],
-    path_of: impl Fn(u64) -> Option<&'a str>,
+    path_of: impl Fn(u64) -> Option<String>,
     prefixes: &Prefixes,
     counters: Option<&[IpNet]>,
     target: &Target,
@@ -93,12 +93,12 @@ pub fn sockets<'a>(
         .iter()
         .filter_map(|socket| {
             let cgroup = path_of(socket.cgroup_id?)?;
-            let unit = target.unit_of(cgroup)?.unit.to_owned();
+            let unit = target.unit_of(&cgroup)?.unit.to_owned();
             let remote = Some(socket.remote).filter(|remote| !remote.ip().is_unspecified());
             let verdict = remote.map(|remote| prefixes.judge(remote.ip()));
             Some(SocketVerdict {
                 unit,
-                cgroup: cgroup.to_owned(),
+                cgroup,
                 scope: verdict.map(|verdict| verdict.scope.into()),
                 protocol: socket.protocol,
                 remote: remote.map(|remote| remote.ip()),
@@ -154,7 +154,7 @@ mod tests {
         let check = |remote: &str, scope: Option<Side>, prefix: Option<&str>, reason: &str, agrees: bool| {
             let socket =
                 OpenSocket { protocol: Protocol::Udp, inode: 1, remote: remote.parse().unwrap(), cgroup_id: Some(1) };
-            let found = sockets(&[socket], |id| (id == 1).then_some(unit), &prefixes, Some(&helper), &target);
+            let found = sockets(&[socket], |id| (id == 1).then(|| unit.to_owned()), &prefixes, Some(&helper), &target);
             let [found] = found.as_slice() else { panic!("{found:?}") };
             assert_eq!((found.scope, found.prefix.as_deref()), (scope, prefix), "{found:?}");
             assert!(found.reason.contains(reason), "no {reason:?} in {found:?}");
@@ -190,8 +190,12 @@ mod tests {
             socket("8.8.8.8:3", Some(3)),
             socket("8.8.8.8:4", None),
         ];
-        let path_of =
-            |id| [(1, "/b.service"), (2, "/a.service/x"), (3, "/c.scope")].into_iter().find(|p| p.0 == id).map(|p| p.1);
+        let path_of = |id| {
+            [(1, "/b.service"), (2, "/a.service/x"), (3, "/c.scope")]
+                .into_iter()
+                .find(|p| p.0 == id)
+                .map(|p| p.1.to_owned())
+        };
         let found = sockets(&open, path_of, &Prefixes::default(), None, &target);
         let shown: Vec<_> =
             found.iter().map(|s| (s.unit.as_str(), s.remote.unwrap().to_string(), s.agrees())).collect();

@@ -105,6 +105,8 @@ pub enum Error {
 #[derive(Debug)]
 pub struct Monitor {
     tree: Tree,
+    /// The paths of `tree`, made anew when it has changed.
+    paths: Vec<String>,
     onlink: Onlink,
     host_prefixes: Vec<IpNet>,
     prefixes: Prefixes,
@@ -153,6 +155,7 @@ impl Monitor {
     /// Opens everything that is needed and takes the first look, from which counting begins. `only`: insist on a source.
     pub async fn open(only: Option<Source>) -> Result<Self, Error> {
         let mut monitor = Self {
+            paths: Vec::new(),
             tree: Tree::open()?,
             onlink: Onlink::open()?,
             host_prefixes: Vec::new(),
@@ -167,6 +170,7 @@ impl Monitor {
             desktop: DesktopEntries::default(),
             secs: Err(Gap::CountingRestarted),
         };
+        monitor.paths = monitor.tree.paths().collect();
         monitor.refresh_prefixes(true)?;
         monitor.before = Some(monitor.sampler.look(true, &monitor.tree, &monitor.prefixes).await?);
         Ok(monitor)
@@ -237,7 +241,7 @@ impl Monitor {
 
     /// Whether any cgroup is `target`'s now.
     pub fn exists(&self, target: &Target) -> bool {
-        self.tree.paths().chain(["/"]).any(|path| target.unit_of(path).is_some())
+        self.paths().chain(["/"]).any(|path| target.unit_of(path).is_some())
     }
 
     /// Looks, and gives a reading of each target in the order in which they were named. A look that fails is a gap; the
@@ -252,7 +256,7 @@ impl Monitor {
     /// missed. A look that fails here fails again at the beat, which reports it.
     pub fn listen(&mut self) {
         if self.sampler.estimates() {
-            self.tree.refresh();
+            self.refresh_cgroups();
             _ = self.sampler.listen(&self.tree, &self.prefixes);
         }
     }
@@ -260,7 +264,7 @@ impl Monitor {
     /// The open sockets of `target`, and how each is judged.
     pub async fn sockets(&mut self, target: &Target) -> Result<Vec<SocketVerdict>, Error> {
         let open = sampler::open_sockets()?;
-        self.tree.refresh();
+        self.refresh_cgroups();
         self.refresh_prefixes(false)?;
         let counters = self.sampler.internal_prefixes().await;
         Ok(live::sockets(&open, |id| self.tree.path(id), &self.prefixes, counters.as_deref(), target))
@@ -314,9 +318,7 @@ impl Monitor {
     }
 
     async fn sample(&mut self) -> Result<Look, Error> {
-        if self.tree.refresh() {
-            self.own = None;
-        }
+        self.refresh_cgroups();
         let edited = self.settings.refresh();
         self.refresh_prefixes(edited)?;
         let own = self.own.unwrap_or_else(|| self.watches.iter().all(|watch| self.is_own(&watch.target)));
@@ -327,7 +329,20 @@ impl Monitor {
     /// Whether every cgroup of `target` that there is belongs to the caller.
     fn is_own(&self, target: &Target) -> bool {
         let uid = rustix::process::getuid().as_raw();
-        self.tree.paths().all(|path| target::uid_of(path) == Some(uid) || target.unit_of(path).is_none())
+        self.paths().all(|path| target::uid_of(path) == Some(uid) || target.unit_of(path).is_none())
+    }
+
+    /// Every cgroup that exists, the root not among them.
+    pub fn paths(&self) -> impl Iterator<Item = &str> {
+        self.paths.iter().map(String::as_str)
+    }
+
+    fn refresh_cgroups(&mut self) {
+        if self.tree.refresh() {
+            self.tree.tidy();
+            self.paths = self.tree.paths().collect();
+            self.own = None;
+        }
     }
 
     fn refresh_prefixes(&mut self, edited: bool) -> Result<(), netglance_dbus::netlink::Error> {
@@ -348,7 +363,7 @@ impl Monitor {
         let mut units: BTreeMap<UnitOf<'_>, Moved> = BTreeMap::new();
         let mut all = Moved::default();
         let mut alive = !watch.target.comes_back;
-        for path in self.tree.paths().chain(["/"]) {
+        for path in self.paths().chain(["/"]) {
             if let Some(unit) = watch.target.unit_of(path) {
                 alive = true;
                 units.entry(unit).or_default();
@@ -393,7 +408,7 @@ impl Monitor {
         let uid = rustix::process::getuid().as_raw();
         let mine = |path: &str| uid == 0 || target::uid_of(path) == Some(uid);
         let mut apps: BTreeMap<String, (Moved, Vec<String>)> = BTreeMap::new();
-        for path in self.tree.paths().filter(|path| mine(path)) {
+        for path in self.paths().filter(|path| mine(path)) {
             if let Some(id) = target::app_id(path) {
                 apps.entry(id).or_default().1.push(path.to_owned());
             }

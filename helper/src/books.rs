@@ -1,4 +1,4 @@
-//! What the table itself can't keep: the paths of cgroups, the totals of deleted counters, the epoch. Pure.
+//! What the table itself can't keep: the totals of deleted counters, the epoch. Pure.
 //!
 //! It outlives the process (as a file that lasts as long as the kernel does), so that a helper that was killed goes on where
 //! it was. It talks to no kernel and knows no caller.
@@ -6,12 +6,16 @@
 use std::{borrow::Cow, collections::HashMap};
 
 use netglance_dbus::sample::Row;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::nft::{message::Element, ruleset::Counter};
 
-/// Paths of removed cgroups whose totals are kept; the longest unused are forgotten first.
+/// Paths of removed cgroups whose totals are kept apart, in all …
 const KEPT_PATHS: usize = 8192;
+/// … and of one account.
+const PATHS_AN_ACCOUNT: usize = 2048;
+/// Their bytes, of one account.
+const PATH_BYTES_AN_ACCOUNT: usize = 256 << 10;
 
 /// Bytes of one cgroup by [`Counter`], in the order of [`Counter::ALL`].
 pub type Totals = [u64; 4];
@@ -63,6 +67,11 @@ impl Held {
         }
     }
 
+    /// Whether a cgroup has any element.
+    pub fn holds(&self, cgroup_id: u64) -> bool {
+        self.by_id.contains_key(&cgroup_id)
+    }
+
     /// How many elements the fullest set has.
     pub fn most(&self) -> usize {
         self.counts.into_iter().max().unwrap_or_default()
@@ -104,17 +113,34 @@ struct Folded {
     last_used: u64,
 }
 
+/// The paths of one account: see [`account_of`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Account {
+    by_path: HashMap<String, Folded>,
+    path_bytes: usize,
+}
+
+impl Account {
+    /// Takes out the path that has not been used for the longest time, but for `spared`.
+    fn take_oldest(&mut self, spared: &str) -> Option<(String, Totals)> {
+        let paths = self.by_path.iter().filter(|(path, _)| *path != spared);
+        let oldest = paths.min_by_key(|(_, folded)| folded.last_used).map(|(path, _)| path.clone())?;
+        let folded = self.by_path.remove(&oldest)?;
+        self.path_bytes = self.path_bytes.saturating_sub(oldest.len());
+        Some((oldest, folded.totals))
+    }
+}
+
 /// The books of one table.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Books {
     /// Another one whenever counting had to start again.
     pub epoch: u64,
-    /// The paths of cgroups by id. In a file of their own, as there is a new one much more often.
-    #[serde(skip)]
-    pub paths: HashMap<u64, String>,
     /// What is being deleted. Not empty after a start: the process was killed while it did.
     pub doomed: Vec<Doomed>,
-    folded: HashMap<String, Folded>,
+    /// By account. In the file they stand in one list.
+    #[serde(serialize_with = "flat", deserialize_with = "by_account")]
+    folded: HashMap<String, Account>,
     uses: u64,
 }
 
@@ -126,20 +152,54 @@ impl Books {
 
     /// Adds the last value of a deleted counter to its path's total.
     pub fn fold(&mut self, path: &str, counter: Counter, bytes: u64) {
-        self.uses += 1;
-        if !self.folded.contains_key(path) {
-            if self.folded.len() >= KEPT_PATHS
-                && let Some(oldest) = self.folded.iter().min_by_key(|(_, f)| f.last_used).map(|(path, _)| path.clone())
-            {
-                self.folded.remove(&oldest);
+        let mut totals = Totals::default();
+        totals[counter as usize] = bytes;
+        self.add(path, totals);
+        // Where there are too many paths, the longest unused one is added to its account's own: its bytes stay its account's.
+        let account = account_of(path);
+        while let Some(paths) = self.folded.get_mut(account).filter(|paths| paths.is_crowded())
+            && let Some((_, totals)) = paths.take_oldest(account)
+        {
+            self.add(account, totals);
+        }
+        while self.folded.values().map(|account| account.by_path.len()).sum::<usize>() > KEPT_PATHS {
+            if !self.shrink() {
+                break;
             }
-            self.folded.insert(path.to_owned(), Folded::default());
         }
-        if let Some(folded) = self.folded.get_mut(path) {
-            let total = &mut folded.totals[counter as usize];
-            *total = total.saturating_add(bytes);
-            folded.last_used = self.uses;
+    }
+
+    /// Makes room for one path: the largest account loses one; where all have a single one, the longest unused is added to the
+    /// cgroup above. Whether there was anything to add up.
+    fn shrink(&mut self) -> bool {
+        let largest = self.folded.iter_mut().max_by_key(|(_, account)| account.by_path.len());
+        let Some((name, paths)) = largest else { return false };
+        let name = name.clone();
+        if let Some((_, totals)) = paths.take_oldest(&name) {
+            self.add(&name, totals);
+            return true;
         }
+        let accounts = self.folded.iter().filter(|(name, _)| name.matches('/').count() > 1);
+        let last_used = |account: &Account| account.by_path.values().map(|folded| folded.last_used).max();
+        let Some(oldest) = accounts.min_by_key(|(_, account)| last_used(account)).map(|(name, _)| name.clone()) else {
+            return false;
+        };
+        let above = oldest.rsplit_once('/').map_or("/", |(above, _)| above).to_owned();
+        for folded in self.folded.remove(&oldest).unwrap_or_default().by_path.into_values() {
+            self.add(&above, folded.totals);
+        }
+        true
+    }
+
+    fn add(&mut self, path: &str, totals: Totals) {
+        self.uses += 1;
+        let account = self.folded.entry(account_of(path).to_owned()).or_default();
+        if !account.by_path.contains_key(path) {
+            account.path_bytes = account.path_bytes.saturating_add(path.len());
+        }
+        let folded = account.by_path.entry(path.to_owned()).or_default();
+        folded.totals = std::array::from_fn(|i| folded.totals[i].saturating_add(totals[i]));
+        folded.last_used = self.uses;
     }
 
     /// Settles a deletion of which it is not known whether it happened (the process that did it was killed, or the kernel's
@@ -152,23 +212,14 @@ impl Books {
         }
     }
 
-    /// The path of a cgroup by its id.
-    pub fn path(&self, id: u64) -> Option<&str> {
-        self.paths.get(&id).map(String::as_str)
-    }
-
-    /// The rows of the cgroups for which `wanted` holds: counters in the table and totals of deleted ones, by path.
-    pub fn rows<'a>(
-        &'a self,
-        held: &Held,
-        path_of: impl Fn(u64) -> Cow<'a, str>,
-        wanted: impl Fn(&str) -> bool,
-    ) -> Vec<Row> {
-        let folded = self.folded.iter().filter(|(path, _)| wanted(path));
-        let mut rows: HashMap<Cow<'a, str>, Totals> = folded.map(|(path, f)| (path.into(), f.totals)).collect();
-        let paths = held.by_id.iter().map(|(id, seen)| (path_of(*id), seen.totals));
-        for (path, totals) in paths.filter(|(path, _)| wanted(path)) {
-            let row = rows.entry(path).or_default();
+    /// The rows of `top` and what is below it ("": all): counters in the table and totals of deleted ones, by path. `path_of`:
+    /// the path of an id, if it is to be among them.
+    pub fn rows(&self, held: &Held, path_of: impl Fn(u64) -> Option<String>, top: &str) -> Vec<Row> {
+        let folded = self.folded.values().flat_map(|account| &account.by_path).filter(|(path, _)| is_below(path, top));
+        let mut rows: HashMap<Cow<'_, str>, Totals> = folded.map(|(path, f)| (path.into(), f.totals)).collect();
+        let paths = held.by_id.iter().filter_map(|(id, seen)| Some((path_of(*id)?, seen.totals)));
+        for (path, totals) in paths.filter(|(path, _)| is_below(path, top)) {
+            let row = rows.entry(path.into()).or_default();
             *row = std::array::from_fn(|i| row[i].saturating_add(totals[i]));
         }
         rows.into_iter()
@@ -182,6 +233,36 @@ impl Books {
             })
             .collect()
     }
+}
+
+impl Account {
+    fn is_crowded(&self) -> bool {
+        self.by_path.len() > PATHS_AN_ACCOUNT || self.path_bytes > PATH_BYTES_AN_ACCOUNT
+    }
+}
+
+/// The path of the cgroup at level 2 that a path is in: whose it is, as far as bounds go. See [`netglance_dbus::cgroup::nodes`].
+pub fn account_of(path: &str) -> &str {
+    path.match_indices('/').nth(2).and_then(|(end, _)| path.get(..end)).unwrap_or(path)
+}
+
+/// Whether a path is `top` or below it. Everything is below "".
+pub fn is_below(path: &str, top: &str) -> bool {
+    path.strip_prefix(top).is_some_and(|rest| top.is_empty() || rest.is_empty() || rest.starts_with('/'))
+}
+
+fn flat<S: Serializer>(folded: &HashMap<String, Account>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(folded.values().flat_map(|account| &account.by_path))
+}
+
+fn by_account<'de, D: Deserializer<'de>>(deserializer: D) -> Result<HashMap<String, Account>, D::Error> {
+    let mut accounts: HashMap<String, Account> = HashMap::new();
+    for (path, folded) in HashMap::<String, Folded>::deserialize(deserializer)? {
+        let account = accounts.entry(account_of(&path).to_owned()).or_default();
+        account.path_bytes = account.path_bytes.saturating_add(path.len());
+        account.by_path.insert(path, folded);
+    }
+    Ok(accounts)
 }
 
 #[cfg(test)]
@@ -199,9 +280,8 @@ mod tests {
     }
 
     fn tx(books: &Books, held: &Held, paths: &[(u64, &str)]) -> Vec<(String, u64)> {
-        let path_of = |id| paths.iter().find(|(known, _)| *known == id).map_or("/lost", |(_, path)| *path).into();
-        let mut rows: Vec<_> =
-            books.rows(held, path_of, |_| true).into_iter().map(|r| (r.cgroup, r.tx_bytes)).collect();
+        let path_of = |id| Some(paths.iter().find(|(known, _)| *known == id).map_or("/lost", |(_, path)| *path).into());
+        let mut rows: Vec<_> = books.rows(held, path_of, "").into_iter().map(|r| (r.cgroup, r.tx_bytes)).collect();
         rows.sort();
         rows
     }
@@ -241,7 +321,7 @@ mod tests {
         let rows = tx(&books, &held(&[(5, 1), (6, 2), (9, 4)]), &[(5, "/a"), (6, "/a")]);
         let expected = [("/a", 113), ("/gone", u64::MAX), ("/lost", 4)];
         assert_eq!(rows, expected.map(|(path, bytes)| (path.to_owned(), bytes)));
-        assert!(books.rows(&held(&[(5, 1)]), |_| "/a".into(), |path| path == "/b").is_empty());
+        assert!(books.rows(&held(&[(5, 1)]), |_| Some("/a".into()), "/b").is_empty());
     }
 
     #[test]
@@ -256,17 +336,39 @@ mod tests {
         }
     }
 
+    /// No byte of an account ever goes to another, and nobody's paths are added up for another's sake.
     #[test]
-    fn the_longest_unused_path_is_forgotten_first() {
+    fn an_account_with_too_many_paths_is_added_up_by_itself() {
         let mut books = Books::new(1);
-        for i in 0..KEPT_PATHS {
-            books.fold(&format!("/{i}"), Counter::RxInternal, 1);
+        books.fold("/user.slice/user-2.slice/honest.service", Counter::TxExternal, 7);
+        for i in 0..2 * KEPT_PATHS as u64 {
+            books.fold(&format!("/user.slice/user-1.slice/{i}"), Counter::TxExternal, 1);
         }
-        books.fold("/0", Counter::RxInternal, 1);
-        books.fold("/new", Counter::RxInternal, 1);
-        assert_eq!(books.folded.len(), KEPT_PATHS);
-        assert!(books.folded.contains_key("/0") && books.folded.contains_key("/new"));
-        assert!(!books.folded.contains_key("/1"));
+        books.fold(
+            &format!("/user.slice/user-3.slice/{}", "long".repeat(PATH_BYTES_AN_ACCOUNT)),
+            Counter::TxExternal,
+            3,
+        );
+        let rows = tx(&books, &Held::default(), &[]);
+        let of = |top: &str| rows.iter().filter(|(path, _)| is_below(path, top)).map(|(_, bytes)| bytes).sum::<u64>();
+        assert_eq!(of("/user.slice/user-1.slice"), 2 * KEPT_PATHS as u64);
+        assert_eq!(of("/user.slice/user-2.slice/honest.service"), 7);
+        assert_eq!(of("/user.slice/user-3.slice"), 3);
+        assert!(rows.iter().filter(|(path, _)| is_below(path, "/user.slice/user-1.slice")).count() <= PATHS_AN_ACCOUNT);
+        assert!(rows.iter().any(|(path, _)| *path == format!("/user.slice/user-1.slice/{}", 2 * KEPT_PATHS - 1)));
+        assert!(rows.iter().all(|(path, _)| path.len() < PATH_BYTES_AN_ACCOUNT));
+    }
+
+    #[test]
+    fn accounts_beyond_number_are_added_to_what_is_above_them() {
+        let mut books = Books::new(1);
+        for i in 0..2 * KEPT_PATHS as u64 {
+            books.fold(&format!("/system.slice/run-{i}.service"), Counter::RxInternal, 1);
+        }
+        let rows = books.rows(&Held::default(), |_| None, "");
+        assert!(rows.len() <= KEPT_PATHS, "{}", rows.len());
+        assert_eq!(rows.iter().map(|row| row.internal_rx_bytes).sum::<u64>(), 2 * KEPT_PATHS as u64);
+        assert!(rows.iter().any(|row| row.cgroup == "/system.slice" && row.internal_rx_bytes > 8000));
     }
 
     #[test]

@@ -123,14 +123,13 @@ impl Counters for Service {
         let _underway = self.begin(call)?;
         let uid = self.authority.uid(call).await?;
         let own = format!("/user.slice/user-{uid}.slice");
-        let is_own = |path: &str| path.strip_prefix(&own).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-        self.with(|table| table.read(is_own))
+        self.with(|table| table.look().and_then(|()| table.rows(&own)))
     }
 
     async fn read_all(&self, call: &Header<'_>) -> Result<Sample, Error> {
         let _underway = self.begin(call)?;
         self.authority.check(call, Action::ReadAll).await?;
-        self.with(|table| table.read(|_| true))
+        self.with(|table| table.look().and_then(|()| table.rows("")))
     }
 
     async fn set_prefixes(

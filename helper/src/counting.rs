@@ -4,16 +4,20 @@
 //! `table.rs` does.
 
 use std::{
-    borrow::Cow,
-    os::fd::{AsFd as _, OwnedFd},
+    collections::{BTreeSet, HashMap, HashSet},
+    os::fd::{AsFd as _, BorrowedFd},
 };
 
-use netglance_dbus::{cgroup::Tree, sample::Row};
+use netglance_dbus::{
+    cgroup::{Tree, nodes::DEEPEST},
+    sample::Row,
+};
 use rustix::time::{ClockId, clock_gettime};
+use serde::{Deserialize, Serialize};
 
 use crate::{
-    books::{Books, Held},
-    descriptors, error_chain,
+    books::{Books, Doomed, Held, account_of},
+    descriptors, error_chain, log,
     nft::{
         self, DELETED_AT_ONCE, Nft,
         message::Element,
@@ -26,11 +30,15 @@ use crate::{
 const PRUNED_FROM: usize = 256;
 /// So many new cgroups, and the sets are looked at even though nobody reads: they may be full.
 const LOOKED_AT_AFTER: usize = 1024;
+/// Lines beyond twice the known cgroups at which their file is written anew.
+const SPARE_LINES: usize = 1024;
 /// Dumps of one set when they keep being disturbed.
 const DUMPS: usize = 4;
 /// A desktop's applications are seven levels deep: user.slice, user-UID.slice, user@UID.service, app.slice, a slice, a service
 /// and at times one below it.
 const LEAST_LEVELS: u8 = 8;
+/// Below it each user has a slice of their own.
+const USERS: &str = "/user.slice/";
 
 /// What goes wrong.
 #[derive(Debug, thiserror::Error)]
@@ -61,8 +69,18 @@ impl Error {
 pub struct Files {
     /// [`Books`].
     pub books: Store,
-    /// Lines of id and path.
+    /// Every cgroup that was met: a [`Line`] for each.
     pub paths: Store,
+}
+
+/// A cgroup in the file.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(untagged)]
+enum Line {
+    /// Its id, its parent's, its name.
+    Node(u64, u64, String),
+    /// Its id and its whole path, as version 0.1 wrote it.
+    Path(u64, String),
 }
 
 /// A table that counts.
@@ -70,12 +88,20 @@ pub struct Files {
 pub struct Counting {
     nft: Nft,
     levels: u8,
+    /// The kernel takes no more levels: what is deeper is booked to its ancestor.
+    is_deepest: bool,
     /// What a set holds at most.
     set_size: u32,
+    /// What the table books as a whole.
+    opaque: BTreeSet<(u8, u64)>,
     books: Books,
     held: Held,
     files: Files,
-    /// [`Tree::deaths`] at the latest pruning.
+    /// Lines in the file of cgroups.
+    lines: usize,
+    /// Why the files are behind. They are written anew as soon as that is possible.
+    unwritten: Option<String>,
+    /// The tree's deaths at the latest pruning.
     deaths: u64,
     /// Cgroups that were made since the sets were last looked at.
     made: usize,
@@ -88,64 +114,84 @@ pub struct Counting {
 impl Counting {
     /// Goes on in the table that the socket `kept` owns if there is one, or makes a new table with sets of `set_size`.
     pub fn start(
-        kept: Option<OwnedFd>,
+        kept: Option<BorrowedFd<'_>>,
         files: &Files,
-        tree: &Tree,
+        tree: &mut Tree,
         internal: Internal,
         set_size: u32,
     ) -> Result<Self, Error> {
         let saved: Option<Books> = files.books.load().unwrap_or_else(|error| {
-            eprintln!("{}; counting starts again", error_chain(&error));
+            log(format_args!("{}; counting starts again", error_chain(&error)));
             None
         });
         let last_epoch = saved.as_ref().map_or(0, |books| books.epoch);
         if let Some(kept) = kept {
+            let kept = kept.try_clone_to_owned().map_err(|source| nft::Error::Socket { doing: "duplicate", source })?;
             let mut nft = Nft::adopt(kept)?;
-            if let (Some(levels), Some(mut books)) = (nft.levels()?, saved) {
-                books.paths = files.paths.lines()?.into_iter().collect();
+            if let (Some(levels), Some(books)) = (nft.levels()?, saved) {
                 let mut counting = Self::of(nft, levels, set_size, books, files);
-                counting.remember(tree)?;
-                counting.settle(tree)?;
-                counting.replace_internal(internal)?;
-                counting.add_tops(tree.live())?;
-                counting.follow(tree)?;
-                eprintln!("counting goes on in the table that was kept, epoch {}", counting.books.epoch);
+                counting.go_on(tree, internal)?;
                 return Ok(counting);
             }
             if let Err(error) = nft.delete_table()
                 && !error.is_absent()
             {
-                eprintln!("{}", error_chain(&error));
+                log(error_chain(&error));
             }
         }
         let mut nft = Nft::open()?;
         nft.probe()?;
-        let levels = levels(tree);
-        nft.create(levels, set_size, internal)
-            .map_err(|error| if error.is_occupied() { Error::Occupied } else { error.into() })?;
+        let levels = create(&mut nft, levels(tree), set_size, internal)?;
         let books = Books::new(realtime_ns().max(last_epoch.saturating_add(1)));
-        let mut counting = Self { deaths: tree.deaths(), ..Self::of(nft, levels, set_size, books, files) };
+        let mut counting = Self { deaths: tree.nodes().deaths(), ..Self::of(nft, levels, set_size, books, files) };
         descriptors::keep(counting.nft.as_fd());
-        counting.remember(tree)?;
-        counting.add_tops(tree.live())?;
-        eprintln!("counting begins, epoch {}; {levels} levels of cgroups", counting.books.epoch);
+        counting.remember(tree);
+        counting.follow_levels(tree)?;
+        counting.add_tops(tree, tree.nodes().all().filter(|(.., is_live)| *is_live).map(|(id, ..)| id))?;
+        log(format_args!("counting begins, epoch {}; {levels} levels of cgroups", counting.books.epoch));
         Ok(counting)
     }
 
     fn of(nft: Nft, levels: u8, set_size: u32, books: Books, files: &Files) -> Self {
-        let (held, files) = (Held::default(), files.clone());
-        Self { nft, levels, set_size, books, held, files, deaths: 0, made: 0, full: false, elements: Vec::new() }
+        Self {
+            nft,
+            levels,
+            is_deepest: false,
+            set_size,
+            opaque: BTreeSet::new(),
+            books,
+            held: Held::default(),
+            files: files.clone(),
+            lines: 0,
+            unwritten: None,
+            deaths: 0,
+            made: 0,
+            full: false,
+            elements: Vec::new(),
+        }
+    }
+
+    /// Goes on in a table that an earlier process has made.
+    fn go_on(&mut self, tree: &mut Tree, internal: Internal) -> Result<(), Error> {
+        // Two dumps: one alone does not show what it has left out.
+        self.dump()?;
+        self.dump()?;
+        self.recall(tree);
+        self.nft.set_opaque(self.levels, tree.nodes().opaque())?;
+        self.opaque = tree.nodes().opaque().clone();
+        self.settle(tree);
+        self.remember(tree);
+        self.replace_internal(internal)?;
+        self.follow_levels(tree)?;
+        self.add_tops(tree, tree.nodes().all().filter(|(.., is_live)| *is_live).map(|(id, ..)| id))?;
+        self.tend(tree)?;
+        log(format_args!("counting goes on in the table that was kept, epoch {}", self.books.epoch));
+        Ok(())
     }
 
     /// Another one whenever counting had to start again.
     pub fn epoch(&self) -> u64 {
         self.books.epoch
-    }
-
-    /// Whether a set is at its limit, so that the kernel makes no counter for a further cgroup: its bytes go to the nearest
-    /// cgroup above it that has one.
-    pub fn is_full(&self) -> bool {
-        self.full
     }
 
     /// Puts other internal prefixes in place, all at once; counters stay.
@@ -156,26 +202,58 @@ impl Counting {
     /// Deletes the table. Its files are the caller's to remove.
     pub fn end(mut self) -> Result<(), Error> {
         self.nft.delete_table()?;
-        eprintln!("counting ends, epoch {}", self.books.epoch);
+        log(format_args!("counting ends, epoch {}", self.books.epoch));
         Ok(())
     }
 
-    /// Takes in what the latest refresh of `tree` has brought: the table's levels follow the deepest cgroup, the books every
+    /// Takes in what the latest refresh of `tree` has brought: the table's levels follow the deepest cgroup, the files every
     /// new one.
-    pub fn follow(&mut self, tree: &Tree) -> Result<(), Error> {
-        self.books.paths.extend(tree.made().map(|(id, path)| (id, path.to_owned())));
-        self.files.paths.append(tree.made())?;
-        let levels = levels(tree);
-        if levels > self.levels {
-            self.nft.grow(self.levels, levels)?;
-            self.levels = levels;
-        }
-        self.add_tops(tree.made())?;
-        self.made = self.made.saturating_add(tree.made().count());
-        let dead = tree.deaths().saturating_sub(self.deaths);
+    pub fn follow(&mut self, tree: &mut Tree) -> Result<(), Error> {
+        self.take_in(tree)?;
+        let dead = tree.nodes().deaths().saturating_sub(self.deaths);
         if self.made >= LOOKED_AT_AFTER || dead >= PRUNED_FROM as u64 {
             self.dump()?;
+            // Only now is every cgroup known that has a counter in the dump: what is not is gone.
+            if tree.refresh() {
+                self.take_in(tree)?;
+            }
             self.tend(tree)?;
+        }
+        Ok(())
+    }
+
+    fn take_in(&mut self, tree: &Tree) -> Result<(), Error> {
+        self.follow_levels(tree)?;
+        self.add_tops(tree, tree.made().iter().copied())?;
+        self.made = self.made.saturating_add(tree.made().len());
+        self.lines = self.lines.saturating_add(tree.made().len());
+        if self.unwritten.is_none() {
+            let lines = tree.made().iter().filter_map(|id| line(tree, *id));
+            let appended = self.files.paths.append(lines);
+            self.note(appended);
+        }
+        Ok(())
+    }
+
+    /// The table's levels follow the deepest cgroup, and its opaque ones the tree's.
+    fn follow_levels(&mut self, tree: &Tree) -> Result<(), Error> {
+        let wanted = levels(tree);
+        let mut changed = self.opaque != *tree.nodes().opaque();
+        if wanted > self.levels && !self.is_deepest {
+            match self.nft.grow(self.levels, wanted) {
+                Err(error) if error.is_unsupported() => self.is_deepest = true,
+                other => {
+                    other?;
+                    self.levels = wanted;
+                    changed |= !self.opaque.is_empty(); // the new rules stand in front of theirs
+                }
+            }
+        }
+        if changed {
+            let opaque = tree.nodes().opaque();
+            let taken: BTreeSet<_> = opaque.iter().filter(|(level, _)| *level <= self.levels).copied().collect();
+            self.nft.set_opaque(self.levels, &taken)?;
+            self.opaque.clone_from(opaque);
         }
         Ok(())
     }
@@ -195,110 +273,206 @@ impl Counting {
         Ok(())
     }
 
-    /// The rows of the latest dump for whose path `wanted` holds.
-    pub fn rows(&self, tree: &Tree, wanted: impl Fn(&str) -> bool) -> Vec<Row> {
-        let path_of = |id| self.books.path(id).map_or_else(|| tree.nearest(id).into(), Cow::from);
-        self.books.rows(&self.held, path_of, wanted)
+    /// The rows of the latest dump of the cgroup `top` and what is below it; of all where it is "".
+    pub fn rows(&self, tree: &Tree, top: &str) -> Vec<Row> {
+        let accounts = (!top.is_empty()).then(|| tree.nodes().accounts_at(account_of(top)));
+        let path_of = |id| match tree.nodes().account(id) {
+            // The path of nobody else's cgroup is made.
+            Some(account) if accounts.as_ref().is_some_and(|accounts| !accounts.contains(&account)) => None,
+            Some(_) => tree.path(id),
+            None => Some(tree.nodes().nearest(id)),
+        };
+        self.books.rows(&self.held, path_of, top)
     }
 
-    /// After a dump: says whether a set is full, and prunes if it is or if there is enough to prune.
-    pub fn tend(&mut self, tree: &Tree) -> Result<(), Error> {
+    /// After a dump and a refresh: says whether a set is full, and prunes if it is or if there is enough to prune.
+    pub fn tend(&mut self, tree: &mut Tree) -> Result<(), Error> {
         self.made = 0;
         let was_full = self.full;
         self.full = self.at_limit();
         let dead = self.held.of(|id| !tree.is_live(id)).len();
-        if dead >= PRUNED_FROM || (self.full && dead > 0) {
-            self.prune(tree)?;
-            self.full = self.at_limit();
-        }
+        let outcome = if dead >= PRUNED_FROM || (self.full && dead > 0) { self.prune(tree) } else { Ok(()) };
+        self.full = self.at_limit();
         if self.full != was_full {
             let size = self.set_size;
-            eprintln!("{}", if self.full { full(size) } else { "the sets of counters have room again".to_owned() });
+            log(if self.full { full(size) } else { "the sets of counters have room again".to_owned() });
         }
-        Ok(())
+        self.deaths = tree.nodes().deaths();
+        let held = &self.held;
+        tree.forget(|id| held.holds(id));
+        if self.lines > tree.nodes().len().saturating_mul(2).saturating_add(SPARE_LINES) {
+            self.remember(tree);
+        }
+        outcome
+    }
+
+    /// Writes the files that could not be written before.
+    pub fn retry(&mut self, tree: &Tree) {
+        if self.unwritten.is_some() {
+            self.remember(tree);
+        }
     }
 
     /// What is wrong, for a person.
-    pub fn warning(&self) -> Option<String> {
-        self.full.then(|| full(self.set_size))
+    pub fn warnings(&self) -> impl Iterator<Item = String> {
+        let deeper = self.is_deepest.then(|| {
+            format!(
+                "control groups deeper than {} levels are counted with the one above them at that level",
+                self.levels
+            )
+        });
+        let unwritten = self.unwritten.as_ref().map(|why| {
+            format!("{why}; counting goes on, but a restart of the helper may not know whose the bytes of ended programs were")
+        });
+        self.full.then(|| full(self.set_size)).into_iter().chain(deeper).chain(unwritten)
     }
 
     fn at_limit(&self) -> bool {
         self.held.most() >= usize::try_from(self.set_size).unwrap_or(usize::MAX)
     }
 
-    /// Elements for the cgroups right below the root, so that the bytes of a cgroup for which a full set has no room are
-    /// booked to somebody.
-    fn add_tops<'a>(&mut self, cgroups: impl Iterator<Item = (u64, &'a str)>) -> Result<(), Error> {
-        let tops: Vec<_> = cgroups.filter(|(_, path)| path.matches('/').count() == 1 && *path != "/").collect();
-        let ids: Vec<_> = tops.iter().map(|(id, _)| *id).collect();
+    /// Elements for the cgroups right below the root and for each user's slice, so that the bytes of a cgroup for which a full
+    /// set has no room are booked to somebody, and a user's to that user.
+    fn add_tops(&mut self, tree: &Tree, cgroups: impl Iterator<Item = u64>) -> Result<(), Error> {
+        let is_top = |id: &u64| match tree.nodes().level(*id) {
+            Some(1) => true,
+            Some(2) => tree.path(*id).is_some_and(|path| path.starts_with(USERS)),
+            _ => false,
+        };
+        let ids: Vec<_> = cgroups.filter(is_top).collect();
         match self.nft.add(&ids) {
             Err(error) if error.is_full() => Ok(()), // it is as it would be without
             other => Ok(other?),
         }
     }
 
-    /// Begins the files of a table: the path of every cgroup that exists, beside those that were known.
-    fn remember(&mut self, tree: &Tree) -> Result<(), Error> {
-        self.books.paths.extend(tree.live().map(|(id, path)| (id, path.to_owned())));
-        self.files.paths.rewrite(self.books.paths.iter())?;
-        Ok(self.files.books.save(&self.books, false)?)
+    /// What an earlier process knew of removed cgroups whose counters are still there.
+    fn recall(&mut self, tree: &mut Tree) {
+        let mut wanted: HashSet<_> = self.held.of(|id| !tree.is_live(id)).into_iter().map(|d| d.cgroup_id).collect();
+        wanted.extend(self.books.doomed.iter().map(|doomed| doomed.cgroup_id).filter(|id| !tree.is_live(*id)));
+        let mut found = Vec::new();
+        let read = self.files.paths.latest_lines(|line| match line {
+            Line::Node(id, parent, name) if wanted.remove(&id) => {
+                if !tree.is_live(parent) {
+                    wanted.insert(parent);
+                }
+                found.push((id, parent, name));
+            }
+            Line::Path(id, path) if wanted.remove(&id) => {
+                // Its parents are those of a live one of that path, if there is one.
+                if let Some((parent, name)) = path.rsplit_once('/')
+                    && let Some(parent) = tree.find(parent)
+                {
+                    found.push((id, parent, name.to_owned()));
+                }
+            }
+            _ => {}
+        });
+        self.note(read);
+        // A parent is met before what is below it: its line is older.
+        for (id, parent, name) in found.into_iter().rev() {
+            tree.recall(id, parent, name.as_bytes());
+        }
     }
 
-    /// Finishes a deletion of which it is not known whether it happened.
-    fn settle(&mut self, tree: &Tree) -> Result<(), Error> {
-        // What is held may be gone. Two dumps: one alone does not show what it has left out.
-        self.held = Held::default();
-        self.dump()?;
-        self.dump()?;
-        let paths = std::mem::take(&mut self.books.paths);
-        self.books.settle(&self.held, |id| paths.get(&id).cloned().unwrap_or_else(|| tree.nearest(id)));
-        self.books.paths = paths;
-        Ok(self.files.books.save(&self.books, false)?)
+    /// Begins the files of a table anew, with every cgroup that is known.
+    fn remember(&mut self, tree: &Tree) {
+        let mut ids: Vec<_> = tree.nodes().all().map(|(id, ..)| id).collect();
+        ids.sort_unstable(); // a parent before what is below it
+        self.lines = ids.len();
+        let written = self.files.paths.rewrite(ids.into_iter().filter_map(|id| line(tree, id)));
+        let saved = self.files.books.save(&self.books, false);
+        self.unwritten = None;
+        self.note(written);
+        self.note(saved);
+    }
+
+    /// A file that can't be written is no reason not to count.
+    fn note(&mut self, result: Result<(), store::Error>) {
+        if let Err(error) = result {
+            let text = error_chain(&error);
+            if self.unwritten.is_none() {
+                log(&text);
+            }
+            self.unwritten = Some(text);
+        }
+    }
+
+    /// Finishes a deletion of which it is not known whether it happened. The latest dump came after it.
+    fn settle(&mut self, tree: &Tree) {
+        self.books.settle(&self.held, |id| path_of(tree, id));
+        let saved = self.files.books.save(&self.books, false);
+        self.note(saved);
     }
 
     /// Deletes the counters of removed cgroups and folds their last values into their paths' totals. What is about to be deleted
-    /// is saved first: whoever is killed in the middle, nothing is lost.
+    /// is saved first: whoever is killed in the middle, nothing is lost. Where it can't be saved nothing is deleted.
     fn prune(&mut self, tree: &Tree) -> Result<(), Error> {
-        self.deaths = tree.deaths();
         let doomed = self.held.of(|id| !tree.is_live(id));
         for batch in doomed.chunks(DELETED_AT_ONCE) {
             self.books.doomed = batch.to_vec();
-            self.files.books.save(&self.books, false)?;
+            if let Err(error) = self.files.books.save(&self.books, false) {
+                self.books.doomed.clear();
+                self.note(Err(error));
+                return Ok(());
+            }
             let keys: Vec<_> = batch.iter().map(|doomed| (doomed.counter, doomed.cgroup_id)).collect();
             let last = match self.nft.delete(&keys) {
                 Ok(last) => last,
                 Err(nft::Error::Lost { deleted, last }) => {
                     let lost = nft::Error::Lost { deleted, last: last.clone() };
-                    eprintln!("{}; what was last read is counted instead", error_chain(&lost));
+                    log(format_args!("{}; what was last read is counted instead", error_chain(&lost)));
                     last
                 }
                 Err(error) => {
-                    self.settle(tree)?;
+                    // What is held may be gone.
+                    self.held = Held::default();
+                    self.dump()?;
+                    self.dump()?;
+                    self.settle(tree);
                     return Err(error.into());
                 }
             };
-            for doomed in std::mem::take(&mut self.books.doomed) {
-                let id = doomed.cgroup_id;
-                let echoed = last.iter().find(|(counter, e)| (*counter, e.cgroup_id) == (doomed.counter, id));
-                let bytes = echoed.map_or(doomed.bytes, |(_, element)| element.bytes);
-                let path = self.books.path(id).map_or_else(|| tree.nearest(id), str::to_owned);
-                self.books.fold(&path, doomed.counter, bytes);
-                self.held.remove(doomed.counter, id);
+            let last: HashMap<_, _> = last.into_iter().map(|(counter, e)| ((counter, e.cgroup_id), e.bytes)).collect();
+            for Doomed { counter, cgroup_id, bytes } in std::mem::take(&mut self.books.doomed) {
+                let bytes = last.get(&(counter, cgroup_id)).copied().unwrap_or(bytes);
+                self.books.fold(&path_of(tree, cgroup_id), counter, bytes);
+                self.held.remove(counter, cgroup_id);
             }
         }
-        // An element that comes back after this has a path as long as the tree remembers it.
-        self.books.paths.retain(|id, _| tree.path(*id).is_some());
-        self.files.paths.rewrite(self.books.paths.iter())?;
-        Ok(self.files.books.save(&self.books, false)?)
+        let saved = self.files.books.save(&self.books, false);
+        self.note(saved);
+        Ok(())
     }
+}
+
+/// Makes the table with as many levels as the kernel takes, and says how many those are: it counts them from the real root,
+/// also for those who can't see it, and has no more than 255.
+fn create(nft: &mut Nft, wanted: u8, set_size: u32, internal: Internal) -> Result<u8, Error> {
+    let mut levels = wanted;
+    loop {
+        match nft.create(levels, set_size, internal) {
+            Ok(()) => return Ok(levels),
+            Err(error) if error.is_occupied() => return Err(Error::Occupied),
+            Err(error) if error.is_unsupported() && levels > LEAST_LEVELS => levels = (levels / 2).max(LEAST_LEVELS),
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+fn path_of(tree: &Tree, id: u64) -> String {
+    tree.path(id).unwrap_or_else(|| tree.nodes().nearest(id))
+}
+
+fn line(tree: &Tree, id: u64) -> Option<Line> {
+    let (parent, name) = tree.nodes().named(id)?;
+    Some(Line::Node(id, parent, String::from_utf8_lossy(name).into_owned()))
 }
 
 /// The levels that a table should have: one more than the deepest cgroup, so that the first packets of a deeper one are not
 /// booked to its parent before the table has grown.
 pub(crate) fn levels(tree: &Tree) -> u8 {
-    let deepest = tree.paths().map(|path| path.matches('/').count()).max().unwrap_or_default();
-    u8::try_from(deepest.saturating_add(1)).unwrap_or(u8::MAX).max(LEAST_LEVELS)
+    tree.nodes().deepest().saturating_add(1).clamp(LEAST_LEVELS, DEEPEST)
 }
 
 fn full(set_size: u32) -> String {

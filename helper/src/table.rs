@@ -3,7 +3,7 @@
 //! It knows no caller and no bus: `counters.rs` has asked who may. Nothing here waits.
 
 use std::{
-    os::fd::{AsFd as _, OwnedFd},
+    os::fd::{AsFd, OwnedFd},
     path::Path,
 };
 
@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     counting::{self, Counting, Files, clock_ns},
-    descriptors, error_chain,
+    descriptors, error_chain, log,
     nft::{self, ruleset::Internal},
     store::{self, Store},
 };
@@ -88,10 +88,14 @@ pub struct Table {
     /// The kernel has not taken the latest prefixes yet.
     outdated: bool,
     setup: Setup,
+    /// `CLOCK_BOOTTIME` of the latest look.
+    looked_ns: u64,
     setup_file: Store,
     files: Files,
     set_size: u32,
     counting: Option<Counting>,
+    /// The socket that an earlier process has left, until counting goes on in its table.
+    kept: Option<OwnedFd>,
     /// Why it does not count, though it should, or not by the latest prefixes.
     trouble: Option<String>,
 }
@@ -100,9 +104,9 @@ impl Table {
     /// Reads the host and what was decided, and starts to count if that was: in the table of the socket `kept` if it still has
     /// one. `state` lasts over boots, `runtime` until the next. A set holds `set_size` cgroups at most.
     pub fn open(state: &Path, runtime: &Path, kept: Option<OwnedFd>, set_size: u32) -> Result<Self, Error> {
-        let setup_file = Store::open(state, "setup.json")?;
+        let setup_file = Store::at(state, "setup.json");
         let setup = setup_file.load().unwrap_or_else(|error| {
-            eprintln!("{}; going on as if nothing had been set up", error_chain(&error));
+            log(format_args!("{}; going on as if nothing had been set up", error_chain(&error)));
             None
         });
         let mut table = Self {
@@ -111,20 +115,22 @@ impl Table {
             host: Vec::new(),
             prefixes: Prefixes::default(),
             outdated: false,
+            looked_ns: 0,
             setup: setup.unwrap_or_default(),
             setup_file,
-            files: Files { books: Store::open(runtime, "books.json")?, paths: Store::open(runtime, "paths.lines")? },
+            files: Files { books: Store::at(runtime, "books.json"), paths: Store::at(runtime, "paths.lines") },
             set_size,
             counting: None,
+            kept,
             trouble: None,
         };
         table.host = table.onlink.changed()?.unwrap_or_default();
         table.prefixes = table.judged();
         if table.setup.installed {
-            if let Err(error) = table.start(kept) {
-                eprintln!("{}; trying again when somebody asks", error_chain(&error));
+            if let Err(error) = table.start() {
+                log(format_args!("{}; trying again when somebody asks", error_chain(&error)));
             }
-        } else if kept.is_some() {
+        } else if table.kept.take().is_some() {
             descriptors::forget();
         }
         Ok(table)
@@ -144,10 +150,20 @@ impl Table {
     /// Starts to count, now and after every boot. Nothing happens where it counts already.
     pub fn install(&mut self) -> Result<(), Error> {
         if self.counting.is_none() {
-            self.start(None)?;
+            self.start()?;
         }
         let before = std::mem::replace(&mut self.setup.installed, true);
-        self.setup_file.save(&self.setup, true).inspect_err(|_| self.setup.installed = before)?;
+        if let Err(error) = self.setup_file.save(&self.setup, true) {
+            self.setup.installed = before;
+            if !before {
+                // It would not count after the next boot, so it does not now.
+                if let Some(Err(error)) = self.counting.take().map(Counting::end) {
+                    log(error_chain(&error));
+                }
+                descriptors::forget();
+            }
+            return Err(error.into());
+        }
         Ok(())
     }
 
@@ -157,6 +173,7 @@ impl Table {
         if let Some(Err(error)) = self.counting.take().map(Counting::end) {
             failures.push(error_chain(&error));
         }
+        self.kept = None;
         descriptors::forget();
         self.setup = Setup::default();
         self.trouble = None;
@@ -171,8 +188,9 @@ impl Table {
 
     /// What is wrong with the counting now, for a person; empty while all is well.
     pub fn warning(&self) -> String {
-        let full = || self.counting.as_ref().and_then(Counting::warning);
-        self.trouble.clone().or_else(full).unwrap_or_default()
+        let counting = self.counting.iter().flat_map(Counting::warnings);
+        let warnings = self.trouble.iter().cloned().chain(counting).chain(self.tree.nodes().warnings());
+        warnings.collect::<Vec<_>>().join("; ")
     }
 
     /// Takes in what happened to cgroups and routes. Whether the internal prefixes are others now.
@@ -217,13 +235,13 @@ impl Table {
         v4.map(IpNet::V4).chain(v6.map(IpNet::V6)).map(to_wire).collect()
     }
 
-    /// The rows for whose path `wanted` holds.
-    pub fn read(&mut self, wanted: impl Fn(&str) -> bool) -> Result<Sample, Error> {
+    /// Reads the counters: what [`Self::rows`] then says is as of now.
+    pub fn look(&mut self) -> Result<(), Error> {
         if !self.setup.installed {
             return Err(Error::NotInstalled);
         }
         if self.counting.is_none() {
-            self.start(None)?;
+            self.start()?;
         }
         if self.outdated {
             // If it fails again, the warning goes on to say so.
@@ -232,20 +250,47 @@ impl Table {
         let boottime_ns = clock_ns(ClockId::Boottime);
         let mut dumped = self.dump();
         if matches!(&dumped, Err(Error::Counting(error)) if error.is_absent()) {
-            eprintln!("the table is gone; counting starts again");
+            log("the table is gone; counting starts again");
             self.counting = None;
-            self.start(None)?;
+            self.start()?;
             dumped = self.dump();
         }
         dumped?;
+        self.looked_ns = boottime_ns;
         // After the dump: every cgroup in it is known to the tree by now.
         self.follow_cgroups()?;
         let counting = self.counting.as_mut().ok_or(Error::NotInstalled)?;
-        let sample = Sample { epoch: counting.epoch(), boottime_ns, rows: counting.rows(&self.tree, wanted) };
-        if let Err(error) = counting.tend(&self.tree) {
-            eprintln!("{}; the counters of removed cgroups stay for now", error_chain(&error));
+        if let Err(error) = counting.tend(&mut self.tree) {
+            log(format_args!("{}; the counters of removed cgroups stay for now", error_chain(&error)));
         }
-        Ok(sample)
+        Ok(())
+    }
+
+    /// The rows of the cgroup `top` and of what is below it as of the latest look; of all cgroups where it is "".
+    pub fn rows(&self, top: &str) -> Result<Sample, Error> {
+        let counting = self.counting.as_ref().ok_or(Error::NotInstalled)?;
+        Ok(Sample { epoch: counting.epoch(), boottime_ns: self.looked_ns, rows: counting.rows(&self.tree, top) })
+    }
+
+    /// Whether anything can't be followed, or written, or was not begun: [`Self::retry`] is to be called once a minute.
+    pub fn is_troubled(&self) -> bool {
+        self.setup.installed && (self.counting.is_none() || !self.tree.is_whole() || !self.warning().is_empty())
+    }
+
+    /// Tries again what could not be done.
+    pub fn retry(&mut self) -> Result<(), Error> {
+        if self.counting.is_none() && self.setup.installed {
+            self.start()?;
+        }
+        self.tree.refresh();
+        let changed = self.tree.retry();
+        if let Some(counting) = &mut self.counting {
+            counting.retry(&self.tree);
+            if changed {
+                counting.follow(&mut self.tree)?;
+            }
+        }
+        Ok(())
     }
 
     fn dump(&mut self) -> Result<(), Error> {
@@ -273,14 +318,17 @@ impl Table {
         Ok(())
     }
 
-    /// Makes a table, or goes on with the one that the socket `kept` owns.
-    fn start(&mut self, kept: Option<OwnedFd>) -> Result<(), Error> {
+    /// Makes a table, or goes on with the one that the kept socket owns. Where that fails the socket is kept on.
+    fn start(&mut self) -> Result<(), Error> {
         self.tree.refresh();
         let (v4, v6) = (self.prefixes.internal_v4(), self.prefixes.internal_v6());
-        let started = Counting::start(kept, &self.files, &self.tree, Internal { v4: &v4, v6: &v6 }, self.set_size);
+        let kept = self.kept.as_ref().map(AsFd::as_fd);
+        let internal = Internal { v4: &v4, v6: &v6 };
+        let started = Counting::start(kept, &self.files, &mut self.tree, internal, self.set_size);
         self.trouble = started.as_ref().err().map(|error| error_chain(error));
         self.outdated = false;
         self.counting = Some(started?);
+        self.kept = None;
         Ok(())
     }
 
@@ -288,7 +336,7 @@ impl Table {
         if self.tree.refresh()
             && let Some(counting) = &mut self.counting
         {
-            counting.follow(&self.tree)?;
+            counting.follow(&mut self.tree)?;
         }
         Ok(())
     }

@@ -251,7 +251,7 @@ fn say_waiting(target: &Target, monitor: &Monitor) {
     if monitor.exists(target) {
         return;
     }
-    let near = target.near(monitor.tree().paths());
+    let near = target.near(monitor.paths());
     let near = if near.is_empty() { String::new() } else { format!(" Near names: {}.", near.join(", ")) };
     eprintln!("netglance: nothing matches {} now.{near} Waiting for it.", target.describe());
 }

@@ -146,18 +146,15 @@ impl InetDiag {
 
     /// Connected UDP sockets with an external peer, by cgroup path; `None` where the kernel can't list UDP sockets.
     fn unmeasured_udp(&mut self, tree: &Tree, prefixes: &Prefixes) -> Result<Option<HashMap<String, u32>>, Error> {
-        let mut sockets: HashMap<String, u32> = HashMap::new();
+        let mut sockets: HashMap<u64, u32> = HashMap::new();
         for family in [AF_INET, AF_INET6] {
             let request = request(family, IPPROTO_UDP, 0, UDP_STATES);
             let dumped = self.requests.dump(SOCK_DIAG_BY_FAMILY, &request, |_, payload| {
                 let socket = parse(payload)?;
                 if prefixes.judge(socket.remote).scope == Scope::External
-                    && let Some(path) = socket.cgroup_id.and_then(|id| tree.path(id))
+                    && let Some(id) = socket.cgroup_id
                 {
-                    match sockets.get_mut(path) {
-                        Some(count) => *count += 1,
-                        None => _ = sockets.insert(path.to_owned(), 1),
-                    }
+                    *sockets.entry(id).or_default() += 1;
                 }
                 Ok(())
             });
@@ -167,7 +164,11 @@ impl InetDiag {
                 Err(error) => return Err(error.into()),
             }
         }
-        Ok(Some(sockets))
+        let mut by_path = HashMap::new();
+        for (path, count) in sockets.into_iter().filter_map(|(id, count)| Some((tree.path(id)?, count))) {
+            *by_path.entry(path).or_default() += count;
+        }
+        Ok(Some(by_path))
     }
 }
 
@@ -266,8 +267,8 @@ impl Books {
             return Some(*row);
         }
         let path = tree.path(id)?;
-        let row = *self.row_of_path.entry(path.to_owned()).or_insert_with(|| {
-            self.rows.push(Row { cgroup: path.to_owned(), ..Row::default() });
+        let row = *self.row_of_path.entry(path).or_insert_with_key(|path| {
+            self.rows.push(Row { cgroup: path.clone(), ..Row::default() });
             self.rows.len() - 1
         });
         self.row_of_id.insert(id, row);

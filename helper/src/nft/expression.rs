@@ -92,6 +92,11 @@ impl<'a> Expressions<'a> {
         })
     }
 
+    /// Goes on in another chain where there is a cgroup at that level; the comparison, always true, is for nft to show.
+    pub fn leads(&mut self, level: u8, chain: &str) {
+        self.cgroup(level).differs(&[0; 8]).goto(chain);
+    }
+
     /// Adds the packet to the element of what is loaded. The set's own counter is copied into an element that it makes.
     pub fn update(&mut self, set: &str) -> &mut Self {
         const NFT_DYNSET_OP_UPDATE: u32 = 1;

@@ -30,6 +30,7 @@ pub enum Kind {
     NewChain = 3,
     NewRule = 6,
     GetRule = 7,
+    DelRule = 8,
     NewSet = 9,
     NewSetElem = 12,
     GetSetElem = 13,
@@ -237,17 +238,21 @@ pub struct Rule {
     pub chain: String,
     /// Its list of expressions.
     pub expressions: Vec<u8>,
+    /// Whether it has a comment, or any other of nft's notes.
+    pub is_noted: bool,
 }
 
 /// Reads a `NEWRULE` payload.
 pub fn rule(payload: &[u8]) -> Result<Rule, Error> {
     const NFTA_RULE_CHAIN: u16 = 2;
     const NFTA_RULE_EXPRESSIONS: u16 = 4;
+    const NFTA_RULE_USERDATA: u16 = 7;
     let list = payload.get(NFGEN_HEADER..).ok_or_else(|| Error::malformed("nfgenmsg", payload))?;
     let (Some(chain), Some(expressions)) = (find(list, NFTA_RULE_CHAIN)?, find(list, NFTA_RULE_EXPRESSIONS)?) else {
         return Err(Error::malformed("rule without chain or expressions", payload));
     };
-    Ok(Rule { chain: string(chain.value()), expressions: expressions.value().to_vec() })
+    let is_noted = find(list, NFTA_RULE_USERDATA)?.is_some();
+    Ok(Rule { chain: string(chain.value()), expressions: expressions.value().to_vec(), is_noted })
 }
 
 /// The elements of a set out of a `NEWSETELEM` payload, whatever the set holds.
@@ -270,13 +275,6 @@ pub fn table_owner(payload: &[u8]) -> Result<Option<u32>, Error> {
     let Some(owner) = find(list, NFTA_TABLE_OWNER)? else { return Ok(None) };
     let port = owner.value().try_into().map_err(|_| Error::malformed("owner of a table", owner.value()))?;
     Ok(Some(u32::from_be_bytes(port)))
-}
-
-/// The chain that a rule is in, from a `NEWRULE` payload.
-pub fn rule_chain(payload: &[u8]) -> Result<String, Error> {
-    const NFTA_RULE_CHAIN: u16 = 2;
-    let list = payload.get(NFGEN_HEADER..).ok_or_else(|| Error::malformed("nfgenmsg", payload))?;
-    Ok(find(list, NFTA_RULE_CHAIN)?.map(|name| string(name.value())).unwrap_or_default())
 }
 
 /// The kernel's answer to one request, `NLMSG_ERROR`.

@@ -116,7 +116,7 @@ fn understood(bytes: &[u8]) -> Result<Vec<String>, Error> {
             3 => "end".to_owned(),
             2 => format!("{:?}", answer(payload, message.flags)?),
             kind if kind == Kind::NewTable.on_wire() => format!("owned: {}", table_owner(payload)?.is_some()),
-            kind if kind == Kind::NewRule.on_wire() => rule_chain(payload)?,
+            kind if kind == Kind::NewRule.on_wire() => rule(payload)?.chain,
             kind if kind == Kind::NewSetElem.on_wire() || kind == Kind::DelSetElem.on_wire() => {
                 let list = elements(payload)?;
                 let mut bytes: Vec<_> = list.elements.iter().map(|e| (e.packets, e.bytes)).collect();

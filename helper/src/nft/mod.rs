@@ -5,6 +5,7 @@
 //! request's `send` returns, and what isn't there then never comes. It knows ids of cgroups, not their paths.
 
 use std::{
+    collections::BTreeSet,
     io,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
 };
@@ -116,6 +117,11 @@ impl Error {
     /// A set has no room for what should be added.
     pub fn is_full(&self) -> bool {
         self.has_errno(Errno::NFILE)
+    }
+
+    /// This kernel can't do it here.
+    pub fn is_unsupported(&self) -> bool {
+        matches!(self, Self::Unsupported { .. }) || self.has_errno(Errno::OPNOTSUPP)
     }
 
     /// What should be made exists already.
@@ -230,8 +236,8 @@ impl Nft {
         let mut rules = 0;
         self.dump(&ruleset::dump_rules(TABLE), |message| {
             if message.kind == Kind::NewRule.on_wire() {
-                let chain = message::rule_chain(message.payload)?;
-                rules += usize::from(ruleset::is_level(Counter::TxExternal, &chain));
+                let rule = message::rule(message.payload)?;
+                rules += usize::from(ruleset::is_level_rule(Counter::TxExternal, &rule));
             }
             Ok(())
         })?;
@@ -241,6 +247,12 @@ impl Nft {
     /// Adds rules for the levels above `from` up to `to`.
     pub fn grow(&mut self, from: u8, to: u8) -> Result<(), Error> {
         if to > from { self.commit(&ruleset::grow(TABLE, from, to)).map(drop) } else { Ok(()) }
+    }
+
+    /// Books what is below these cgroups (level and id) to them, and all else to its own cgroup again. The table has so many
+    /// levels.
+    pub fn set_opaque(&mut self, levels: u8, opaque: &BTreeSet<(u8, u64)>) -> Result<(), Error> {
+        self.commit(&ruleset::entry(TABLE, levels, opaque)).map(drop)
     }
 
     /// Puts other internal prefixes in place, all at once; counters stay.

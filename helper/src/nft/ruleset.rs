@@ -7,8 +7,10 @@
 //!     flags owner
 //!     set internal4 { type ipv4_addr; flags interval; elements = { … } }     set internal6 { … }
 //!     set near4 { type integer; elements = { … } }                           set near6 { … }
+//!     set opaque { type cgroupsv2; elements = { … } }
 //!     set tx_external { type cgroupsv2; size 65535; flags dynamic; counter }                 # and three more
 //!     chain tx_external {
+//!         socket cgroupv2 level 2 @opaque update @tx_external { socket cgroupv2 level 2 } accept   # see `entry`
 //!         socket cgroupv2 level 9 … goto tx_external_9
 //!         update @tx_external { socket cgroupv2 level 8 } accept
 //!         …                                                                                  # down to level 1
@@ -44,7 +46,7 @@ use netlink_packet_core::{NLM_F_APPEND, NLM_F_CREATE, NLM_F_DUMP, NLM_F_ECHO, NL
 
 use super::{
     expression::{Expressions, byte_order, comment},
-    message::{Attributes, Batch, Kind, Request},
+    message::{Attributes, Batch, Kind, Request, Rule},
 };
 
 /// The name of our table, of family inet.
@@ -57,6 +59,8 @@ const ELEMENTS_A_MESSAGE: usize = 1000;
 const BLOCKS: [u8; 5] = [9, 17, 33, 65, 129];
 /// After the host's own filters (`NF_IP_PRI_FILTER` is 0): a packet that they drop is not booked.
 const PRIORITY: u32 = 200;
+/// The set of cgroups that are booked as a whole.
+const OPAQUE: &str = "opaque";
 const TABLE_COMMENT: &str =
     "netglance-helper counts bytes per cgroup here, internal and external apart. It changes no packet.";
 
@@ -117,7 +121,8 @@ pub fn create(table: &str, levels: u8, set_size: u32, internal: Internal) -> Bat
     b.set("near4", 3, 0, 4, 1, "first bytes of IPv4 addresses some of which are internal");
     b.set("near6", 4, 0, 4, 1, "first bytes of IPv6 addresses some of which are internal");
     b.internal_elements(internal);
-    for (counter, id) in Counter::ALL.into_iter().zip(5..) {
+    b.opaque_set();
+    for (counter, id) in Counter::ALL.into_iter().zip(6..) {
         b.counter_set(counter, id, set_size);
     }
     b.levels(0, levels.max(1));
@@ -140,6 +145,47 @@ pub fn grow(table: &str, from: u8, to: u8) -> Batch {
     let mut b = Builder::new(table);
     b.levels(from, to);
     b.batch
+}
+
+/// Writes the first block of levels anew, which every packet enters first: what is below one of the `opaque` cgroups (level and
+/// id) is booked to it as a whole. Each of their levels costs every packet a look. Without any, the block is as [`create`] and
+/// [`grow`] leave it.
+pub fn entry(table: &str, levels: u8, opaque: &BTreeSet<(u8, u64)>) -> Batch {
+    let mut b = Builder::new(table);
+    b.opaque_set(); // a table of an earlier version has none
+    let what = "the cgroups that are booked as a whole";
+    b.request(Kind::DelSetElem, 0, what, |a| {
+        a.string(2, OPAQUE);
+    });
+    let keys: Vec<_> = opaque.iter().map(|(_, id)| Key::from(id.to_ne_bytes())).collect();
+    b.elements(Kind::NewSetElem, NLM_F_CREATE, OPAQUE, what, &keys);
+    let mut above: Vec<_> = opaque.iter().map(|(level, _)| *level).collect();
+    above.dedup();
+    let first = levels.max(1).min(BLOCKS[0] - 1);
+    for counter in Counter::ALL {
+        b.request(Kind::DelRule, 0, "emptying a chain", |a| {
+            a.string(2, counter.name());
+        });
+        for level in &above {
+            let text = "what is below such a cgroup is not told apart";
+            b.rule(counter.name(), "socket cgroupv2 level, looked up in a set", text, |e| {
+                e.cgroup(*level).lookup(OPAQUE).update(counter.name()).accept();
+            });
+        }
+        let deeper = (levels >= BLOCKS[0]).then_some(BLOCKS[0]);
+        for level in deeper.into_iter().chain((1..=first).rev()) {
+            let (chain, next) = (counter.name(), block(counter, level));
+            b.plain_rule(chain, NLM_F_APPEND, |e| {
+                if next == chain { e.cgroup(level).update(chain).accept() } else { e.leads(level, &next) }
+            });
+        }
+    }
+    b.batch
+}
+
+/// Whether a rule books this counter at a level, or leads to a further block; not those of [`entry`] for opaque cgroups.
+pub fn is_level_rule(counter: Counter, rule: &Rule) -> bool {
+    is_level(counter, &rule.chain) && !rule.is_noted
 }
 
 /// Whether a rule in a chain of this name belongs to the levels of this counter: it books one, or leads to a further block.
@@ -311,6 +357,13 @@ impl<'a> Builder<'a> {
         });
     }
 
+    fn opaque_set(&mut self) {
+        self.request(Kind::NewSet, NLM_F_CREATE, "a set of cgroups", |a| {
+            a.string(2, OPAQUE).u32(3, 0).u32(4, 46).u32(5, 8).u32(10, 5);
+            a.bytes(13, &[byte_order(1).as_slice(), &comment(7, "cgroups that are booked as a whole")].concat());
+        });
+    }
+
     fn counter_set(&mut self, counter: Counter, id: u32, size: u32) {
         const NFT_SET_EVAL: u32 = 0x20;
         self.request(Kind::NewSet, NLM_F_CREATE, "a dynamic set with counters, keyed by cgroup", |a| {
@@ -397,7 +450,12 @@ impl<'a> Builder<'a> {
 
     /// A rule in front of its chain.
     fn level_rule(&mut self, chain: &str, write: impl FnOnce(&mut Expressions)) {
-        self.request(Kind::NewRule, NLM_F_CREATE, "socket cgroupv2 level, with an update of a set", |a| {
+        self.plain_rule(chain, 0, write);
+    }
+
+    /// A rule in front of its chain, or with `NLM_F_APPEND` at its end.
+    fn plain_rule(&mut self, chain: &str, flags: u16, write: impl FnOnce(&mut Expressions)) {
+        self.request(Kind::NewRule, NLM_F_CREATE | flags, "socket cgroupv2 level, with an update of a set", |a| {
             a.string(2, chain).nest(4, |a| write(&mut Expressions::new(a)));
         });
     }
@@ -411,10 +469,7 @@ impl<'a> Builder<'a> {
                     let shallower = std::mem::replace(&mut chain, block(counter, level));
                     self.chain(&chain, "books a packet once, to its own cgroup: the deepest level that there is", None);
                     if level > 1 {
-                        self.level_rule(&shallower, |e| {
-                            // Goes on where there is a cgroup at that level; the comparison, always true, is for nft to show.
-                            e.cgroup(level).differs(&[0; 8]).goto(&chain);
-                        });
+                        self.level_rule(&shallower, |e| e.leads(level, &chain));
                     }
                 }
                 self.level_rule(&chain, |e| {

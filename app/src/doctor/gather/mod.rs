@@ -138,7 +138,7 @@ fn look_at_app(facts: &mut Facts, monitor: &Monitor, target: &Target, prefixes: 
     let mut pids = Vec::new();
     let mut paths: Vec<_> = tree.paths().collect();
     paths.sort_unstable();
-    for path in paths {
+    for path in &paths {
         let Some(unit) = target.unit_of(path) else { continue };
         let procs = fs::read_to_string(tree.directory(path).join("cgroup.procs")).ok();
         let here: Option<Vec<u32>> = procs.map(|procs| procs.lines().filter_map(|line| line.parse().ok()).collect());
@@ -154,7 +154,7 @@ fn look_at_app(facts: &mut Facts, monitor: &Monitor, target: &Target, prefixes: 
         }
     }
     if app.units.is_empty() {
-        app.near = target.near(tree.paths()).into_iter().map(str::to_owned).collect();
+        app.near = target.near(paths.iter().map(String::as_str)).into_iter().map(str::to_owned).collect();
     }
     let inside = process::look_into(&pids);
     app.elsewhere = inside.elsewhere;
@@ -163,9 +163,9 @@ fn look_at_app(facts: &mut Facts, monitor: &Monitor, target: &Target, prefixes: 
     let external = |address: IpAddr| prefixes.judge(address).scope == Scope::External;
     let external = sockets.iter().filter(|socket| external(socket.remote.ip()));
     let path = |id: Option<u64>| id.and_then(|id| tree.path(id));
-    facts.root_sockets = Some(external.clone().filter(|socket| path(socket.cgroup_id) == Some("/")).count());
+    facts.root_sockets = Some(external.clone().filter(|socket| path(socket.cgroup_id).as_deref() == Some("/")).count());
     app.handed_over = inside.sockets.map(|held| {
-        let foreign = |id| path(id).is_none_or(|path| target.unit_of(path).is_none());
+        let foreign = |id| path(id).is_none_or(|path| target.unit_of(&path).is_none());
         external.filter(|socket| held.contains(&socket.inode) && foreign(socket.cgroup_id)).count()
     });
 }

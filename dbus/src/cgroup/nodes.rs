@@ -1,0 +1,687 @@
+//! What is known of each cgroup, and what the cgroups of one account may cost. Pure: it reads no file and no clock.
+//!
+//! An account is a cgroup at level 2 with everything below it, such as `/user.slice/user-1000.slice`. Root makes those; what
+//! is below may belong to anybody. An account that exceeds a limit is *crowded*: nothing below its top is followed any more,
+//! and its traffic is booked to its top as a whole. So whatever a user does with cgroups, that user pays for it alone.
+
+use std::{
+    collections::{BTreeSet, HashMap, HashSet, VecDeque},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+/// The deepest level that is followed. What is deeper is booked to its ancestor at this level.
+pub const DEEPEST: u8 = 128;
+/// The level of an account's top.
+const ACCOUNT_LEVEL: u8 = 2;
+/// Cgroups that one account may have.
+pub const LIVE_AN_ACCOUNT: usize = 16_384;
+/// Cgroups in all. Where there are more, the largest account is crowded.
+const LIVE_IN_ALL: usize = 24_576;
+/// Bytes of all paths of one account: what its rows can have at most.
+const PATH_BYTES_AN_ACCOUNT: usize = 2 << 20;
+/// The same in all.
+const PATH_BYTES_IN_ALL: usize = 8 << 20;
+/// Cgroups that one account may make in one go …
+const MADE_AT_ONCE: u32 = 4096;
+/// … and a second in the long run. Each costs its follower some 50 µs.
+const MADE_A_SECOND: u32 = 500;
+/// Unreadable cgroups that one account may have.
+const CLOSED_AN_ACCOUNT: usize = 256;
+/// Levels below its top at which one account may have unreadable cgroups, and all accounts together: each level costs every
+/// packet a look.
+const CLOSED_LEVELS: [usize; 2] = [2, 4];
+/// Removed cgroups of one account that are remembered whether they have counters or not, as a last packet may come.
+const REMEMBERED_DEAD: usize = 256;
+/// Accounts whose top was removed that are remembered.
+const REMEMBERED_ACCOUNTS: usize = 256;
+/// Cgroups of one account that were gone before their id could be read: so many are remembered.
+const REMEMBERED_NAMELESS: usize = 256;
+/// How long an account stays crowded at least.
+const CROWDED_FOR: Duration = Duration::from_secs(60);
+
+/// A cgroup's name: bytes, as the kernel has it.
+type Name = Arc<[u8]>;
+
+/// One cgroup that exists or existed a while ago.
+#[derive(Debug)]
+struct Node {
+    parent: u64,
+    /// The id of its account's top; the root's for levels 0 and 1.
+    account: u64,
+    name: Name,
+    /// What its path costs in a file or an answer.
+    path_bytes: usize,
+    /// Live ones.
+    children: u32,
+    /// The latest whole scan that has seen it.
+    scan: u32,
+    level: u8,
+    is_live: bool,
+    /// An event has told of it (else a listing has).
+    told: bool,
+    /// It can't be read, so that nobody knows what is below it.
+    is_closed: bool,
+}
+
+/// A cgroup that was made and gone again before its id could be read.
+#[derive(Debug)]
+struct Nameless {
+    parent: u64,
+    name: Name,
+    /// The id of one that was made later, once one was: ids rise.
+    before: Option<u64>,
+}
+
+/// Why an account is crowded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Why {
+    Many,
+    Paths,
+    Churn,
+    Closed,
+}
+
+#[derive(Debug, Default)]
+struct Account {
+    live: usize,
+    path_bytes: usize,
+    closed: usize,
+    /// How many it may make now, and when that was worked out.
+    allowance: u32,
+    allowed_at: Option<Instant>,
+    crowded: Option<(Why, Instant)>,
+    /// Oldest first.
+    dead: VecDeque<u64>,
+    nameless: VecDeque<Nameless>,
+}
+
+/// What became of a cgroup that was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// It was not known.
+    New,
+    /// It was.
+    Known,
+    /// It is not followed: its account is crowded, or it is too deep.
+    Beyond,
+}
+
+/// All of them.
+#[derive(Debug)]
+pub struct Nodes {
+    root: u64,
+    /// The root's own path as `/proc/PID/cgroup` writes it; empty for "/".
+    root_path: String,
+    by_id: HashMap<u64, Node>,
+    /// The live ones by parent and name.
+    by_name: HashMap<(u64, Name), u64>,
+    accounts: HashMap<u64, Account>,
+    /// Those whose top is dead, oldest first.
+    dead_accounts: VecDeque<u64>,
+    /// Live cgroups at each level.
+    levels: Vec<u32>,
+    /// Accounts with a nameless one after which nothing was made yet.
+    unnamed: Vec<u64>,
+    live: usize,
+    path_bytes: usize,
+    deaths: u64,
+    scan: u32,
+    /// Level and id of every cgroup below which nothing is followed.
+    opaque: BTreeSet<(u8, u64)>,
+    /// Accounts that became crowded since this was last taken.
+    pub newly_crowded: Vec<u64>,
+}
+
+impl Nodes {
+    /// The root alone.
+    pub fn new(root: u64, root_path: &str) -> Self {
+        let level = u8::try_from(root_path.matches('/').count()).unwrap_or(DEEPEST);
+        let node = Node {
+            parent: root,
+            account: root,
+            name: Arc::default(),
+            path_bytes: root_path.len(),
+            children: 0,
+            scan: 0,
+            level,
+            is_live: true,
+            told: false,
+            is_closed: false,
+        };
+        Self {
+            root,
+            root_path: root_path.to_owned(),
+            by_id: HashMap::from([(root, node)]),
+            by_name: HashMap::new(),
+            accounts: HashMap::from([(root, Account::default())]),
+            dead_accounts: VecDeque::new(),
+            levels: vec![0; usize::from(DEEPEST) + 1],
+            unnamed: Vec::new(),
+            live: 1,
+            path_bytes: 0,
+            deaths: 0,
+            scan: 0,
+            opaque: BTreeSet::new(),
+            newly_crowded: Vec::new(),
+        }
+    }
+
+    /// The id of the root.
+    pub fn root(&self) -> u64 {
+        self.root
+    }
+
+    /// A cgroup was found below `parent`. `told`: by an event.
+    pub fn add(&mut self, parent: u64, name: &[u8], id: u64, told: bool, now: Instant) -> Found {
+        if !self.is_followed(parent) {
+            return Found::Beyond;
+        }
+        let key = (parent, Name::from(name));
+        match self.by_name.get(&key).copied() {
+            Some(old) if old == id => {
+                let Some(node) = self.by_id.get_mut(&id) else { return Found::Beyond };
+                node.scan = self.scan;
+                let told_twice = node.told && told;
+                node.told |= told;
+                if told_twice {
+                    // The one that the first event meant was gone before.
+                    self.miss(parent, name, Some(id));
+                }
+                return Found::Known;
+            }
+            Some(old) => self.bury(old),
+            None => {}
+        }
+        if self.is_live(id) {
+            self.bury(id); // it was renamed, which no cgroup can be
+        }
+        self.name_later_ones(id);
+        let Some(above) = self.by_id.get(&parent) else { return Found::Beyond };
+        let level = above.level.saturating_add(1);
+        let path_bytes = above.path_bytes.saturating_add(1).saturating_add(cost(name));
+        let account = match level {
+            0..ACCOUNT_LEVEL => self.root,
+            ACCOUNT_LEVEL => id,
+            _ => above.account,
+        };
+        if !self.has_room(account, level, path_bytes, now) {
+            return Found::Beyond;
+        }
+        if let Some(above) = self.by_id.get_mut(&parent) {
+            above.children = above.children.saturating_add(1);
+        }
+        self.by_name.insert(key.clone(), id);
+        let node = Node {
+            parent,
+            account,
+            name: key.1,
+            path_bytes,
+            children: 0,
+            scan: self.scan,
+            level,
+            is_live: true,
+            told,
+            is_closed: false,
+        };
+        self.by_id.insert(id, node);
+        self.live += 1;
+        self.count(level, true);
+        self.path_bytes = self.path_bytes.saturating_add(path_bytes);
+        let account = self.accounts.entry(account).or_default();
+        account.live += 1;
+        account.path_bytes = account.path_bytes.saturating_add(path_bytes);
+        while self.live > LIVE_IN_ALL || self.path_bytes > PATH_BYTES_IN_ALL {
+            let (by_paths, why) = (self.path_bytes > PATH_BYTES_IN_ALL, [Why::Many, Why::Paths]);
+            let size = |account: &Account| if by_paths { account.path_bytes } else { account.live };
+            if !self.crowd_the_largest(size, why[usize::from(by_paths)], now) {
+                break;
+            }
+        }
+        if self.is_live(id) { Found::New } else { Found::Beyond }
+    }
+
+    /// Whether one more fits; its account is crowded if not.
+    fn has_room(&mut self, account_id: u64, level: u8, path_bytes: usize, now: Instant) -> bool {
+        if level <= ACCOUNT_LEVEL || account_id == self.root {
+            return true; // root makes those
+        }
+        let account = self.accounts.entry(account_id).or_default();
+        let since = account.allowed_at.replace(now).map(|then| now.saturating_duration_since(then));
+        account.allowance = match since {
+            None => MADE_AT_ONCE,
+            Some(since) => {
+                let earned = since.as_millis().saturating_mul(u128::from(MADE_A_SECOND)) / 1000;
+                if earned == 0 {
+                    account.allowed_at = now.checked_sub(since); // not yet: goes on from the earlier moment
+                }
+                account.allowance.saturating_add(u32::try_from(earned).unwrap_or(u32::MAX)).min(MADE_AT_ONCE)
+            }
+        };
+        let left = account.allowance.checked_sub(1);
+        account.allowance = left.unwrap_or_default();
+        let why = if left.is_none() {
+            Why::Churn
+        } else if account.live >= LIVE_AN_ACCOUNT {
+            Why::Many
+        } else if account.path_bytes.saturating_add(path_bytes) > PATH_BYTES_AN_ACCOUNT {
+            Why::Paths
+        } else {
+            return true;
+        };
+        self.crowd(account_id, why, now);
+        false
+    }
+
+    /// Follows nothing below an account's top any more, and forgets what is there.
+    fn crowd(&mut self, account_id: u64, why: Why, now: Instant) {
+        let Some(account) = self.accounts.get_mut(&account_id).filter(|account| account.crowded.is_none()) else {
+            return;
+        };
+        account.crowded = Some((why, now));
+        account.nameless.clear();
+        self.newly_crowded.push(account_id);
+        let mut below: Vec<_> = self
+            .by_id
+            .iter()
+            .filter(|(id, node)| node.is_live && node.account == account_id && **id != account_id)
+            .collect();
+        below.sort_by_key(|(_, node)| std::cmp::Reverse(node.level));
+        for id in below.into_iter().map(|(id, _)| *id).collect::<Vec<_>>() {
+            self.bury(id);
+        }
+        self.opaque.insert((ACCOUNT_LEVEL, account_id));
+    }
+
+    /// Crowds the account with the most of something; whether there was one.
+    fn crowd_the_largest(&mut self, of: impl Fn(&Account) -> usize, why: Why, now: Instant) -> bool {
+        let can_be =
+            |(id, account): &(&u64, &Account)| **id != self.root && account.crowded.is_none() && of(account) > 0;
+        let largest = self.accounts.iter().filter(can_be).max_by_key(|(_, account)| of(account)).map(|(id, _)| *id);
+        if let Some(id) = largest {
+            self.crowd(id, why, now);
+        }
+        largest.is_some()
+    }
+
+    /// The cgroup can't be read: what is below it is booked to it.
+    pub fn close(&mut self, id: u64, now: Instant) {
+        let Some(node) = self.by_id.get_mut(&id).filter(|node| node.is_live && !node.is_closed) else { return };
+        node.is_closed = true;
+        let (level, account_id) = (node.level, node.account);
+        if level == 0 {
+            return;
+        }
+        self.opaque.insert((level, id));
+        if level <= ACCOUNT_LEVEL {
+            return;
+        }
+        let Some(account) = self.accounts.get_mut(&account_id) else { return };
+        account.closed += 1;
+        let too_many = account.closed > CLOSED_AN_ACCOUNT;
+        let levels = |nodes: &Self, of: Option<u64>| -> usize {
+            let below = nodes.opaque.range((ACCOUNT_LEVEL.saturating_add(1), 0)..);
+            let of_it = below.filter(|(_, id)| of.is_none() || nodes.by_id.get(id).map(|node| node.account) == of);
+            of_it.map(|(level, _)| *level).collect::<BTreeSet<_>>().len()
+        };
+        if too_many || levels(self, Some(account_id)) > CLOSED_LEVELS[0] {
+            self.crowd(account_id, Why::Closed, now);
+        }
+        while levels(self, None) > CLOSED_LEVELS[1]
+            && self.crowd_the_largest(|account| account.closed, Why::Closed, now)
+        {}
+    }
+
+    /// A closed cgroup can be read.
+    pub fn open(&mut self, id: u64) {
+        let Some(node) = self.by_id.get_mut(&id).filter(|node| node.is_closed) else { return };
+        node.is_closed = false;
+        let (level, account) = (node.level, node.account);
+        self.opaque.remove(&(level, id));
+        if level > ACCOUNT_LEVEL
+            && let Some(account) = self.accounts.get_mut(&account)
+        {
+            account.closed = account.closed.saturating_sub(1);
+        }
+    }
+
+    /// The cgroups that can't be read.
+    pub fn closed(&self) -> Vec<u64> {
+        let closed = |id: &u64| self.by_id.get(id).is_some_and(|node| node.is_closed);
+        self.opaque.iter().map(|(_, id)| *id).filter(closed).collect()
+    }
+
+    /// The accounts that have been crowded long enough for another look.
+    pub fn crowded(&self, now: Instant) -> Vec<u64> {
+        let long = |since: Instant| now.saturating_duration_since(since) >= CROWDED_FOR;
+        let due = |account: &Account| account.crowded.is_some_and(|(_, since)| long(since));
+        self.accounts.iter().filter(|(_, account)| due(account)).map(|(id, _)| *id).collect()
+    }
+
+    /// Follows a crowded account again.
+    pub fn uncrowd(&mut self, account_id: u64) {
+        if let Some(account) = self.accounts.get_mut(&account_id) {
+            (account.crowded, account.allowed_at) = (None, None);
+        }
+        let closed = self.by_id.get(&account_id).is_some_and(|node| node.is_closed);
+        if !closed {
+            self.opaque.remove(&(ACCOUNT_LEVEL, account_id));
+        }
+    }
+
+    /// It was removed.
+    pub fn remove(&mut self, id: u64) {
+        if self.by_id.get(&id).is_some_and(|node| node.is_live && node.children > 0) {
+            // The news of what was below it has not come yet, or never will.
+            let mut below: Vec<_> =
+                self.by_id.iter().filter(|(_, n)| n.is_live).map(|(id, n)| (n.level, *id)).collect();
+            below.retain(|(_, below)| *below != id && self.is_below(*below, id));
+            below.sort_unstable_by(|a, b| b.cmp(a));
+            for (_, id) in below {
+                self.bury(id);
+            }
+        }
+        self.bury(id);
+    }
+
+    fn count(&mut self, level: u8, more: bool) {
+        if let Some(count) = self.levels.get_mut(usize::from(level)) {
+            *count = if more { count.saturating_add(1) } else { count.saturating_sub(1) };
+        }
+    }
+
+    fn is_below(&self, mut id: u64, ancestor: u64) -> bool {
+        for _ in 0..=DEEPEST {
+            match self.by_id.get(&id) {
+                Some(node) if node.parent == ancestor => return true,
+                Some(node) if node.parent != id => id = node.parent,
+                _ => return false,
+            }
+        }
+        false
+    }
+
+    fn bury(&mut self, id: u64) {
+        let Some(node) = self.by_id.get(&id).filter(|node| node.is_live && id != self.root) else { return };
+        let (parent, account_id, path_bytes, level) = (node.parent, node.account, node.path_bytes, node.level);
+        self.by_name.remove(&(parent, Arc::clone(&node.name)));
+        self.open(id);
+        if let Some(node) = self.by_id.get_mut(&id) {
+            (node.is_live, node.children) = (false, 0);
+        }
+        if let Some(parent) = self.by_id.get_mut(&parent) {
+            parent.children = parent.children.saturating_sub(1);
+        }
+        self.deaths += 1;
+        self.count(level, false);
+        self.live = self.live.saturating_sub(1);
+        self.path_bytes = self.path_bytes.saturating_sub(path_bytes);
+        let account = self.accounts.entry(account_id).or_default();
+        account.live = account.live.saturating_sub(1);
+        account.path_bytes = account.path_bytes.saturating_sub(path_bytes);
+        account.dead.push_back(id);
+        if id == account_id {
+            account.crowded = None;
+            self.opaque.remove(&(ACCOUNT_LEVEL, id));
+            self.dead_accounts.push_back(id);
+        }
+    }
+
+    /// Forgets removed cgroups but for those that `keep` holds for, the latest ones, and what their paths need.
+    pub fn forget(&mut self, keep: impl Fn(u64) -> bool) {
+        let mut needed = HashSet::new();
+        let too_old = self.dead_accounts.len().saturating_sub(REMEMBERED_ACCOUNTS);
+        let old: HashSet<_> = self.dead_accounts.iter().take(too_old).copied().collect();
+        for (id, account) in &self.accounts {
+            let latest =
+                if old.contains(id) { account.dead.len() } else { account.dead.len().saturating_sub(REMEMBERED_DEAD) };
+            for (at, dead) in account.dead.iter().enumerate() {
+                let mut id = *dead;
+                if at < latest && !keep(id) {
+                    continue;
+                }
+                while let Some(node) = self.by_id.get(&id).filter(|node| !node.is_live) {
+                    if !needed.insert(id) {
+                        break;
+                    }
+                    id = node.parent;
+                }
+            }
+        }
+        for account in self.accounts.values_mut() {
+            account.dead.retain(|id| needed.contains(id));
+        }
+        self.by_id.retain(|id, node| node.is_live || needed.contains(id));
+        let (by_id, root) = (&self.by_id, self.root);
+        self.accounts.retain(|id, account| *id == root || by_id.contains_key(id) || !account.dead.is_empty());
+        self.dead_accounts.retain(|id| self.accounts.contains_key(id));
+    }
+
+    /// A removed cgroup that an earlier process knew. Its parent must be known.
+    pub fn recall(&mut self, id: u64, parent: u64, name: &[u8]) {
+        let Some(above) = self.by_id.get(&parent).filter(|_| !self.by_id.contains_key(&id)) else { return };
+        let level = above.level.saturating_add(1);
+        let account = match level {
+            0..ACCOUNT_LEVEL => self.root,
+            ACCOUNT_LEVEL => id,
+            _ => above.account,
+        };
+        let node = Node {
+            parent,
+            account,
+            name: name.into(),
+            path_bytes: above.path_bytes.saturating_add(1).saturating_add(cost(name)),
+            children: 0,
+            scan: self.scan,
+            level,
+            is_live: false,
+            told: false,
+            is_closed: false,
+        };
+        self.by_id.insert(id, node);
+        self.accounts.entry(account).or_default().dead.push_front(id);
+        if account == id {
+            self.dead_accounts.push_back(id);
+        }
+    }
+
+    /// Begins a scan of the whole tree or of one account; [`Self::end_scan`] buries what it has not met.
+    pub fn begin_scan(&mut self) {
+        self.scan = self.scan.wrapping_add(1);
+    }
+
+    /// Whether anything was not met. `account`: the root's id stands for the whole tree.
+    pub fn end_scan(&mut self, account: u64) -> bool {
+        let missing = |(id, node): &(&u64, &Node)| {
+            let scanned = account == self.root || (node.account == account && **id != account);
+            scanned && node.is_live && node.scan != self.scan && **id != self.root
+        };
+        let mut gone: Vec<_> = self.by_id.iter().filter(missing).map(|(id, node)| (node.level, *id)).collect();
+        gone.sort_unstable_by(|a, b| b.cmp(a));
+        for (_, id) in &gone {
+            self.bury(*id);
+        }
+        !gone.is_empty()
+    }
+
+    /// One was made and gone before its id could be read.
+    pub fn miss(&mut self, parent: u64, name: &[u8], before: Option<u64>) {
+        let Some(node) = self.by_id.get(&parent) else { return };
+        let id = node.account;
+        let account = self.accounts.entry(id).or_default();
+        if account.crowded.is_some() {
+            return;
+        }
+        if before.is_none() && self.unnamed.last() != Some(&id) {
+            self.unnamed.push(id);
+        }
+        account.nameless.push_back(Nameless { parent, name: name.into(), before });
+        if account.nameless.len() > REMEMBERED_NAMELESS {
+            account.nameless.pop_front();
+        }
+    }
+
+    /// What could not be named so far was made before `id`.
+    fn name_later_ones(&mut self, id: u64) {
+        for account in std::mem::take(&mut self.unnamed) {
+            let Some(account) = self.accounts.get_mut(&account) else { continue };
+            for nameless in account.nameless.iter_mut().rev().take_while(|nameless| nameless.before.is_none()) {
+                nameless.before = Some(id);
+            }
+        }
+    }
+
+    /// Where an id belongs that is not known: the cgroup that was gone before its id could be read; where it may have been one
+    /// of several, what they have in common; if there were none, what those have in common below which nothing is followed;
+    /// the root if there are none either.
+    pub fn nearest(&self, id: u64) -> String {
+        let nameless = || self.accounts.values().flat_map(|account| &account.nameless);
+        let candidates = || nameless().filter(|nameless| nameless.before.is_none_or(|before| id < before));
+        let path = match candidates().map(|nameless| nameless.before.unwrap_or(u64::MAX)).min() {
+            Some(first) => {
+                let likely = candidates().filter(|nameless| nameless.before.unwrap_or(u64::MAX) == first);
+                common(likely.map(|nameless| self.joined(nameless.parent, Some(&nameless.name))))
+            }
+            // A cgroup has a higher id than those above it.
+            None => {
+                common(self.opaque.iter().filter(|(_, above)| *above < id).map(|(_, above)| self.joined(*above, None)))
+            }
+        };
+        if path.is_empty() { "/".to_owned() } else { path }
+    }
+
+    /// The path of a cgroup that exists or existed a while ago.
+    pub fn path(&self, id: u64) -> Option<String> {
+        self.by_id
+            .contains_key(&id)
+            .then(|| self.joined(id, None))
+            .map(|path| if path.is_empty() { "/".into() } else { path })
+    }
+
+    /// The path; empty for the root.
+    fn joined(&self, id: u64, name: Option<&[u8]>) -> String {
+        let mut path = self.root_path.clone().into_bytes();
+        for name in self.names(id).into_iter().chain(name) {
+            path.push(b'/');
+            path.extend_from_slice(name);
+        }
+        String::from_utf8(path).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
+    }
+
+    /// The names from the root's child down to this cgroup.
+    pub fn names(&self, mut id: u64) -> Vec<&[u8]> {
+        let mut names = Vec::new();
+        while let Some(node) = self.by_id.get(&id).filter(|_| id != self.root && names.len() <= usize::from(DEEPEST)) {
+            names.push(&*node.name);
+            id = node.parent;
+        }
+        names.reverse();
+        names
+    }
+
+    /// The top of the account that a cgroup is in; the root for what is above all of them.
+    pub fn account(&self, id: u64) -> Option<u64> {
+        self.by_id.get(&id).map(|node| node.account)
+    }
+
+    /// The account whose events tell what happens in a cgroup: the root's for the top of another.
+    pub fn teller(&self, id: u64) -> u64 {
+        self.by_id.get(&id).filter(|node| node.level > ACCOUNT_LEVEL).map_or(self.root, |node| node.account)
+    }
+
+    /// Whether what is made below a cgroup is to be looked at.
+    pub fn is_followed(&self, id: u64) -> bool {
+        let crowded = |node: &Node| self.accounts.get(&node.account).is_some_and(|account| account.crowded.is_some());
+        self.by_id.get(&id).is_some_and(|node| node.is_live && !crowded(node) && node.level < DEEPEST)
+    }
+
+    /// Whether it is there.
+    pub fn is_live(&self, id: u64) -> bool {
+        self.by_id.get(&id).is_some_and(|node| node.is_live)
+    }
+
+    /// The live child of that name.
+    pub fn child(&self, parent: u64, name: &[u8]) -> Option<u64> {
+        self.by_name.get(&(parent, Name::from(name))).copied()
+    }
+
+    /// Every cgroup that is known, live or not: id, parent, name, whether it is live. The root is not among them.
+    pub fn all(&self) -> impl Iterator<Item = (u64, u64, &[u8], bool)> {
+        let others = self.by_id.iter().filter(|(id, _)| **id != self.root);
+        others.map(|(id, node)| (*id, node.parent, &*node.name, node.is_live))
+    }
+
+    /// Parent and name of a cgroup; `None` for the root.
+    pub fn named(&self, id: u64) -> Option<(u64, &[u8])> {
+        self.by_id.get(&id).filter(|_| id != self.root).map(|node| (node.parent, &*node.name))
+    }
+
+    /// The tops of the accounts, live or not, that have this path.
+    pub fn accounts_at(&self, path: &str) -> HashSet<u64> {
+        self.accounts.keys().copied().filter(|id| self.path(*id).as_deref() == Some(path)).collect()
+    }
+
+    /// How many cgroups are known, live or not.
+    pub fn len(&self) -> usize {
+        self.by_id.len()
+    }
+
+    /// The level of a cgroup: 1 for a child of the root of all.
+    pub fn level(&self, id: u64) -> Option<u8> {
+        self.by_id.get(&id).map(|node| node.level)
+    }
+
+    /// The deepest level that has a live cgroup.
+    pub fn deepest(&self) -> u8 {
+        self.levels.iter().rposition(|count| *count > 0).and_then(|level| u8::try_from(level).ok()).unwrap_or_default()
+    }
+
+    /// How many cgroups were removed.
+    pub fn deaths(&self) -> u64 {
+        self.deaths
+    }
+
+    /// Level and id of every cgroup below which nothing is followed, so that its traffic is to be booked to it.
+    pub fn opaque(&self) -> &BTreeSet<(u8, u64)> {
+        &self.opaque
+    }
+
+    /// What is not followed and why, as sentences for a person.
+    pub fn warnings(&self) -> Vec<String> {
+        let mut crowded: Vec<_> =
+            self.accounts.iter().filter_map(|(id, account)| Some((self.path(*id)?, account.crowded?.0))).collect();
+        crowded.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+        crowded
+            .into_iter()
+            .map(|(path, why)| {
+                let why = match why {
+                    Why::Many => format!(
+                        "has more than {LIVE_AN_ACCOUNT} control groups, or the most of more than {LIVE_IN_ALL} in all"
+                    ),
+                    Why::Paths => "has control groups with very long names".to_owned(),
+                    Why::Churn => format!("makes more than {MADE_A_SECOND} control groups a second"),
+                    Why::Closed => "has too many control groups that cannot be read".to_owned(),
+                };
+                format!("{path} {why}, so its traffic is counted as a whole")
+            })
+            .collect()
+    }
+}
+
+/// The path that all of these have in common.
+fn common(mut paths: impl Iterator<Item = String>) -> String {
+    let Some(mut shared) = paths.next() else { return String::new() };
+    for path in paths {
+        let names = shared.split('/').zip(path.split('/')).take_while(|(a, b)| a == b);
+        let length = names.map(|(name, _)| name.len().saturating_add(1)).sum::<usize>().saturating_sub(1);
+        shared.truncate(length);
+    }
+    shared
+}
+
+/// The bytes of a name where it is written as JSON: a control character takes six.
+fn cost(name: &[u8]) -> usize {
+    name.iter()
+        .map(|byte| if byte.is_ascii_control() { 6 } else { 1 + usize::from(matches!(byte, b'"' | b'\\')) })
+        .sum()
+}
