@@ -8,7 +8,7 @@ mod lab;
 use std::{collections::HashMap, thread};
 
 use lab::{Lab, OUTSIDE, OUTSIDE_SINK, eventually};
-use netglance_dbus::scope::Prefixes;
+use netglance_dbus::{sample::Row, scope::Prefixes};
 use netglance_helper::{
     nft::{
         Nft,
@@ -355,17 +355,22 @@ fn what_is_internal_is_shown_apart_and_external_is_exactly_0() {
         let header = if address.starts_with('[') { 48 } else { 28 };
         say(format!("flood {address} 10 1000"), 10 * (1000 + header), false);
     }
-    let named = |name: &str| {
-        let name = format!("/{}/{name}", lab.cgroup.file_name().unwrap().to_str().unwrap());
-        move |path: &str| path == name
+    let row = |table: &mut Table, name: &str| {
+        let path = format!("/{}/{name}", lab.cgroup.file_name().unwrap().to_str().unwrap());
+        rows(table, &path).pop().unwrap_or_default()
     };
-    let row = |table: &mut Table, name: &str| table.read(named(name)).unwrap().rows.pop().unwrap_or_default();
     let app = row(&mut table, "app");
     assert_eq!((app.rx_bytes, app.tx_bytes), (0, 0), "external: {app:?}");
     assert_eq!([app.internal_rx_bytes, app.internal_tx_bytes], expected);
     let other = row(&mut table, "other");
     assert_eq!((other.rx_bytes, other.tx_bytes), (0, 11 * 100 * 1028), "{other:?}");
     println!("internal: {expected:?} bytes; external 0, beside {} of another application", other.tx_bytes);
+}
+
+/// What a cgroup and those below it have moved so far.
+fn rows(table: &mut Table, top: &str) -> Vec<Row> {
+    table.look().unwrap();
+    table.rows(top).unwrap().rows
 }
 
 /// With sets of 8: what has a counter goes on, a further cgroup's bytes go up to the cgroup that has one, and when others
@@ -390,7 +395,7 @@ fn a_full_set_says_so_and_loses_nothing() {
     assert_eq!(table.warning(), "");
     let mut cgroups = 0;
     let top = format!("/{}", lab.cgroup.file_name().unwrap().to_str().unwrap());
-    let rows = |table: &mut Table| table.read(|path| path.starts_with(&top)).unwrap().rows;
+    let rows = |table: &mut Table| rows(table, &top);
     while table.warning().is_empty() && cgroups <= size {
         send(&format!("c{cgroups}"));
         rows(&mut table);
@@ -452,8 +457,7 @@ fn no_counter_goes_back_or_is_missing_while_new_ones_are_made() {
     let maker = (maker.0.unwrap(), maker.1);
     loop {
         let over = maker.0.is_finished();
-        let rows = table.read(|path| path.starts_with(&top)).unwrap().rows;
-        let now: HashMap<String, u64> = rows.into_iter().map(|row| (row.cgroup, row.tx_bytes)).collect();
+        let now: HashMap<String, u64> = rows(&mut table, &top).into_iter().map(|row| (row.cgroup, row.tx_bytes)).collect();
         for (path, bytes) in &known {
             assert!(now.get(path) >= Some(bytes), "look {looks}: {path} had {bytes}, has {:?}", now.get(path));
         }

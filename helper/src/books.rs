@@ -121,13 +121,20 @@ struct Account {
 }
 
 impl Account {
-    /// Takes out the path that has not been used for the longest time, but for `spared`.
-    fn take_oldest(&mut self, spared: &str) -> Option<(String, Totals)> {
-        let paths = self.by_path.iter().filter(|(path, _)| *path != spared);
-        let oldest = paths.min_by_key(|(_, folded)| folded.last_used).map(|(path, _)| path.clone())?;
-        let folded = self.by_path.remove(&oldest)?;
-        self.path_bytes = self.path_bytes.saturating_sub(oldest.len());
-        Some((oldest, folded.totals))
+    /// Takes out the eighth that has not been used for the longest time, but for `spared`, and adds it up.
+    fn take_oldest(&mut self, spared: &str) -> Option<Totals> {
+        let others = self.by_path.iter().filter(|(path, _)| *path != spared);
+        let mut by_age: Vec<_> = others.map(|(path, folded)| (folded.last_used, path.clone())).collect();
+        by_age.sort_unstable();
+        by_age.truncate(by_age.len().div_ceil(8));
+        let mut sum = None;
+        for (_, path) in by_age {
+            self.path_bytes = self.path_bytes.saturating_sub(path.len());
+            if let Some(folded) = self.by_path.remove(&path) {
+                sum = Some(plus(sum.unwrap_or_default(), folded.totals));
+            }
+        }
+        sum
     }
 }
 
@@ -155,40 +162,43 @@ impl Books {
         let mut totals = Totals::default();
         totals[counter as usize] = bytes;
         self.add(path, totals);
-        // Where there are too many paths, the longest unused one is added to its account's own: its bytes stay its account's.
+        // Where there are too many paths, the longest unused are added to their account's own: the bytes stay its account's.
         let account = account_of(path);
         while let Some(paths) = self.folded.get_mut(account).filter(|paths| paths.is_crowded())
-            && let Some((_, totals)) = paths.take_oldest(account)
+            && let Some(totals) = paths.take_oldest(account)
         {
             self.add(account, totals);
         }
-        while self.folded.values().map(|account| account.by_path.len()).sum::<usize>() > KEPT_PATHS {
-            if !self.shrink() {
-                break;
-            }
-        }
+        while self.folded.len() > KEPT_PATHS / PATHS_AN_ACCOUNT
+            && self.folded.values().map(|account| account.by_path.len()).sum::<usize>() > KEPT_PATHS
+            && self.shrink()
+        {}
     }
 
-    /// Makes room for one path: the largest account loses one; where all have a single one, the longest unused is added to the
-    /// cgroup above. Whether there was anything to add up.
+    /// Makes room: the largest account adds up what it has; where all have a single path, the longest unused accounts are added
+    /// to the cgroup above. Whether there was anything to add up.
     fn shrink(&mut self) -> bool {
         let largest = self.folded.iter_mut().max_by_key(|(_, account)| account.by_path.len());
         let Some((name, paths)) = largest else { return false };
         let name = name.clone();
-        if let Some((_, totals)) = paths.take_oldest(&name) {
+        if paths.by_path.len() > 1
+            && let Some(totals) = paths.take_oldest(&name)
+        {
             self.add(&name, totals);
             return true;
         }
-        let accounts = self.folded.iter().filter(|(name, _)| name.matches('/').count() > 1);
         let last_used = |account: &Account| account.by_path.values().map(|folded| folded.last_used).max();
-        let Some(oldest) = accounts.min_by_key(|(_, account)| last_used(account)).map(|(name, _)| name.clone()) else {
-            return false;
-        };
-        let above = oldest.rsplit_once('/').map_or("/", |(above, _)| above).to_owned();
-        for folded in self.folded.remove(&oldest).unwrap_or_default().by_path.into_values() {
-            self.add(&above, folded.totals);
+        let accounts = self.folded.iter().filter(|(name, _)| name.matches('/').count() > 1);
+        let mut by_age: Vec<_> = accounts.map(|(name, account)| (last_used(account), name.clone())).collect();
+        by_age.sort_unstable();
+        by_age.truncate(by_age.len().div_ceil(8));
+        for (_, name) in &by_age {
+            let above = name.rsplit_once('/').map_or("/", |(above, _)| above);
+            for folded in self.folded.remove(name).unwrap_or_default().by_path.into_values() {
+                self.add(above, folded.totals);
+            }
         }
-        true
+        !by_age.is_empty()
     }
 
     fn add(&mut self, path: &str, totals: Totals) {
@@ -198,7 +208,7 @@ impl Books {
             account.path_bytes = account.path_bytes.saturating_add(path.len());
         }
         let folded = account.by_path.entry(path.to_owned()).or_default();
-        folded.totals = std::array::from_fn(|i| folded.totals[i].saturating_add(totals[i]));
+        folded.totals = plus(folded.totals, totals);
         folded.last_used = self.uses;
     }
 
@@ -220,7 +230,7 @@ impl Books {
         let paths = held.by_id.iter().filter_map(|(id, seen)| Some((path_of(*id)?, seen.totals)));
         for (path, totals) in paths.filter(|(path, _)| is_below(path, top)) {
             let row = rows.entry(path.into()).or_default();
-            *row = std::array::from_fn(|i| row[i].saturating_add(totals[i]));
+            *row = plus(*row, totals);
         }
         rows.into_iter()
             .filter(|(_, totals)| *totals != [0; 4])
@@ -249,6 +259,10 @@ pub fn account_of(path: &str) -> &str {
 /// Whether a path is `top` or below it. Everything is below "".
 pub fn is_below(path: &str, top: &str) -> bool {
     path.strip_prefix(top).is_some_and(|rest| top.is_empty() || rest.is_empty() || rest.starts_with('/'))
+}
+
+fn plus(a: Totals, b: Totals) -> Totals {
+    std::array::from_fn(|i| a[i].saturating_add(b[i]))
 }
 
 fn flat<S: Serializer>(folded: &HashMap<String, Account>, serializer: S) -> Result<S::Ok, S::Error> {
