@@ -1,0 +1,421 @@
+//! What an ordinary user does with control groups costs that user alone: memory, files, time and figures of the helper and of
+//! everybody else stay as they were.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
+#[path = "support/lab.rs"]
+mod lab;
+#[path = "support/system.rs"]
+mod system;
+
+use std::{
+    ffi::OsStr,
+    fs,
+    os::unix::{ffi::OsStrExt as _, fs::PermissionsExt as _},
+    path::{Path, PathBuf},
+    thread,
+    time::Duration,
+};
+
+use lab::{Application, Lab, OUTSIDE_SINK};
+use netglance_dbus::{helper1::Helper1Proxy, sample::Row};
+use rustix::process::{Gid, Uid};
+use system::{Bus, Daemon};
+
+/// `daemon`, who attacks, and `uucp`, who only wants to know.
+const HOSTILE: u32 = 1;
+const HONEST: u32 = 10;
+const MANAGER: &str = "user.slice/user-1.slice/user@1.service";
+const SLICE: &str = "/user.slice/user-1.slice";
+const APP: &str = "user.slice/user-10.slice/user@10.service/app.slice/a.service";
+/// Bytes on the wire of a datagram of 100.
+const DATAGRAM: u64 = 128;
+
+/// No test: what an application's process runs.
+#[test]
+fn application() {
+    lab::application();
+}
+
+/// A host with a helper that counts, a hostile user with a tree of their own, and an honest one.
+struct Host {
+    daemon: Daemon,
+    bus: Bus,
+    honest: Honest,
+    lab: Lab,
+}
+
+/// One who sends, and compares.
+struct Honest {
+    application: Application,
+    helper: Helper1Proxy<'static>,
+    sent: u64,
+}
+
+impl Honest {
+    /// Sends some, and finds exactly that, and nothing else, in the figures.
+    async fn is_right(&mut self) {
+        self.application.run(&format!("flood {OUTSIDE_SINK} 10 100"));
+        self.sent += 10 * DATAGRAM;
+        let (_, _, rows) = self.helper.read().await.unwrap();
+        let row = Row { cgroup: format!("/{APP}"), tx_bytes: self.sent, ..Row::default() };
+        assert_eq!(rows, [row]);
+    }
+}
+
+impl Host {
+    async fn new() -> Self {
+        let (lab, bus) = (Lab::default(), Bus::new());
+        fs::create_dir_all(lab.cgroup.join(MANAGER)).unwrap();
+        give(&lab.cgroup.join(MANAGER));
+        let daemon = Daemon::new(&lab, &bus).await;
+        bus.helper_of(0).await.install().await.unwrap();
+        let honest = Honest { application: lab.application(APP), helper: bus.helper_of(HONEST).await, sent: 0 };
+        let mut host = Self { daemon, bus, honest, lab };
+        host.honest.is_right().await;
+        host
+    }
+
+    fn manager(&self) -> PathBuf {
+        self.lab.cgroup.join(MANAGER)
+    }
+
+    /// Kills the helper and starts another.
+    async fn restart(&mut self) {
+        self.daemon.kill();
+        self.daemon.start(&self.bus).await;
+    }
+
+    async fn hostile_rows(&self) -> Vec<Row> {
+        self.bus.helper_of(HOSTILE).await.read().await.unwrap().2
+    }
+
+    fn resident_peak(&self) -> u64 {
+        status(self.daemon.pid(), "VmHWM:")
+    }
+
+    async fn warning(&self) -> String {
+        self.bus.helper_of(HONEST).await.warning().await.unwrap()
+    }
+
+    /// Nanoseconds of CPU that the helper takes for some Reads.
+    async fn cost_of_reads(&self) -> u64 {
+        let before = cpu_ns(self.daemon.pid());
+        for _ in 0..20 {
+            self.honest.helper.read().await.unwrap();
+        }
+        cpu_ns(self.daemon.pid()) - before
+    }
+
+    fn lines_bytes(&self) -> u64 {
+        fs::metadata(self.daemon.runtime().join("paths.lines")).map_or(0, |metadata| metadata.len())
+    }
+}
+
+/// A number in kB out of /proc/PID/status, as bytes.
+fn status(pid: u32, field: &str) -> u64 {
+    let text = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = text.lines().find_map(|line| line.strip_prefix(field)).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() << 10
+}
+
+fn cpu_ns(pid: u32) -> u64 {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).unwrap().flatten();
+    let ns = |text: String| text.split(' ').next().unwrap().parse::<u64>().unwrap();
+    tasks.map(|task| ns(fs::read_to_string(task.path().join("schedstat")).unwrap())).sum()
+}
+
+/// Delegates a cgroup to the hostile user, as systemd does.
+fn give(directory: &Path) {
+    let (user, group) = (Some(Uid::from_raw(HOSTILE)), Some(Gid::from_raw(HOSTILE)));
+    for file in ["", "cgroup.procs", "cgroup.subtree_control"] {
+        rustix::fs::chown(directory.join(file), user, group).unwrap();
+    }
+}
+
+/// Does something as the hostile user, on a thread that has no right but theirs.
+fn hostile<T: Send>(act: impl FnOnce() -> T + Send) -> T {
+    thread::scope(|scope| {
+        let thread = scope.spawn(|| {
+            let user = Uid::from_raw(HOSTILE);
+            rustix::thread::set_thread_res_uid(user, user, user).unwrap();
+            act()
+        });
+        thread.join().unwrap()
+    })
+}
+
+/// `count` cgroups, as fast as it goes.
+fn make(directory: &Path, prefix: &str, count: usize) {
+    (0..count).for_each(|i| fs::create_dir(directory.join(format!("{prefix}{i}"))).unwrap());
+}
+
+/// They are removed, whoever made them.
+fn remove(directory: &Path, prefix: &str, count: usize) {
+    (0..count).for_each(|i| fs::remove_dir(directory.join(format!("{prefix}{i}"))).unwrap());
+}
+
+/// Names and depth as long as the kernel takes them: paths of some 3,700 bytes.
+fn deep(directory: &Path) -> PathBuf {
+    let deep = (0..14).fold(directory.to_owned(), |directory, _| directory.join("n".repeat(250)));
+    fs::create_dir_all(&deep).unwrap();
+    deep
+}
+
+#[tokio::test]
+async fn cgroups_that_come_and_go_leave_nothing_behind() {
+    let mut host = Host::new().await;
+    let manager = host.manager();
+    let deep = hostile(|| deep(&manager));
+    for directory in [&manager, &deep] {
+        // At a pace that is let pass.
+        for round in 0..16 {
+            hostile(|| {
+                make(directory, &format!("c{round}-"), 250);
+                thread::sleep(Duration::from_millis(500));
+                remove(directory, &format!("c{round}-"), 250);
+            });
+            host.honest.is_right().await;
+        }
+    }
+    assert_eq!(host.warning().await, "");
+    println!("8,000 came and went: at most {} bytes resident, {} of lines", host.resident_peak(), host.lines_bytes());
+    assert!(host.resident_peak() < 24 << 20, "{}", host.resident_peak());
+    assert!(host.lines_bytes() < 1 << 20, "{}", host.lines_bytes());
+    host.restart().await;
+    host.honest.is_right().await;
+}
+
+#[tokio::test]
+async fn one_who_makes_more_than_anybody_could_follow_is_counted_as_a_whole() {
+    let mut host = Host::new().await;
+    let manager = host.manager();
+    for round in 0..20 {
+        hostile(|| {
+            make(&manager, "c", 1000);
+            if round < 19 {
+                remove(&manager, "c", 1000);
+            }
+        });
+        host.honest.is_right().await;
+    }
+    assert!(host.warning().await.starts_with(&format!("{SLICE} makes more than")), "{}", host.warning().await);
+    let mut application = host.lab.application(&format!("{MANAGER}/c7"));
+    application.run(&format!("flood {OUTSIDE_SINK} 10 100"));
+    let expected = Row { cgroup: SLICE.into(), tx_bytes: 10 * DATAGRAM, ..Row::default() };
+    assert_eq!(host.hostile_rows().await, [expected.clone()]);
+    host.restart().await;
+    host.honest.is_right().await;
+    assert!(host.hostile_rows().await.iter().map(|row| row.tx_bytes).sum::<u64>() == 10 * DATAGRAM);
+    println!("20,000 at full speed: at most {} bytes resident, {} of lines", host.resident_peak(), host.lines_bytes());
+    assert!(host.resident_peak() < 24 << 20, "{}", host.resident_peak());
+}
+
+#[tokio::test]
+async fn fifty_thousand_live_cgroups_of_one_user_cost_nobody_else_anything() {
+    let mut host = Host::new().await;
+    let manager = host.manager();
+    // Before anything is counted as a whole: what it has then stays its own.
+    let mut early = host.lab.application(&format!("{MANAGER}/early"));
+    early.run(&format!("flood {OUTSIDE_SINK} 10 100"));
+    hostile(|| {
+        make(&manager, "c", 40_000);
+        make(&deep(&manager), "c", 9_000);
+        fs::create_dir_all((0..900).fold(manager.clone(), |directory, _| directory.join("d"))).unwrap();
+    });
+    host.honest.is_right().await;
+    early.run(&format!("flood {OUTSIDE_SINK} 10 100"));
+    let mut late = host.lab.application(&format!("{MANAGER}/c39999"));
+    late.run(&format!("flood {OUTSIDE_SINK} 10 100"));
+    let sum = |rows: Vec<Row>| rows.iter().map(|row| row.tx_bytes).sum::<u64>();
+    assert_eq!(sum(host.hostile_rows().await), 30 * DATAGRAM);
+    assert!(host.warning().await.contains(SLICE), "{}", host.warning().await);
+    println!("50,000 live: at most {} bytes resident", host.resident_peak());
+    assert!(host.resident_peak() < 48 << 20, "{}", host.resident_peak());
+    for _ in 0..3 {
+        host.restart().await;
+        host.honest.is_right().await;
+        late.run(&format!("flood {OUTSIDE_SINK} 1 100"));
+    }
+    assert_eq!(sum(host.hostile_rows().await), 33 * DATAGRAM);
+    println!("started among them: at most {} bytes resident", host.resident_peak());
+    assert!(host.resident_peak() < 48 << 20, "{}", host.resident_peak());
+    assert!(host.lines_bytes() < 8 << 20, "{}", host.lines_bytes());
+}
+
+#[tokio::test]
+async fn what_is_below_an_unreadable_cgroup_is_booked_to_it_at_no_cost() {
+    let mut host = Host::new().await;
+    let manager = host.manager();
+    hostile(|| {
+        make(&manager, "c", 2000);
+    });
+    host.honest.is_right().await;
+    let before = host.cost_of_reads().await;
+    hostile(|| {
+        fs::create_dir_all(manager.join("hidden/below")).unwrap();
+        fs::set_permissions(manager.join("hidden"), fs::Permissions::from_mode(0o700)).unwrap();
+    });
+    // Its first sign is that something in it can't be looked at.
+    hostile(|| fs::create_dir(manager.join("hidden/new")).unwrap());
+    hostile(|| {
+        fs::DirBuilder::new().create(manager.join("closed")).unwrap();
+        fs::set_permissions(manager.join("closed"), fs::Permissions::from_mode(0o700)).unwrap();
+        fs::create_dir(manager.join("closed/below")).unwrap();
+    });
+    host.honest.is_right().await;
+    let after = host.cost_of_reads().await;
+    println!("20 Reads took {before} ns of CPU, with unreadable cgroups {after}");
+    assert!(after < before * 4, "{before} ns before, {after} ns after");
+    let mut sent = 0;
+    for below in ["hidden/new", "hidden/below", "closed/below", "closed"] {
+        host.lab.application(&format!("{MANAGER}/{below}")).run(&format!("flood {OUTSIDE_SINK} 10 100"));
+        sent += 10 * DATAGRAM;
+    }
+    let rows = host.hostile_rows().await;
+    assert_eq!(rows.iter().map(|row| row.tx_bytes).sum::<u64>(), sent, "{rows:?}");
+    assert!(rows.iter().any(|row| row.cgroup == format!("/{MANAGER}/closed") && row.tx_bytes == sent / 2), "{rows:?}");
+    let lines = host.lines_bytes();
+    hostile(|| make(&manager, "later", 200));
+    host.honest.is_right().await;
+    assert!(host.lines_bytes() - lines < 200 * 300, "{} bytes of lines for 200", host.lines_bytes() - lines);
+    host.restart().await;
+    host.honest.is_right().await;
+    assert_eq!(host.hostile_rows().await.iter().map(|row| row.tx_bytes).sum::<u64>(), sent);
+}
+
+#[tokio::test]
+async fn unreadable_cgroups_at_every_level_slow_nobody_down() {
+    let mut host = Host::new().await;
+    let manager = host.manager();
+    hostile(|| {
+        let mut directory = manager;
+        for _ in 0..12 {
+            directory.push("open");
+            fs::create_dir(&directory).unwrap();
+            fs::create_dir(directory.join("closed")).unwrap();
+            fs::set_permissions(directory.join("closed"), fs::Permissions::from_mode(0o700)).unwrap();
+        }
+    });
+    host.restart().await;
+    host.honest.is_right().await;
+    let rules = host.lab.host.inside(|| lab::tool("nft", &["list", "chain", "inet", "netglance", "tx_external"], "")).unwrap();
+    assert!(rules.matches("@opaque").count() <= 5, "{rules}");
+    assert!(host.warning().await.contains("cannot be read"), "{}", host.warning().await);
+}
+
+#[tokio::test]
+async fn names_that_are_alike_when_shown_are_counted_together() {
+    let mut host = Host::new().await;
+    let manager = host.manager();
+    let mut sent = 0;
+    for name in [&b"\xff.x"[..], "\u{fffd}.x".as_bytes()] {
+        let directory = manager.join(OsStr::from_bytes(name));
+        hostile(|| fs::create_dir(&directory).unwrap());
+        let application = host.lab.application(&format!("{MANAGER}/home"));
+        application.enter_at(&directory);
+        let mut application = application;
+        application.run(&format!("flood {OUTSIDE_SINK} 10 100"));
+        sent += 10 * DATAGRAM;
+    }
+    let rows = host.hostile_rows().await;
+    let expected = Row { cgroup: format!("/{MANAGER}/\u{fffd}.x"), tx_bytes: sent, ..Row::default() };
+    assert_eq!(rows, [expected]);
+    host.honest.is_right().await;
+}
+
+/// Deeper than the kernel lets a helper in a cgroup namespace of its own count: from the real root it has 255 levels.
+#[tokio::test]
+async fn a_tree_deeper_than_the_kernel_counts_is_booked_to_the_deepest_that_it_does() {
+    let mut host = Host::new().await;
+    let manager = host.manager();
+    let below = vec!["d"; 251].join("/");
+    hostile(|| fs::create_dir_all(manager.join(&below)).unwrap());
+    let mut application = host.lab.application(&format!("{MANAGER}/{below}"));
+    for _ in 0..2 {
+        host.restart().await;
+        host.honest.is_right().await;
+    }
+    application.run(&format!("flood {OUTSIDE_SINK} 10 100"));
+    let rows = host.hostile_rows().await;
+    assert_eq!(rows.iter().map(|row| row.tx_bytes).sum::<u64>(), 10 * DATAGRAM, "{rows:?}");
+    assert!(rows[0].cgroup.starts_with(&format!("/{MANAGER}/d/d/d")), "{rows:?}");
+}
+
+#[tokio::test]
+async fn whatever_lies_in_its_directories_it_comes_up_and_counts() {
+    let mut host = Host::new().await;
+    let runtime = host.daemon.runtime();
+    let epoch = host.honest.helper.read().await.unwrap().0;
+    // A hundred megabytes of lines; a directory in the file's place.
+    host.daemon.kill();
+    fs::File::create(runtime.join("paths.lines")).unwrap().set_len(100 << 20).unwrap();
+    host.daemon.start(&host.bus).await;
+    host.honest.is_right().await;
+    host.daemon.kill();
+    fs::remove_file(runtime.join("paths.lines")).unwrap();
+    fs::create_dir_all(runtime.join("paths.lines/full")).unwrap();
+    host.daemon.start(&host.bus).await;
+    host.honest.is_right().await;
+    assert_eq!(host.honest.helper.read().await.unwrap().0, epoch);
+    let said = host.daemon.said();
+    assert!(said.contains("paths.lines.aside1") && said.contains("paths.lines.aside2"), "{said}");
+    assert!(host.resident_peak() < 24 << 20, "{}", host.resident_peak());
+    // The file of totals lost: another epoch, and it counts.
+    host.daemon.kill();
+    fs::remove_file(runtime.join("books.json")).unwrap();
+    fs::create_dir_all(runtime.join("books.json/full")).unwrap();
+    host.daemon.start(&host.bus).await;
+    host.honest.sent = 0;
+    host.honest.is_right().await;
+    assert!(host.honest.helper.read().await.unwrap().0 > epoch);
+}
+
+/// A file system of a few pages over the helper's directory.
+struct Full(PathBuf);
+
+impl Full {
+    fn new(directory: &Path) -> Self {
+        let files: Vec<_> = fs::read_dir(directory).unwrap().flatten().map(|e| (e.path(), fs::read(e.path()).unwrap())).collect();
+        lab::tool("mount", &["-t", "tmpfs", "-o", "size=32k,mode=700", "none", directory.to_str().unwrap()], "").unwrap();
+        files.into_iter().for_each(|(path, bytes)| fs::write(path, bytes).unwrap());
+        let this = Self(directory.to_owned());
+        this.fill();
+        this
+    }
+
+    fn fill(&self) {
+        drop(fs::write(self.0.join("ballast"), vec![0; 64 << 10]));
+    }
+}
+
+impl Drop for Full {
+    fn drop(&mut self) {
+        lab::tool("umount", &["-l", self.0.to_str().unwrap()], "").unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_full_disk_costs_neither_the_table_nor_a_figure() {
+    let mut host = Host::new().await;
+    let epoch = host.honest.helper.read().await.unwrap().0;
+    host.daemon.kill();
+    let full = Full::new(&host.daemon.runtime());
+    host.daemon.start(&host.bus).await;
+    host.honest.is_right().await;
+    assert_eq!(host.honest.helper.read().await.unwrap().0, epoch);
+    let warning = host.warning().await;
+    assert!(warning.contains("cannot write") && warning.contains("counting goes on"), "{warning}");
+    // A deeper cgroup gets its level all the same.
+    let deeper = format!("{MANAGER}/1/2/3/4/5/6/7/8");
+    fs::create_dir_all(host.lab.cgroup.join(&deeper)).unwrap();
+    host.honest.is_right().await;
+    host.lab.application(&deeper).run(&format!("flood {OUTSIDE_SINK} 10 100"));
+    let rows = host.hostile_rows().await;
+    assert_eq!(rows, [Row { cgroup: format!("/{deeper}"), tx_bytes: 10 * DATAGRAM, ..Row::default() }]);
+    fs::remove_file(full.0.join("ballast")).unwrap();
+    host.restart().await;
+    host.honest.is_right().await;
+    assert_eq!(host.warning().await, "");
+    host.daemon.kill();
+    drop(full);
+}
