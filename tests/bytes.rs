@@ -457,7 +457,8 @@ fn no_counter_goes_back_or_is_missing_while_new_ones_are_made() {
     let maker = (maker.0.unwrap(), maker.1);
     loop {
         let over = maker.0.is_finished();
-        let now: HashMap<String, u64> = rows(&mut table, &top).into_iter().map(|row| (row.cgroup, row.tx_bytes)).collect();
+        let now: HashMap<String, u64> =
+            rows(&mut table, &top).into_iter().map(|row| (row.cgroup, row.tx_bytes)).collect();
         for (path, bytes) in &known {
             assert!(now.get(path) >= Some(bytes), "look {looks}: {path} had {bytes}, has {:?}", now.get(path));
         }

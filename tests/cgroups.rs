@@ -298,7 +298,8 @@ async fn unreadable_cgroups_at_every_level_slow_nobody_down() {
     });
     host.restart().await;
     host.honest.is_right().await;
-    let rules = host.lab.host.inside(|| lab::tool("nft", &["list", "chain", "inet", "netglance", "tx_external"], "")).unwrap();
+    let rules =
+        host.lab.host.inside(|| lab::tool("nft", &["list", "chain", "inet", "netglance", "tx_external"], "")).unwrap();
     assert!(rules.matches("@opaque").count() <= 5, "{rules}");
     assert!(host.warning().await.contains("cannot be read"), "{}", host.warning().await);
 }
@@ -375,8 +376,10 @@ struct Full(PathBuf);
 
 impl Full {
     fn new(directory: &Path) -> Self {
-        let files: Vec<_> = fs::read_dir(directory).unwrap().flatten().map(|e| (e.path(), fs::read(e.path()).unwrap())).collect();
-        lab::tool("mount", &["-t", "tmpfs", "-o", "size=32k,mode=700", "none", directory.to_str().unwrap()], "").unwrap();
+        let files: Vec<_> =
+            fs::read_dir(directory).unwrap().flatten().map(|e| (e.path(), fs::read(e.path()).unwrap())).collect();
+        lab::tool("mount", &["-t", "tmpfs", "-o", "size=32k,mode=700", "none", directory.to_str().unwrap()], "")
+            .unwrap();
         files.into_iter().for_each(|(path, bytes)| fs::write(path, bytes).unwrap());
         let this = Self(directory.to_owned());
         this.fill();

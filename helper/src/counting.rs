@@ -32,6 +32,8 @@ const PRUNED_FROM: usize = 256;
 const LOOKED_AT_AFTER: usize = 1024;
 /// Lines beyond twice the known cgroups at which their file is written anew.
 const SPARE_LINES: usize = 1024;
+/// Times that more of what happened to cgroups is taken in before a look goes on without the rest.
+const ROUNDS: usize = 8;
 /// Dumps of one set when they keep being disturbed.
 const DUMPS: usize = 4;
 /// A desktop's applications are seven levels deep: user.slice, user-UID.slice, user@UID.service, app.slice, a slice, a service
@@ -105,6 +107,8 @@ pub struct Counting {
     deaths: u64,
     /// Cgroups that were made since the sets were last looked at.
     made: usize,
+    /// Not all that has happened to cgroups was taken in: an id that is not known may be that of a new one.
+    behind: bool,
     /// A set was at its limit when last looked at.
     full: bool,
     /// Kept for its space.
@@ -166,6 +170,7 @@ impl Counting {
             unwritten: None,
             deaths: 0,
             made: 0,
+            behind: false,
             full: false,
             elements: Vec::new(),
         }
@@ -184,6 +189,7 @@ impl Counting {
         self.replace_internal(internal)?;
         self.follow_levels(tree)?;
         self.add_tops(tree, tree.nodes().all().filter(|(.., is_live)| *is_live).map(|(id, ..)| id))?;
+        self.catch_up(tree)?;
         self.tend(tree)?;
         log(format_args!("counting goes on in the table that was kept, epoch {}", self.books.epoch));
         Ok(())
@@ -213,12 +219,22 @@ impl Counting {
         let dead = tree.nodes().deaths().saturating_sub(self.deaths);
         if self.made >= LOOKED_AT_AFTER || dead >= PRUNED_FROM as u64 {
             self.dump()?;
-            // Only now is every cgroup known that has a counter in the dump: what is not is gone.
-            if tree.refresh() {
-                self.take_in(tree)?;
-            }
+            self.catch_up(tree)?;
             self.tend(tree)?;
         }
+        Ok(())
+    }
+
+    /// After a dump: takes in what has happened to cgroups meanwhile, so that each is known that has a counter in the dump. Somebody
+    /// who makes more of them than can be taken in at once has to wait.
+    pub fn catch_up(&mut self, tree: &mut Tree) -> Result<(), Error> {
+        for _ in 0..ROUNDS {
+            if !tree.refresh() {
+                break;
+            }
+            self.take_in(tree)?;
+        }
+        self.behind = tree.is_behind();
         Ok(())
     }
 
@@ -280,6 +296,7 @@ impl Counting {
             // The path of nobody else's cgroup is made.
             Some(account) if accounts.as_ref().is_some_and(|accounts| !accounts.contains(&account)) => None,
             Some(_) => tree.path(id),
+            None if self.behind => None, // the next look knows it
             None => Some(tree.nodes().nearest(id)),
         };
         self.books.rows(&self.held, path_of, top)
@@ -290,7 +307,7 @@ impl Counting {
         self.made = 0;
         let was_full = self.full;
         self.full = self.at_limit();
-        let dead = self.held.of(|id| !tree.is_live(id)).len();
+        let dead = self.held.of(|id| self.is_gone(tree, id)).len();
         let outcome = if dead >= PRUNED_FROM || (self.full && dead > 0) { self.prune(tree) } else { Ok(()) };
         self.full = self.at_limit();
         if self.full != was_full {
@@ -325,6 +342,11 @@ impl Counting {
             format!("{why}; counting goes on, but a restart of the helper may not know whose the bytes of ended programs were")
         });
         self.full.then(|| full(self.set_size)).into_iter().chain(deeper).chain(unwritten)
+    }
+
+    /// Whether a cgroup is gone for sure.
+    fn is_gone(&self, tree: &Tree, id: u64) -> bool {
+        tree.nodes().is_dead(id) || (!self.behind && !tree.is_live(id))
     }
 
     fn at_limit(&self) -> bool {
@@ -408,7 +430,7 @@ impl Counting {
     /// Deletes the counters of removed cgroups and folds their last values into their paths' totals. What is about to be deleted
     /// is saved first: whoever is killed in the middle, nothing is lost. Where it can't be saved nothing is deleted.
     fn prune(&mut self, tree: &Tree) -> Result<(), Error> {
-        let doomed = self.held.of(|id| !tree.is_live(id));
+        let doomed = self.held.of(|id| self.is_gone(tree, id));
         for batch in doomed.chunks(DELETED_AT_ONCE) {
             self.books.doomed = batch.to_vec();
             if let Err(error) = self.files.books.save(&self.books, false) {

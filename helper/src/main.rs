@@ -95,6 +95,9 @@ async fn run() -> Result<(), Error> {
                     Ok(false) => {}
                     Err(error) => eprintln!("{}", error_chain(&error)),
                 }
+                if service.with(|table| Ok(table.is_behind())).unwrap_or(false) {
+                    happened.notify_one(); // after whatever else waits
+                }
             }
             () = service.changed.notified() => {
                 let emitter = object.signal_emitter();

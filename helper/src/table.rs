@@ -205,6 +205,11 @@ impl Table {
         Ok(changed)
     }
 
+    /// Whether [`Self::follow`] has more to take in than it took, though nothing further happens.
+    pub fn is_behind(&self) -> bool {
+        self.tree.is_behind()
+    }
+
     /// Replaces the administrator's own prefixes.
     pub fn set_prefixes(&mut self, internal: &[WirePrefix], external: &[WirePrefix]) -> Result<(), Error> {
         let read = |wire: &[WirePrefix]| {
@@ -257,9 +262,8 @@ impl Table {
         }
         dumped?;
         self.looked_ns = boottime_ns;
-        // After the dump: every cgroup in it is known to the tree by now.
-        self.follow_cgroups()?;
         let counting = self.counting.as_mut().ok_or(Error::NotInstalled)?;
+        counting.catch_up(&mut self.tree)?;
         if let Err(error) = counting.tend(&mut self.tree) {
             log(format_args!("{}; the counters of removed cgroups stay for now", error_chain(&error)));
         }

@@ -19,7 +19,7 @@ use rustix::{
 };
 
 use self::{
-    nodes::{Found, Nodes},
+    nodes::{Found, Met, Nodes},
     watches::{Event, Watched, Watches},
 };
 
@@ -109,23 +109,23 @@ impl Tree {
         self.watches.as_ref().map(AsFd::as_fd)
     }
 
-    /// Takes in what was made and removed since the last call; never waits. Whether anything was.
+    /// Takes in what was made and removed since the last call; never waits. Whether anything was. Of one account it takes in so
+    /// much at a time: see [`Self::is_behind`].
     pub fn refresh(&mut self) -> bool {
         self.made.clear();
         let mut changed = false;
-        while let Some(watches) = &self.watches {
-            let ready = watches.ready();
-            if ready.is_empty() {
-                break;
-            }
-            for account in ready {
-                changed |= self.take_in(account);
-            }
+        for account in self.watches.as_ref().map(Watches::ready).unwrap_or_default() {
+            changed |= self.take_in(account);
         }
         if self.watches.is_none() {
             changed |= self.scan(self.nodes.root());
         }
         changed
+    }
+
+    /// Whether there is more that [`Self::refresh`] would take in now.
+    pub fn is_behind(&self) -> bool {
+        self.watches.as_ref().is_some_and(|watches| !watches.ready().is_empty())
     }
 
     /// Looks again at what could not be followed: to be called once a minute while [`Self::is_whole`] does not hold. Whether
@@ -210,7 +210,7 @@ impl Tree {
         names.fold(Some(self.nodes.root()), |above, name| self.nodes.child(above?, name.as_bytes()))
     }
 
-    /// Takes in some of what happened in an account.
+    /// Takes in some of what happened in an account: as many events as are read at once.
     fn take_in(&mut self, account: u64) -> bool {
         let Some(watches) = &mut self.watches else { return false };
         let (events, lost) = watches.read(account);
@@ -218,15 +218,19 @@ impl Tree {
         for event in events {
             self.happened(&event);
         }
-        let changed = if lost { self.scan(account) || changed } else { changed };
+        if lost && account != self.nodes.root() {
+            self.nodes.overrun(account, Instant::now());
+        } else if lost {
+            self.scan(account);
+        }
         self.end_crowded();
-        changed
+        changed || lost
     }
 
     fn happened(&mut self, Event { parent, name, is_removed }: &Event) {
         let Ok(directory) = self.directory_of(*parent) else { return };
         if !is_removed {
-            self.look(*parent, directory.as_fd(), name, true);
+            self.look(*parent, directory.as_fd(), name, Met::Told);
         } else if let Some(id) = self.nodes.child(*parent, name) {
             // It may be back already under a new id; then the directory is there and stays.
             let now = rustix::fs::statat(&directory, &**name, AtFlags::SYMLINK_NOFOLLOW).map(|stat| stat.st_ino);
@@ -247,12 +251,12 @@ impl Tree {
     /// Looks at everything below a cgroup.
     fn look_below(&mut self, id: u64) {
         let Ok(directory) = self.directory_of(id) else { return };
-        self.watch_and_list(id, &directory);
+        self.watch_and_list(id, &directory, Met::Scanned);
     }
 
     /// Looks at a cgroup and at all that is below it. One that is gone already is left out: it has no id that anybody could
-    /// meet. `told`: by an event.
-    fn look(&mut self, parent: u64, above: BorrowedFd<'_>, name: &[u8], told: bool) {
+    /// meet.
+    fn look(&mut self, parent: u64, above: BorrowedFd<'_>, name: &[u8], met: Met) {
         if !self.nodes.is_followed(parent) {
             return;
         }
@@ -262,15 +266,16 @@ impl Tree {
             Err(_) => return self.nodes.miss(parent, name, None),
         };
         let Ok(stat) = rustix::fs::fstat(&directory) else { return };
-        match self.nodes.add(parent, name, stat.st_ino, told, Instant::now()) {
+        match self.nodes.add(parent, name, stat.st_ino, met, Instant::now()) {
             Found::New => self.made.push(stat.st_ino),
             Found::Known => {}
             Found::Beyond => return,
         }
-        self.watch_and_list(stat.st_ino, &directory);
+        let below = if met == Met::Scanned { met } else { Met::Below };
+        self.watch_and_list(stat.st_ino, &directory, below);
     }
 
-    fn watch_and_list(&mut self, id: u64, directory: &OwnedFd) {
+    fn watch_and_list(&mut self, id: u64, directory: &OwnedFd, below: Met) {
         // Watch first, list then: what is made in between is seen twice, not missed.
         if let Some(watches) = &mut self.watches {
             match watches.add(self.nodes.teller(id), directory.as_fd(), id) {
@@ -293,7 +298,7 @@ impl Tree {
         for entry in list.flatten().filter(|entry| entry.file_type() == FileType::Directory) {
             let name = entry.file_name().to_bytes();
             if name != b"." && name != b".." {
-                self.look(id, directory.as_fd(), name, false);
+                self.look(id, directory.as_fd(), name, below);
             }
             if !self.nodes.is_followed(id) {
                 return;

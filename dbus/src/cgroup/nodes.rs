@@ -23,9 +23,9 @@ const PATH_BYTES_AN_ACCOUNT: usize = 2 << 20;
 /// The same in all.
 const PATH_BYTES_IN_ALL: usize = 8 << 20;
 /// Cgroups that one account may make in one go …
-const MADE_AT_ONCE: u32 = 4096;
-/// … and a second in the long run. Each costs its follower some 50 µs.
-const MADE_A_SECOND: u32 = 500;
+const MADE_AT_ONCE: u32 = 16_384;
+/// … and how often one in the long run. Each costs its follower some 50 µs.
+const MADE_EVERY: Duration = Duration::from_millis(2);
 /// Unreadable cgroups that one account may have.
 const CLOSED_AN_ACCOUNT: usize = 256;
 /// Levels below its top at which one account may have unreadable cgroups, and all accounts together: each level costs every
@@ -87,16 +87,26 @@ struct Account {
     live: usize,
     path_bytes: usize,
     closed: usize,
-    /// How many it may make now, and when that was worked out.
-    allowance: u32,
-    allowed_at: Option<Instant>,
+    /// Each cgroup that is made moves this on by [`MADE_EVERY`]; it may be so far ahead of now.
+    paid_until: Option<Instant>,
     crowded: Option<(Why, Instant)>,
     /// Oldest first.
     dead: VecDeque<u64>,
     nameless: VecDeque<Nameless>,
 }
 
-/// What became of a cgroup that was found.
+/// How a cgroup was met.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Met {
+    /// An event has told of it.
+    Told,
+    /// It was listed below one that an event has told of.
+    Below,
+    /// It was listed in a scan of what there is: it may have been there for long.
+    Scanned,
+}
+
+/// What became of a cgroup that was met.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Found {
     /// It was not known.
@@ -172,8 +182,9 @@ impl Nodes {
         self.root
     }
 
-    /// A cgroup was found below `parent`. `told`: by an event.
-    pub fn add(&mut self, parent: u64, name: &[u8], id: u64, told: bool, now: Instant) -> Found {
+    /// A cgroup was met below `parent`.
+    pub fn add(&mut self, parent: u64, name: &[u8], id: u64, met: Met, now: Instant) -> Found {
+        let told = met == Met::Told;
         if !self.is_followed(parent) {
             return Found::Beyond;
         }
@@ -205,7 +216,7 @@ impl Nodes {
             ACCOUNT_LEVEL => id,
             _ => above.account,
         };
-        if !self.has_room(account, level, path_bytes, now) {
+        if level > ACCOUNT_LEVEL && account != self.root && !self.has_room(account, path_bytes, met, now) {
             return Found::Beyond;
         }
         if let Some(above) = self.by_id.get_mut(&parent) {
@@ -241,26 +252,14 @@ impl Nodes {
         if self.is_live(id) { Found::New } else { Found::Beyond }
     }
 
-    /// Whether one more fits; its account is crowded if not.
-    fn has_room(&mut self, account_id: u64, level: u8, path_bytes: usize, now: Instant) -> bool {
-        if level <= ACCOUNT_LEVEL || account_id == self.root {
-            return true; // root makes those
-        }
+    /// Whether one more fits; its account is crowded if not. (What root has made at the first levels always does.)
+    fn has_room(&mut self, account_id: u64, path_bytes: usize, met: Met, now: Instant) -> bool {
         let account = self.accounts.entry(account_id).or_default();
-        let since = account.allowed_at.replace(now).map(|then| now.saturating_duration_since(then));
-        account.allowance = match since {
-            None => MADE_AT_ONCE,
-            Some(since) => {
-                let earned = since.as_millis().saturating_mul(u128::from(MADE_A_SECOND)) / 1000;
-                if earned == 0 {
-                    account.allowed_at = now.checked_sub(since); // not yet: goes on from the earlier moment
-                }
-                account.allowance.saturating_add(u32::try_from(earned).unwrap_or(u32::MAX)).min(MADE_AT_ONCE)
-            }
-        };
-        let left = account.allowance.checked_sub(1);
-        account.allowance = left.unwrap_or_default();
-        let why = if left.is_none() {
+        if met != Met::Scanned {
+            account.paid_until = account.paid_until.max(Some(now)).and_then(|until| until.checked_add(MADE_EVERY));
+        }
+        let ahead = account.paid_until.map(|until| until.saturating_duration_since(now)).unwrap_or_default();
+        let why = if ahead > MADE_EVERY * MADE_AT_ONCE {
             Why::Churn
         } else if account.live >= LIVE_AN_ACCOUNT {
             Why::Many
@@ -271,6 +270,11 @@ impl Nodes {
         };
         self.crowd(account_id, why, now);
         false
+    }
+
+    /// More happened in an account than the kernel keeps for its follower.
+    pub fn overrun(&mut self, account: u64, now: Instant) {
+        self.crowd(account, Why::Churn, now);
     }
 
     /// Follows nothing below an account's top any more, and forgets what is there.
@@ -361,7 +365,7 @@ impl Nodes {
     /// Follows a crowded account again.
     pub fn uncrowd(&mut self, account_id: u64) {
         if let Some(account) = self.accounts.get_mut(&account_id) {
-            (account.crowded, account.allowed_at) = (None, None);
+            (account.crowded, account.paid_until) = (None, None);
         }
         let closed = self.by_id.get(&account_id).is_some_and(|node| node.is_closed);
         if !closed {
@@ -600,6 +604,11 @@ impl Nodes {
         self.by_id.get(&id).is_some_and(|node| node.is_live)
     }
 
+    /// Whether it was seen to go.
+    pub fn is_dead(&self, id: u64) -> bool {
+        self.by_id.get(&id).is_some_and(|node| !node.is_live)
+    }
+
     /// The live child of that name.
     pub fn child(&self, parent: u64, name: &[u8]) -> Option<u64> {
         self.by_name.get(&(parent, Name::from(name))).copied()
@@ -659,7 +668,7 @@ impl Nodes {
                         "has more than {LIVE_AN_ACCOUNT} control groups, or the most of more than {LIVE_IN_ALL} in all"
                     ),
                     Why::Paths => "has control groups with very long names".to_owned(),
-                    Why::Churn => format!("makes more than {MADE_A_SECOND} control groups a second"),
+                    Why::Churn => format!("makes more than {} control groups a second", 1000 / MADE_EVERY.as_millis()),
                     Why::Closed => "has too many control groups that cannot be read".to_owned(),
                 };
                 format!("{path} {why}, so its traffic is counted as a whole")
@@ -685,3 +694,7 @@ fn cost(name: &[u8]) -> usize {
         .map(|byte| if byte.is_ascii_control() { 6 } else { 1 + usize::from(matches!(byte, b'"' | b'\\')) })
         .sum()
 }
+
+#[cfg(test)]
+#[path = "nodes_tests.rs"]
+mod tests;

@@ -18,8 +18,9 @@ use rustix::{
 
 /// The kernel lets root have 128 instances by default, for all of its programs together.
 const MOST_INSTANCES: usize = 32;
-/// Bytes of events that are read at once: an event takes 16 and its name.
-const BUFFER_BYTES: usize = 1 << 14;
+/// Bytes of events that are read at once: an event takes 16 and its name, so these are some 700. They take their follower some
+/// 20 ms at most.
+const BUFFER_BYTES: usize = 1 << 15;
 
 /// Whether a cgroup is watched now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
