@@ -291,7 +291,7 @@ impl Counting {
 
     /// The rows of the latest dump of the cgroup `top` and what is below it; of all where it is "".
     pub fn rows(&self, tree: &Tree, top: &str) -> Vec<Row> {
-        let accounts = (!top.is_empty()).then(|| tree.nodes().accounts_at(account_of(top)));
+        let accounts = (top.matches('/').count() > 1).then(|| tree.nodes().accounts_at(account_of(top)));
         let path_of = |id| match tree.nodes().account(id) {
             // The path of nobody else's cgroup is made.
             Some(account) if accounts.as_ref().is_some_and(|accounts| !accounts.contains(&account)) => None,
