@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "test support: a failure is the test's")]
 
 use std::{
+    ffi::OsString,
     fs,
     io::{BufRead as _, BufReader, IoSliceMut},
     mem::MaybeUninit,
@@ -308,15 +309,18 @@ impl Daemon {
         on_the_bus(&bus.connect(0).await, BUS_NAME, &format!("the helper ({})", self.said())).await;
     }
 
-    /// Starts it with what the store keeps. The lab's cgroup is the root of its cgroup namespace.
+    /// Starts it with what the store keeps, as its unit confines it. The lab's cgroup is the root of its cgroup namespace.
     pub fn spawn(&mut self) {
         let outer = r#"echo $$ > "$0/cgroup.procs" && exec unshare --mount --cgroup "$@""#;
         let inner = r#"umount -l "$0"; mount -t cgroup2 cgroup2 "$0" && mkdir -p "$0/system.slice/helper.service" &&
             echo $$ > "$0/system.slice/helper.service/cgroup.procs" && export LISTEN_PID=$$ &&
-            { [ "$CGROUPS" = true ] || umount -l "$0"; } && exec nsenter "--net=/run/netns/$1" "$2" 3<&0 </dev/null"#;
+            if [ "$CGROUPS" = true ]; then mount -o remount,bind,ro "$0"; else umount -l "$0"; fi &&
+            exec "$@" 3<&0 </dev/null"#;
         let mut command = Command::new("sh");
-        command.args(["-c", outer]).arg(&self.root).args(["sh", "-c", inner]).arg(&self.mount).arg(&self.network);
-        command.arg(env!("CARGO_BIN_EXE_netglance-helper"));
+        command.args(["-c", outer]).arg(&self.root).args(["sh", "-c", inner]).arg(&self.mount);
+        command.arg("nsenter").arg(format!("--net=/run/netns/{}", self.network));
+        command
+            .args(confined(Path::new(env!("CARGO_BIN_EXE_netglance-helper")), &self.directory.path().join("program")));
         let path = |name: &str| self.directory.path().join(name);
         command.env("DBUS_SYSTEM_BUS_ADDRESS", &self.address).env("NOTIFY_SOCKET", path("notify"));
         command.env("STATE_DIRECTORY", path("state")).env("RUNTIME_DIRECTORY", path("run"));
@@ -395,6 +399,47 @@ impl Drop for Daemon {
             println!("the helper said: {}", self.said());
         }
     }
+}
+
+/// What the helper's unit says about a setting that it has once.
+pub fn unit(setting: &str) -> String {
+    let text = fs::read_to_string(repository().join("helper/netglance-helper.service")).unwrap();
+    let values: Vec<_> = text.lines().filter_map(|line| line.strip_prefix(setting)?.strip_prefix('=')).collect();
+    let [value] = values[..] else { panic!("{setting} stands {} times in the unit", values.len()) };
+    value.to_owned()
+}
+
+/// The unit's `MemoryMax`.
+pub fn memory_max_bytes() -> u64 {
+    unit("MemoryMax").strip_suffix('M').unwrap().parse::<u64>().unwrap() << 20
+}
+
+/// A command that runs a program as root in the helper's unit: with the unit's capabilities, limits and umask, and its view of
+/// /proc. The command must run in a mount namespace of its own, with cgroupfs mounted read-only already. The program is
+/// mounted at another path, because root without CAP_DAC_OVERRIDE may not look into the home directory it was built in.
+///
+/// Two things are less than the unit's. `MemoryMax` bounds the process's own data, not what the kernel holds for it, because
+/// not every host has a memory controller for cgroup v2. And system calls are not filtered (`SystemCallFilter`,
+/// `RestrictAddressFamilies`, `MemoryDenyWriteExecute` and others), because the filters are systemd's own. tests/desktop.rs
+/// runs the unit itself.
+fn confined(program: &Path, path: &Path) -> Vec<OsString> {
+    assert_eq!(unit("NoNewPrivileges"), "yes");
+    assert_eq!(unit("ProtectControlGroups"), "yes");
+    let capabilities = unit("CapabilityBoundingSet").replace("CAP_", "+").replace(' ', ",").to_ascii_lowercase();
+    let script = r#"umask "$0" && : > "$2" && mount --bind "$1" "$2" && mount -t proc -o "$3" proc /proc && shift 3 &&
+        exec "$@""#;
+    let mut command: Vec<OsString> = ["sh", "-c", script].map(Into::into).into();
+    command.extend([unit("UMask").into(), program.into(), path.into()]);
+    command.push(format!("hidepid={},subset={}", unit("ProtectProc"), unit("ProcSubset")).into());
+    command.push("prlimit".into());
+    command.push(format!("--nofile={}", unit("LimitNOFILE")).into());
+    command.push(format!("--core={}", unit("LimitCORE")).into());
+    command.push(format!("--data={}", memory_max_bytes()).into());
+    command.extend(["setpriv", "--no-new-privs"].map(Into::into));
+    command.push(format!("--bounding-set=-all,{capabilities}").into());
+    command.push(format!("--inh-caps=-all,{capabilities}").into());
+    command.push(path.into());
+    command
 }
 
 /// What systemd does with `FDSTORE=1` and `FDSTOREREMOVE=1` (sd_notify(3)).
