@@ -3,6 +3,7 @@
 use std::{collections::HashMap, path::PathBuf};
 
 use freedesktop_entry_parser::Entry;
+use netglance_dbus::text::printable;
 
 /// Pixels at which icons are asked for: twice what is shown, for HiDPI.
 const ICON_PIXELS: u16 = 48;
@@ -10,7 +11,7 @@ const ICON_PIXELS: u16 = 48;
 /// What an app is called.
 #[derive(Clone, Debug)]
 pub struct Named {
-    /// The .desktop file's name, else the id.
+    /// The .desktop file's name, else the id; fit to be shown.
     pub name: String,
     /// The icon's file.
     pub icon: Option<PathBuf>,
@@ -33,10 +34,14 @@ impl DesktopEntries {
 }
 
 fn read(id: &str) -> Option<Named> {
+    // An id comes out of a cgroup's name, where systemd's escapes can write a slash: `..` would lead to any file of anybody's.
+    if id.contains(['/', '\0']) {
+        return None;
+    }
     let path = xdg::BaseDirectories::new().find_data_file(format!("applications/{id}.desktop"))?;
     let entry = Entry::parse_file(path).ok()?;
     let value = |key| entry.get("Desktop Entry", key).and_then(|values| values.first()).filter(|text| !text.is_empty());
-    let name = value("Name")?.clone();
+    let name = printable(value("Name")?).into_owned();
     let icon = value("Icon").and_then(|icon| {
         let path = PathBuf::from(icon);
         if path.is_absolute() { Some(path) } else { freedesktop_icons::lookup(icon).with_size(ICON_PIXELS).find() }
@@ -46,5 +51,6 @@ fn read(id: &str) -> Option<Named> {
 
 /// Without a .desktop file the id has to do. A login session holds all that a desktop starts without systemd.
 fn plain_name(id: &str) -> String {
-    id.strip_prefix("session-").map_or_else(|| id.to_owned(), |number| format!("Login session {number}"))
+    let id = printable(id);
+    id.strip_prefix("session-").map_or_else(|| id.to_string(), |number| format!("Login session {number}"))
 }
