@@ -9,9 +9,16 @@ mod system;
 use std::{
     fs,
     io::{Read as _, Write as _},
+    mem::MaybeUninit,
     os::unix::{fs::MetadataExt as _, fs::PermissionsExt as _, process::CommandExt as _},
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU32, Ordering},
+        mpsc,
+    },
+    thread,
 };
 
 use lab::{Lab, eventually, tool};
@@ -33,7 +40,10 @@ use netglance_helper::{
         running,
     },
 };
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::{
+    fs::{FlockOperation, flock, inotify},
+    process::{Pid, Signal, kill_process},
+};
 use serde_json::Value;
 use system::{Bus, RealPolkit};
 
@@ -89,6 +99,72 @@ fn it_passes_here_and_leaves_nothing_behind() {
     }
     assert_ne!(running.verdict, Outcome::Fail, "{running:?}");
     assert_eq!(left_behind(process), Vec::<PathBuf>::new());
+}
+
+/// A stranger sees the scratch cgroup come, opens it as fast as one can, and would hold its lock.
+#[test]
+fn a_stranger_cannot_hold_it_up() {
+    let mount = Tree::open().unwrap().mount().to_owned();
+    let (ended, opened) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU32::new(0)));
+    let (ends, opens) = (Arc::clone(&ended), Arc::clone(&opened));
+    let (ready, is_ready) = mpsc::channel();
+    let stranger = move || {
+        // This thread's alone; the kernel takes root's capabilities with the id.
+        let user = rustix::process::Uid::from_raw(1);
+        rustix::thread::set_thread_res_uid(user, user, user).unwrap();
+        let events = inotify::init(inotify::CreateFlags::NONBLOCK).unwrap();
+        inotify::add_watch(&events, &mount, inotify::WatchFlags::CREATE).unwrap();
+        ready.send(()).unwrap();
+        let mut held = Vec::new();
+        let mut space = [MaybeUninit::uninit(); 4096];
+        let mut tried = 0;
+        while !ends.load(Ordering::Relaxed) {
+            let mut reader = inotify::Reader::new(&events, &mut space);
+            while let Ok(event) = reader.next() {
+                let Some(name) = event.file_name().filter(|name| name.to_bytes().starts_with(b"netglance-verify-"))
+                else {
+                    continue;
+                };
+                tried += 1;
+                if let Ok(file) = fs::File::open(mount.join(name.to_str().unwrap())) {
+                    opens.fetch_add(1, Ordering::Relaxed);
+                    _ = flock(&file, FlockOperation::NonBlockingLockExclusive);
+                    held.push(file);
+                }
+            }
+            thread::yield_now();
+        }
+        tried
+    };
+    let stranger = thread::spawn(stranger);
+    is_ready.recv().unwrap();
+    let mut runs = Vec::new();
+    for _ in 0..5 {
+        let child = start(PROGRAM).spawn().unwrap();
+        let process = child.id();
+        let output = child.wait_with_output().unwrap();
+        runs.push((output.status.code(), text(&output), left_behind(process)));
+    }
+    ended.store(true, Ordering::Relaxed);
+    let tried = stranger.join().unwrap();
+    assert_eq!(runs, vec![(Some(0), String::new(), Vec::new()); 5]);
+    assert!(tried >= 5 && opened.load(Ordering::Relaxed) == 0, "{opened:?} of {tried} opened");
+}
+
+#[test]
+fn whoever_hangs_up_makes_nothing_panic() {
+    let hung_up = || {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        Stdio::from(writer)
+    };
+    for argument in [None, Some("--help")] {
+        let mut command = Command::new(PROGRAM);
+        command.args(argument).stdin(Stdio::null()).stdout(hung_up()).stderr(hung_up());
+        let mut child = command.spawn().unwrap();
+        assert_eq!(child.wait().unwrap().code(), Some(2), "{argument:?}");
+        assert_eq!(left_behind(child.id()), Vec::<PathBuf>::new());
+    }
 }
 
 /// Each fault makes some cases fail and the others not, and what is said of every one that fails points at it.

@@ -1,9 +1,9 @@
 //! Scratch cgroups, laid out and as deep as those of a user's applications. It moves processes and counts nothing.
 
 use std::{
-    fs::{self, File},
+    fs::{self, DirBuilder, File},
     io,
-    os::unix::fs::MetadataExt as _,
+    os::unix::fs::{DirBuilderExt as _, MetadataExt as _},
     path::{Path, PathBuf},
     sync::atomic::{AtomicU32, Ordering},
     thread,
@@ -73,7 +73,8 @@ impl Cgroups {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let directory = mount.join(format!("{NAME}{}-{number}.slice", std::process::id()));
         let make = || {
-            fs::create_dir(&directory)?;
+            // A stranger who could open it could hold its lock.
+            DirBuilder::new().mode(0o700).create(&directory)?;
             let file = File::open(&directory)?;
             lock(&file)?;
             let still = fs::metadata(&directory)?.ino() == file.metadata()?.ino();
