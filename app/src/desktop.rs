@@ -490,7 +490,7 @@ impl Desktop {
         }
         if let Some(mut window) = self.window.take() {
             let backlog = if window.is_behind() { self.backlog() } else { Vec::new() };
-            window.send(Update { backlog, ..self.update() });
+            window.send(Update { backlog, ..self.update() }.printable());
             self.window = Some(window);
         }
         let face = self.face();

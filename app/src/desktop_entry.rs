@@ -3,7 +3,6 @@
 use std::{collections::HashMap, path::PathBuf};
 
 use freedesktop_entry_parser::Entry;
-use netglance_dbus::text::printable;
 
 /// Pixels at which icons are asked for: twice what is shown, for HiDPI.
 const ICON_PIXELS: u16 = 48;
@@ -11,7 +10,7 @@ const ICON_PIXELS: u16 = 48;
 /// What an app is called.
 #[derive(Clone, Debug)]
 pub struct Named {
-    /// The .desktop file's name, else the id; fit to be shown.
+    /// The .desktop file's name, else the id.
     pub name: String,
     /// The icon's file.
     pub icon: Option<PathBuf>,
@@ -41,7 +40,7 @@ fn read(id: &str) -> Option<Named> {
     let path = xdg::BaseDirectories::new().find_data_file(format!("applications/{id}.desktop"))?;
     let entry = Entry::parse_file(path).ok()?;
     let value = |key| entry.get("Desktop Entry", key).and_then(|values| values.first()).filter(|text| !text.is_empty());
-    let name = printable(value("Name")?).into_owned();
+    let name = value("Name")?.clone();
     let icon = value("Icon").and_then(|icon| {
         let path = PathBuf::from(icon);
         if path.is_absolute() { Some(path) } else { freedesktop_icons::lookup(icon).with_size(ICON_PIXELS).find() }
@@ -51,6 +50,5 @@ fn read(id: &str) -> Option<Named> {
 
 /// Without a .desktop file the id has to do. A login session holds all that a desktop starts without systemd.
 fn plain_name(id: &str) -> String {
-    let id = printable(id);
-    id.strip_prefix("session-").map_or_else(|| id.to_string(), |number| format!("Login session {number}"))
+    id.strip_prefix("session-").map_or_else(|| id.to_owned(), |number| format!("Login session {number}"))
 }

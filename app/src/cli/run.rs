@@ -110,10 +110,13 @@ async fn accompany(
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut listen = tokio::time::interval(LISTEN_EVERY);
     listen.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let show = |reading: &Reading| match (json, live) {
-        (true, _) => print_json(reading).map(drop),
-        (false, true) => Ok(show_line(&format!("\r\x1b[K{}", report::line(reading, settings.unit)))),
-        (false, false) => Ok(show_line(&format!("{}\n", report::line(reading, settings.unit)))),
+    let show = |reading: &Reading| -> Result<(), Error> {
+        if json {
+            return print_json(reading).map(drop);
+        }
+        let line = report::line(reading, settings.unit);
+        show_line(&if live { format!("\r\x1b[K{line}") } else { format!("{line}\n") });
+        Ok(())
     };
     let status: ExitStatus = loop {
         tokio::select! {

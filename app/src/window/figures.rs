@@ -5,7 +5,6 @@ use eframe::egui::{
     accesskit::Role, vec2,
 };
 use egui_extras::{Column, TableBuilder};
-use netglance_dbus::text::printable;
 
 use super::look::{colour, colours};
 use crate::{
@@ -184,9 +183,7 @@ pub fn units(ui: &mut Ui, reading: &Reading, settings: &Settings) {
         .body(|body| {
             body.rows(ROW_HEIGHT, reading.units.len(), |mut row| {
                 let Some(entry) = reading.units.get(row.index()) else { return };
-                row.col(|ui| {
-                    _ = ui.add(Label::new(printable(&entry.unit)).truncate()).on_hover_text(printable(&entry.cgroup))
-                });
+                row.col(|ui| _ = ui.add(Label::new(&entry.unit).truncate()).on_hover_text(&entry.cgroup));
                 let rate = |f: fn(&Rate) -> f64| {
                     entry.rate.as_ref().map_or("–".into(), |r| format::rate(f(r), settings.unit))
                 };

@@ -5,7 +5,6 @@ use eframe::egui::{
     Button, CollapsingHeader, Id, Image, Key, Modifiers, Pos2, Response, RichText, ScrollArea, Sense, Stroke, TextEdit,
     Ui, Vec2, WidgetInfo, accesskit::Role, vec2,
 };
-use netglance_dbus::text::printable_lines;
 
 use crate::{format, monitor::AppReading, settings::Unit, target::Target};
 
@@ -167,10 +166,7 @@ fn row(ui: &mut Ui, app: &AppReading, watched: &[&str], unit: Unit) -> Option<bo
         });
         let clicked = response.clicked().then(|| ui.input(|i| i.modifiers.command));
         let hovered = response.hovered();
-        response.on_hover_text(format!(
-            "{}\nCtrl+click: watch it beside the others",
-            printable_lines(&app.cgroups.join("\n"))
-        ));
+        response.on_hover_text(format!("{}\nCtrl+click: watch it beside the others", app.cgroups.join("\n")));
         // Beside nothing there is no other, and the only one that is watched can't be left out: nothing to press.
         if watched.is_empty() || selected && watched.len() == 1 {
             return clicked;

@@ -3,7 +3,6 @@
 
 use eframe::egui::{Align, Button, Key, Label, Layout, RichText, ScrollArea, Ui, vec2};
 use egui_extras::{Column, TableBuilder};
-use netglance_dbus::text::printable;
 
 use super::figures::WHY;
 use crate::{
@@ -259,13 +258,7 @@ fn texts(socket: &SocketVerdict) -> [String; 5] {
         None => "Varies",
     };
     let prefix = socket.prefix.as_deref().map(|prefix| format!("{prefix}: ")).unwrap_or_default();
-    [
-        printable(&socket.unit).into_owned(),
-        protocol.to_owned(),
-        remote,
-        scope.to_owned(),
-        format!("{prefix}{}", socket.reason),
-    ]
+    [socket.unit.clone(), protocol.to_owned(), remote, scope.to_owned(), format!("{prefix}{}", socket.reason)]
 }
 
 /// Nothing in a table takes the focus, so the keys that scroll are its own.
