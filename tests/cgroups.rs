@@ -422,3 +422,34 @@ async fn a_full_disk_costs_neither_the_table_nor_a_figure() {
     host.daemon.kill();
     drop(full);
 }
+
+/// Pruning takes what has ended, not what is new: while a set of many counters is read, others' cgroups come into being.
+#[tokio::test]
+async fn counters_of_new_cgroups_are_not_taken_for_those_of_ended_ones() {
+    let mut host = Host::new().await;
+    let mut application = host.lab.application(&format!("{MANAGER}/home"));
+    let mut visit = |name: &str| {
+        application.enter(&host.lab, &format!("{MANAGER}/{name}"));
+        application.run(&format!("flood {OUTSIDE_SINK} 1 100"));
+    };
+    (0..5000).for_each(|i| visit(&format!("c{i}")));
+    visit("home");
+    // 300 end at a time, so that there is something to prune; meanwhile the honest user starts 100.
+    let manager = host.manager();
+    for round in 0..6 {
+        let manager = manager.clone();
+        let ends = thread::spawn(move || (0..300).for_each(|i| fs::remove_dir(manager.join(format!("c{}", round * 300 + i))).unwrap()));
+        for i in 0..100 {
+            let name = format!("user.slice/user-10.slice/user@10.service/app.slice/n{round}-{i}");
+            host.honest.application.enter(&host.lab, &name);
+            host.honest.application.run(&format!("flood {OUTSIDE_SINK} 1 100"));
+            host.honest.sent += DATAGRAM;
+        }
+        ends.join().unwrap();
+        let (_, _, rows) = host.honest.helper.read().await.unwrap();
+        assert_eq!(rows.iter().map(|row| row.tx_bytes).sum::<u64>(), host.honest.sent);
+        assert_eq!(rows.len(), 1 + 100 * (round + 1), "a row for each");
+    }
+    let sum: u64 = host.hostile_rows().await.iter().map(|row| row.tx_bytes).sum();
+    assert_eq!(sum, 5001 * DATAGRAM);
+}

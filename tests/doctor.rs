@@ -365,7 +365,7 @@ fn this_host_is_read_as_it_is() {
     let markdown = doctor(&["--markdown", "--unit", "no-such-*.service"]);
     let markdown = String::from_utf8(markdown.stdout).unwrap();
     assert!(
-        markdown.starts_with("## netglance doctor") && markdown.contains("no-such-*.service does not run"),
+        markdown.starts_with("## netglance doctor") && markdown.contains(r"no-such-\*.service does not run"),
         "{markdown}"
     );
 }

@@ -7,6 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use netglance_dbus::text::{brief, printable};
 use tokio::{
     sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
     time::timeout_at,
@@ -23,6 +24,7 @@ use crate::{
     picture::Picture,
     rate::{Gap, Rate},
     sampler::Exact,
+    say::say,
     settings::{Settings, Unit},
     state::State,
     target::Target,
@@ -33,6 +35,8 @@ use crate::{
 
 /// Apps in the tray's menu.
 const MENU_APPS: usize = 10;
+/// Characters of an app's name in the tray's menu and tooltip: a panel makes them as wide as the longest one.
+const NAME_CHARS: usize = 60;
 /// The menu's apps are looked for so often while no window is open.
 const MENU_EVERY: Duration = Duration::from_secs(30);
 /// A window that moves is remembered when it has come to rest.
@@ -45,7 +49,7 @@ pub fn run(hidden: bool) -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            eprintln!("netglance: cannot start the event loop: {error}");
+            say(format_args!("cannot start the event loop: {error}"));
             return ExitCode::FAILURE;
         }
     };
@@ -62,7 +66,7 @@ async fn start(hidden: bool) -> ExitCode {
         Ok(Instance::Alone) => None,
         Ok(Instance::Second) => return ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("netglance: {error}");
+            say(error);
             return ExitCode::FAILURE;
         }
     };
@@ -451,7 +455,7 @@ impl Desktop {
                 self.start_at_login = autostart::is_on();
                 match Link::open(self.windows, token, self.said.clone()) {
                     Ok(window) => self.window = Some(window),
-                    Err(error) => eprintln!("netglance: cannot start the window's process: {error}"),
+                    Err(error) => say(format_args!("cannot start the window's process: {error}")),
                 }
             }
         }
@@ -486,7 +490,7 @@ impl Desktop {
         }
         if let Some(mut window) = self.window.take() {
             let backlog = if window.is_behind() { self.backlog() } else { Vec::new() };
-            window.send(Update { backlog, ..self.update() });
+            window.send(Update { backlog, ..self.update() }.printable());
             self.window = Some(window);
         }
         let face = self.face();
@@ -557,12 +561,13 @@ fn sum(readings: &[Reading]) -> Option<Rate> {
 
 /// A line for each app.
 fn tooltip(readings: &[Reading], unit: Unit) -> String {
-    let line = |reading: &Reading| match &reading.rate {
-        Ok(rate) => {
-            format!("{}  down {}  up {}", reading.app, format::rate(rate.rx, unit), format::rate(rate.tx, unit))
+    let line = |reading: &Reading| {
+        let app = brief(&reading.app, NAME_CHARS);
+        match &reading.rate {
+            Ok(rate) => format!("{app}  down {}  up {}", format::rate(rate.rx, unit), format::rate(rate.tx, unit)),
+            Err(Gap::Waiting(_)) => format!("{app}  is not running"),
+            Err(gap) => format!("{app}  {}", printable(&gap.to_string())),
         }
-        Err(Gap::Waiting(_)) => format!("{}  is not running", reading.app),
-        Err(gap) => format!("{}  {gap}", reading.app),
     };
     if readings.is_empty() {
         return "No application chosen yet".to_owned();
@@ -575,7 +580,7 @@ fn menu_apps(apps: &[AppReading], watched: &[String]) -> Vec<Entry> {
     let stb = Target::stb().name;
     let entry = |id: &str, name: &str| Entry {
         id: id.to_owned(),
-        name: name.to_owned(),
+        name: brief(name, NAME_CHARS).into_owned(),
         watched: watched.iter().any(|watched| watched == id),
     };
     let (mut kept, others): (Vec<_>, Vec<_>) =

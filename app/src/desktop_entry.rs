@@ -33,6 +33,10 @@ impl DesktopEntries {
 }
 
 fn read(id: &str) -> Option<Named> {
+    // An id comes out of a cgroup's name, where systemd's escapes can write a slash: `..` would lead to any file of anybody's.
+    if id.contains(['/', '\0']) {
+        return None;
+    }
     let path = xdg::BaseDirectories::new().find_data_file(format!("applications/{id}.desktop"))?;
     let entry = Entry::parse_file(path).ok()?;
     let value = |key| entry.get("Desktop Entry", key).and_then(|values| values.first()).filter(|text| !text.is_empty());

@@ -18,6 +18,7 @@ pub mod monitor;
 pub mod picture;
 pub mod rate;
 pub mod sampler;
+pub mod say;
 pub mod settings;
 pub mod state;
 pub mod target;

@@ -25,6 +25,7 @@ use tokio::{
 };
 
 use crate::{
+    say::say,
     update::{Command, Update},
     window,
 };
@@ -147,7 +148,7 @@ pub fn show_window() -> ExitCode {
         .map_while(Result::ok)
         .filter_map(|line| serde_json::from_str(&line).ok());
     let Some(Line::Update(first)) = lines.next() else {
-        eprintln!("netglance: `{COMMAND}` is the window's part of netglance, which starts it by itself: netglance");
+        say(format_args!("`{COMMAND}` is the window's part of netglance, which starts it by itself: netglance"));
         return ExitCode::FAILURE;
     };
     let (update_sender, updates) = mpsc::channel();
@@ -180,7 +181,7 @@ pub fn show_window() -> ExitCode {
     match window::run(&settings, span_min, place, start) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("netglance: cannot open the window: {error}. The same figures in this terminal: netglance watch");
+            say(format_args!("cannot open the window: {error}. The same figures in this terminal: netglance watch"));
             ExitCode::FAILURE
         }
     }

@@ -2,6 +2,7 @@
 //! only.
 
 use glob::{MatchOptions, Pattern, PatternError};
+use netglance_dbus::text::printable;
 
 /// The app being watched: every cgroup that a selector names, all descendants included.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,13 +76,13 @@ impl Target {
         }
     }
 
-    /// What is waited for, in the words of the one who asked.
+    /// What is waited for, in the words of the one who asked, for people to read: an app's id may have come from a cgroup.
     pub fn describe(&self) -> String {
         let words = self.selectors.iter().map(|selector| match selector {
             Selector::Unit(pattern) => pattern.as_str(),
             Selector::Cgroup(text) | Selector::App(text) => text.as_str(),
         });
-        words.collect::<Vec<_>>().join(", ")
+        words.map(printable).collect::<Vec<_>>().join(", ")
     }
 
     /// The unit of this target to which a cgroup belongs: the deepest one in its path, at or below what a selector

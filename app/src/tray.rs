@@ -138,7 +138,7 @@ impl Shown {
         let icon = TrayIconBuilder::new()
             .with_id("netglance")
             .with_title("netglance")
-            .with_tooltip(&face.tooltip)
+            .with_tooltip(without_markup(&face.tooltip))
             .with_menu(Box::new(layout))
             .with_menu_on_left_click(false);
         let icon = match icon_of(&face.picture) {
@@ -154,7 +154,7 @@ impl Shown {
             _ = self.icon.set_icon(icon_of(&face.picture));
         }
         if face.tooltip != self.face.tooltip {
-            _ = self.icon.set_tooltip(Some(&face.tooltip));
+            _ = self.icon.set_tooltip(Some(without_markup(&face.tooltip)));
         }
         let names = |face: &Face| face.apps.iter().map(|app| (app.id.clone(), app.name.clone())).collect::<Vec<_>>();
         if names(&face) != names(&self.face) || face.offers_exact != self.face.offers_exact {
@@ -171,6 +171,18 @@ impl Shown {
         }
         self.face = face;
     }
+}
+
+/// A tooltip's text may hold markup (StatusNotifierItem, "ToolTip"), an image's address included, and some panels take it as
+/// markup only where they see a tag in it. So nothing may look like one: escaped, it would be shown with its escapes elsewhere.
+fn without_markup(text: &str) -> String {
+    let plain = |c| match c {
+        '<' => '‹',
+        '>' => '›',
+        '&' => '＆',
+        other => other,
+    };
+    text.chars().map(plain).collect()
 }
 
 fn check(item: &CheckMenuItem, checked: bool) {
@@ -267,5 +279,16 @@ pub async fn follow_hosts(session: Connection, tell: UnboundedSender<bool>) -> z
             _ = tell.send(false);
             return Ok(());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_no_markup_in_a_tooltip() {
+        let text = "<img src=\"http://x/\">&lt;  down 1 kB/s\nStB  idle";
+        assert_eq!(without_markup(text), "‹img src=\"http://x/\"›＆lt;  down 1 kB/s\nStB  idle");
     }
 }

@@ -1,6 +1,9 @@
 //! What the program behind the tray and its window say to each other. Plain data.
 
+use std::borrow::Cow;
+
 use ipnet::IpNet;
+use netglance_dbus::text::printable;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -51,6 +54,27 @@ pub struct Update {
     /// The points of the watched apps from before this update. Where there are any, they take the place of all that the window
     /// has kept: in its first update, and after it was too slow to take every one.
     pub backlog: Vec<Backlog>,
+}
+
+impl Update {
+    /// With every name in it fit to be shown. The ids, which go back in commands, stay what they are.
+    pub fn printable(mut self) -> Self {
+        let readings = self.readings.iter_mut().flat_map(|reading| {
+            let units = reading.units.iter_mut().flat_map(|unit| [&mut unit.unit, &mut unit.cgroup]);
+            units.chain([&mut reading.app])
+        });
+        let apps = self.apps.iter_mut().flat_map(|app| app.cgroups.iter_mut().chain([&mut app.name]));
+        let proof = self.proof.iter_mut().flat_map(|page| &mut page.apps).flat_map(|app| {
+            let sockets = app.sockets.iter_mut().flatten();
+            sockets.flat_map(|socket| [&mut socket.unit, &mut socket.cgroup]).chain([&mut app.app])
+        });
+        for name in readings.chain(apps).chain(proof) {
+            if let Cow::Owned(shown) = printable(name) {
+                *name = shown;
+            }
+        }
+        self
+    }
 }
 
 /// The points of one watched app.
@@ -125,4 +149,60 @@ pub enum Command {
     Pause(bool),
     /// End netglance, tray and window.
     Quit,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        live::Protocol,
+        monitor::UnitReading,
+        rate::{Bytes, Gap, Source},
+    };
+
+    #[test]
+    fn every_name_that_the_window_shows_is_printable() {
+        let name = || "a\u{1b}\u{202e}\n".to_owned();
+        let unit = UnitReading { unit: name(), cgroup: name(), rx_bytes: 0, tx_bytes: 0, rate: None };
+        let reading = Reading {
+            id: name(),
+            time: jiff::Timestamp::UNIX_EPOCH,
+            boottime_ns: 0,
+            elapsed_secs: 0.0,
+            app: name(),
+            source: Source::Exact,
+            bytes: Bytes::default(),
+            rate: Err(Gap::CountingRestarted),
+            unmeasured_udp_sockets: None,
+            units: vec![unit],
+        };
+        let app = AppReading {
+            id: name(),
+            name: name(),
+            icon: None,
+            in_menu: false,
+            rate: None,
+            bytes: Bytes::default(),
+            cgroups: vec![name()],
+        };
+        let socket = SocketVerdict {
+            unit: name(),
+            cgroup: name(),
+            scope: None,
+            protocol: Protocol::Tcp,
+            remote: None,
+            port: None,
+            prefix: None,
+            reason: String::new(),
+            counters: None,
+        };
+        let sockets = AppSockets { app: name(), sockets: Ok(vec![socket]) };
+        let proof = Some(ProofPage { apps: vec![sockets], proof: None });
+        let update = Update { readings: vec![reading], apps: vec![app], proof, ..Update::default() }.printable();
+        let text = serde_json::to_string(&update).unwrap();
+        let hostile = serde_json::to_string(&name()).unwrap();
+        assert_eq!(text.matches(hostile.trim_matches('"')).count(), 2, "the two ids alone: {text}");
+        assert_eq!((&update.readings[0].id, &update.apps[0].id), (&name(), &name()));
+        assert_eq!(text.matches("a\u{FFFD}\u{FFFD}\u{FFFD}").count(), 8, "{text}");
+    }
 }

@@ -10,4 +10,5 @@ pub mod netlink;
 pub mod onlink;
 pub mod sample;
 pub mod scope;
+pub mod text;
 pub mod verify;

@@ -11,6 +11,8 @@ use std::{
 use sd_notify::NotifyState::{Custom, FdName, FdStore, FdStoreRemove};
 use tokio::io::{Interest, unix::AsyncFd};
 
+use crate::log;
+
 /// What the socket is called in the store.
 const NAME: &str = "nft";
 
@@ -38,7 +40,7 @@ pub fn forget() {
 /// Without systemd's store a restart begins a new epoch, which is worth a line and no more.
 fn warn(result: io::Result<()>) {
     if let Err(error) = result {
-        eprintln!("systemd does not keep the socket, so a restart will start counting again: {error}");
+        log(format_args!("systemd does not keep the socket, so a restart will start counting again: {error}"));
     }
 }
 

@@ -16,6 +16,19 @@ pub mod store;
 pub mod table;
 pub mod verify;
 
+use std::{
+    fmt::Display,
+    io::{self, Write as _},
+};
+
+use netglance_dbus::text::printable_lines;
+
+/// Says it on stderr, which systemd gives to the journal. Where nobody reads it, nothing happens; names that strangers chose
+/// are made fit to be shown.
+pub fn log(text: impl Display) {
+    _ = writeln!(io::stderr(), "{}", printable_lines(&text.to_string()));
+}
+
 /// An error and what caused it, on one line.
 pub fn error_chain(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(Some(error), |e| e.source());

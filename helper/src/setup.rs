@@ -14,7 +14,11 @@ use std::{
 
 use futures_lite::StreamExt as _;
 use netglance_dbus::helper1::{self, Helper1Proxy};
-use rustix::{fs::Mode, process};
+use rustix::{
+    fs::Mode,
+    process::{self, Resource, Rlimit, Signal},
+};
+use tokio::signal::unix::{SignalKind, signal};
 use zbus::{Connection, DBusError as _, OwnedObjectPath, fdo::DBusProxy, proxy::CacheProperties};
 
 use crate::error_chain;
@@ -44,12 +48,42 @@ impl Command {
         if !process::geteuid().is_root() {
             return Err(Error::NotRoot);
         }
+        lift_limits();
+        // Caught, a limit that could not be lifted makes a write fail instead of ending the program.
+        let _caught = signal(SignalKind::from_raw(Signal::XFSZ.as_raw()));
         // A person's umask must not hide the bus's files from the bus.
         process::umask(Mode::from_raw_mode(0o022));
         let files = Files { root: "/".into() };
+        Error::several(files.remove_left_overs())?;
         match self {
             Self::SetUp => set_up(&files).await,
             Self::TakeOut => take_out(&files).await,
+        }
+    }
+}
+
+/// pkexec hands on the limits of whoever calls it, and one of them could end a set-up halfway. Root may lift all of them, except
+/// in some containers; what fails there is said.
+fn lift_limits() {
+    const FILES: u64 = 1024;
+    const STACK_BYTES: u64 = 8 << 20;
+    for (resource, needed) in [
+        (Resource::Fsize, None),
+        (Resource::Nofile, Some(FILES)),
+        (Resource::As, None),
+        (Resource::Data, None),
+        (Resource::Stack, Some(STACK_BYTES)),
+        (Resource::Cpu, None),
+        (Resource::Nproc, None),
+    ] {
+        let enough = |limit: Option<u64>| limit.is_none_or(|limit| needed.is_some_and(|needed| limit >= needed));
+        let now = process::getrlimit(resource);
+        if enough(now.current) {
+            continue;
+        }
+        let maximum = if enough(now.maximum) { now.maximum } else { needed };
+        if process::setrlimit(resource, Rlimit { current: needed, maximum }).is_err() {
+            _ = process::setrlimit(resource, Rlimit { current: now.maximum, maximum: now.maximum });
         }
     }
 }
@@ -295,6 +329,14 @@ impl Files {
         failures
     }
 
+    /// Removes what a set-up that was killed has left of a file that wasn't whole yet.
+    fn remove_left_overs(&self) -> Vec<Error> {
+        let left_overs = ITEMS.iter().map(|item| unfinished(&self.root.join(item.own)));
+        let failures = left_overs.filter_map(|path| remove(&path).err()).collect();
+        self.tidy();
+        failures
+    }
+
     /// Removes directories that nobody needs.
     fn tidy(&self) {
         for directory in MAYBE_MADE {
@@ -317,22 +359,28 @@ impl Files {
 
 /// Puts a file there as a whole: whoever looks sees the old one or the new one. A link in its place is replaced, not followed.
 fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<(), Error> {
-    // A name that bus, systemd and polkit don't read.
-    let new = path.with_extension("new");
+    let new = unfinished(path);
     remove(&new)?;
     let write = || {
         let mut file = File::options().write(true).create_new(true).mode(0o600).open(&new)?;
         file.write_all(bytes)?;
         file.set_permissions(Permissions::from_mode(mode))?;
         file.sync_all()?;
+        // Opened first: what fails behind the rename leaves the file there.
+        let directory = path.parent().map(File::open).transpose()?;
         fs::rename(&new, path)?;
-        path.parent().map_or(Ok(()), |directory| File::open(directory)?.sync_all())
+        directory.map_or(Ok(()), |directory| directory.sync_all())
     };
     write().map_err(|error| {
         // What went wrong is said; this can only go wrong for the same reason.
         _ = fs::remove_file(&new);
         Error::file("write", path)(error)
     })
+}
+
+/// Where a file stands until it is whole: a name that bus, systemd and polkit don't read.
+fn unfinished(path: &Path) -> PathBuf {
+    path.with_extension("new")
 }
 
 fn remove(path: &Path) -> Result<(), Error> {

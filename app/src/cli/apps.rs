@@ -2,10 +2,14 @@
 
 use std::process::ExitCode;
 
+use netglance_dbus::text::printable;
 use serde::Serialize;
 
-use super::{Error, watch::print};
-use crate::{format, monitor::Monitor};
+use super::{
+    Error,
+    watch::{print, print_json},
+};
+use crate::{format, monitor::Monitor, say::say};
 
 #[derive(Serialize)]
 struct Json<'a> {
@@ -35,13 +39,11 @@ pub async fn apps(json: bool) -> Result<ExitCode, Error> {
             })
             .collect();
         let text = serde_json::to_string(&apps).map_err(std::io::Error::from).map_err(Error::io("write JSON"))?;
-        print(&text)?;
+        print_json(&text)?;
         return Ok(ExitCode::SUCCESS);
     }
     if apps.is_empty() {
-        eprintln!(
-            "netglance: no apps here: no cgroup below user@UID.service is yours. `netglance run -- CMD` makes one."
-        );
+        say("no apps here: no cgroup below user@UID.service is yours. `netglance run -- CMD` makes one.");
     }
     let width = |texts: &mut dyn Iterator<Item = usize>| texts.max().unwrap_or(0);
     let id_width = width(&mut apps.iter().map(|app| app.id.chars().count()));
@@ -49,10 +51,9 @@ pub async fn apps(json: bool) -> Result<ExitCode, Error> {
         let rate = |f: fn(&crate::rate::Rate) -> f64| {
             app.rate.as_ref().map_or("-".into(), |r| format::rate(f(r), settings.unit))
         };
-        let name = if app.name == app.id { "" } else { &app.name };
-        print(
-            format!("{:id_width$}  {:>11} down  {:>11} up  {name}", app.id, rate(|r| r.rx), rate(|r| r.tx)).trim_end(),
-        )?;
+        let (id, name) = (printable(&app.id), printable(&app.name));
+        let name = if name == id { "" } else { &name };
+        print(format!("{:id_width$}  {:>11} down  {:>11} up  {name}", id, rate(|r| r.rx), rate(|r| r.tx)).trim_end())?;
     }
     Ok(ExitCode::SUCCESS)
 }

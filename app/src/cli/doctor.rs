@@ -7,7 +7,10 @@ use std::{
 
 use clap::Args;
 
-use super::{Error, TargetArgs, target, watch::print};
+use super::{
+    Error, TargetArgs, target,
+    watch::{print, print_as_it_is, print_json},
+};
 use crate::{
     doctor::{diagnose, gather, report},
     monitor::{self, Monitor},
@@ -33,12 +36,15 @@ pub async fn doctor(args: &DoctorArgs) -> Result<ExitCode, Error> {
     let target = wanted(&args.target, &mut monitor)?;
     let facts = gather(monitor, target, &typed(&args.target)).await;
     let report = diagnose(&facts);
-    let page = match (args.json, args.markdown) {
-        (true, _) => serde_json::to_string_pretty(&report).map_err(io::Error::from).map_err(Error::io("write JSON"))?,
-        (_, true) => report::markdown(&report),
-        _ => report::text(&report, io::stdout().is_terminal()),
-    };
-    print(page.trim_end())?;
+    if args.json {
+        let json = serde_json::to_string_pretty(&report).map_err(io::Error::from).map_err(Error::io("write JSON"))?;
+        print_json(&json)?;
+    } else if args.markdown {
+        print(report::markdown(&report).trim_end())?;
+    } else {
+        // Its own colours are the only control characters in it.
+        print_as_it_is(report::text(&report, io::stdout().is_terminal()).trim_end())?;
+    }
     Ok(if report.has_problem() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 

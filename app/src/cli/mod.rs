@@ -13,10 +13,12 @@ mod watch;
 use std::{process::ExitCode, time::Duration};
 
 use clap::{Args, CommandFactory, Parser, Subcommand, error::ErrorKind};
+use netglance_dbus::text::printable;
 
 use crate::{
     monitor::{Monitor, chain},
     rate::Source,
+    say::say,
     settings::BEAT_SECS,
     target::Target,
 };
@@ -179,13 +181,11 @@ impl Cli {
         let result = match self.command {
             None if has_display() => return Start::Desktop { hidden: self.hidden },
             None if self.hidden => {
-                eprintln!("netglance: no display (neither WAYLAND_DISPLAY nor DISPLAY is set), so there is no tray.");
+                say("no display (neither WAYLAND_DISPLAY nor DISPLAY is set), so there is no tray.");
                 return Start::Done(ExitCode::FAILURE);
             }
             None => {
-                eprintln!(
-                    "netglance: no display (neither WAYLAND_DISPLAY nor DISPLAY is set), so here is `netglance watch`."
-                );
+                say("no display (neither WAYLAND_DISPLAY nor DISPLAY is set), so here is `netglance watch`.");
                 block_on(watch::watch(&WatchArgs::default()))
             }
             Some(Command::Watch(args)) => block_on(watch::watch(&args)),
@@ -206,7 +206,7 @@ impl Cli {
             Some(Command::Become { command }) => return Start::Done(run::become_command(&command)),
         };
         Start::Done(result.unwrap_or_else(|error| {
-            eprintln!("netglance: {}", chain(&error));
+            say(chain(&error));
             ExitCode::FAILURE
         }))
     }
@@ -251,7 +251,7 @@ fn say_waiting(target: &Target, monitor: &Monitor) {
     if monitor.exists(target) {
         return;
     }
-    let near = target.near(monitor.paths());
+    let near: Vec<_> = target.near(monitor.paths()).into_iter().map(printable).collect();
     let near = if near.is_empty() { String::new() } else { format!(" Near names: {}.", near.join(", ")) };
-    eprintln!("netglance: nothing matches {} now.{near} Waiting for it.", target.describe());
+    say(format_args!("nothing matches {} now.{near} Waiting for it.", target.describe()));
 }

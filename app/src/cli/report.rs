@@ -1,5 +1,6 @@
 //! A reading as JSON and as lines of text.
 
+use netglance_dbus::text::printable;
 use serde::Serialize;
 
 use crate::{
@@ -72,7 +73,7 @@ impl<'a> From<&'a Reading> for Json<'a> {
 pub fn rates(reading: &Reading, unit: Unit) -> String {
     match &reading.rate {
         Ok(rate) => format!("down {}  up {}", format::rate(rate.rx, unit), format::rate(rate.tx, unit)),
-        Err(gap) => gap.to_string(),
+        Err(gap) => printable(&gap.to_string()).into_owned(),
     }
 }
 
@@ -90,7 +91,7 @@ pub fn source(reading: &Reading) -> String {
 /// One beat on one line.
 pub fn line(reading: &Reading, unit: Unit) -> String {
     let time = jiff::ZonedDateTime::new(reading.time, jiff::tz::TimeZone::system()).strftime("%H:%M:%S").to_string();
-    format!("{time}  {}  {}  ({})", reading.app, rates(reading, unit), source(reading))
+    format!("{time}  {}  {}  ({})", printable(&reading.app), rates(reading, unit), source(reading))
 }
 
 /// What was moved since the watch began, and what was left out.
@@ -98,7 +99,7 @@ pub fn totals(reading: &Reading) -> String {
     let bytes = reading.bytes;
     format!(
         "{}: down {}, up {} in {:.1} s ({}); left out: loopback and LAN {}",
-        reading.app,
+        printable(&reading.app),
         format::bytes(bytes.rx),
         format::bytes(bytes.tx),
         reading.elapsed_secs,

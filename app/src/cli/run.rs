@@ -14,6 +14,7 @@ use std::{
 };
 
 use futures_lite::StreamExt;
+use netglance_dbus::text::printable;
 use rustix::process::{Pid, Signal, WaitOptions};
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -27,6 +28,7 @@ use super::{
 };
 use crate::{
     monitor::{Monitor, Reading},
+    say::say,
     target::Target,
 };
 
@@ -44,11 +46,11 @@ const NOT_EXECUTABLE: u8 = 126;
 pub fn become_command(command: &[OsString]) -> ExitCode {
     let Some((program, arguments)) = command.split_first() else { return ExitCode::FAILURE };
     if let Err(error) = rustix::process::kill_process(rustix::process::getpid(), Signal::STOP) {
-        eprintln!("netglance: cannot wait for the cgroup: {error}");
+        say(format_args!("cannot wait for the cgroup: {error}"));
         return ExitCode::FAILURE;
     }
     let error = Command::new(program).args(arguments).exec();
-    eprintln!("netglance: cannot run {}: {error}", program.display());
+    say(format_args!("cannot run {}: {error}", printable(&program.to_string_lossy())));
     ExitCode::from(if error.kind() == io::ErrorKind::NotFound { NOT_FOUND } else { NOT_EXECUTABLE })
 }
 
@@ -108,10 +110,13 @@ async fn accompany(
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut listen = tokio::time::interval(LISTEN_EVERY);
     listen.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let show = |reading: &Reading| match (json, live) {
-        (true, _) => print_json(reading).map(drop),
-        (false, true) => say(&format!("\r\x1b[K{}", report::line(reading, settings.unit))),
-        (false, false) => say(&format!("{}\n", report::line(reading, settings.unit))),
+    let show = |reading: &Reading| -> Result<(), Error> {
+        if json {
+            return print_json(reading).map(drop);
+        }
+        let line = report::line(reading, settings.unit);
+        show_line(&if live { format!("\r\x1b[K{line}") } else { format!("{line}\n") });
+        Ok(())
     };
     let status: ExitStatus = loop {
         tokio::select! {
@@ -133,7 +138,7 @@ async fn accompany(
     for reading in monitor.look(settings.beat).await {
         show(&reading)?;
         if !json {
-            say(&format!("{}{}\n", if live { "\r\x1b[K" } else { "" }, report::totals(&reading)))?;
+            show_line(&format!("{}{}\n", if live { "\r\x1b[K" } else { "" }, report::totals(&reading)));
         }
     }
     let signalled =
@@ -142,8 +147,9 @@ async fn accompany(
     Ok(ExitCode::from(code.or(signalled).unwrap_or(u8::MAX)))
 }
 
-fn say(text: &str) -> Result<(), Error> {
-    io::stderr().write_all(text.as_bytes()).map_err(Error::io("write to stderr"))
+/// Where nobody reads any more, the command goes on all the same.
+fn show_line(text: &str) {
+    _ = io::stderr().write_all(text.as_bytes());
 }
 
 /// The signals that are passed on, and the one that says a child has changed state.

@@ -2,9 +2,10 @@
 
 use std::{
     collections::VecDeque,
-    io::{self, Stdout},
+    io::{self, Stdout, Write as _},
 };
 
+use netglance_dbus::text::printable;
 use ratatui::{
     TerminalOptions, Viewport,
     backend::CrosstermBackend,
@@ -59,7 +60,8 @@ impl Terminal {
         let area = self.inner.get_frame().area();
         let closed = self.inner.set_cursor_position((0, area.bottom().saturating_sub(1)));
         closed.and_then(|()| self.inner.show_cursor()).map_err(Error::io("restore this terminal"))?;
-        println!();
+        // Nobody may look any more.
+        _ = writeln!(io::stdout());
         Ok(())
     }
 }
@@ -75,9 +77,9 @@ fn draw(frame: &mut ratatui::Frame<'_>, reading: &Reading, unit: Unit, rx: &[Opt
     .areas(frame.area());
     let bold = Style::new().add_modifier(Modifier::BOLD);
     let dim = Style::new().add_modifier(Modifier::DIM);
-    let mut title = vec![Span::styled(reading.app.as_str(), bold), Span::raw("  ")];
+    let mut title = vec![Span::styled(printable(&reading.app), bold), Span::raw("  ")];
     if let Err(gap) = &reading.rate {
-        title.push(Span::raw(format!("{gap}  ")));
+        title.push(Span::raw(format!("{}  ", printable(&gap.to_string()))));
     }
     title.push(Span::styled(report::source(reading), dim));
     frame.render_widget(Line::from(title), head);
@@ -115,7 +117,7 @@ fn unit_table(reading: &Reading, unit: Unit) -> Table<'_> {
     let rows = units.into_iter().take(UNITS_SHOWN).map(|u| {
         let rate = |f: fn(&crate::rate::Rate) -> f64| u.rate.as_ref().map_or("-".into(), |r| format::rate(f(r), unit));
         let cell = |text: String, colour| Span::styled(format!("{text:>11}"), colour);
-        Row::new([Span::raw(u.unit.as_str()), cell(rate(|r| r.rx), DOWNLOAD), cell(rate(|r| r.tx), UPLOAD)])
+        Row::new([Span::raw(printable(&u.unit)), cell(rate(|r| r.rx), DOWNLOAD), cell(rate(|r| r.tx), UPLOAD)])
     });
     let rest = (more > 0).then(|| Row::new([Span::raw(format!("… and {more} more"))]));
     Table::new(rows.chain(rest), [Constraint::Fill(1), Constraint::Length(12), Constraint::Length(12)])

@@ -2,9 +2,15 @@
 
 use std::{io, process::ExitCode};
 
+use netglance_dbus::text::printable;
 use serde::Serialize;
 
-use super::{Error, TargetArgs, agent::Agent, say_waiting, target, watch::print};
+use super::{
+    Error, TargetArgs,
+    agent::Agent,
+    say_waiting, target,
+    watch::{print, print_json},
+};
 use crate::{
     live::{Protocol, Side, SocketVerdict},
     monitor::Monitor,
@@ -17,7 +23,7 @@ pub fn verify(json: bool) -> Result<ExitCode, Error> {
     let report = verify::run()?;
     drop(agent);
     if json {
-        print(&to_json(&report)?)?;
+        print_json(&to_json(&report)?)?;
     } else {
         print(&table(&report))?;
     }
@@ -31,7 +37,7 @@ pub async fn live(args: &TargetArgs, json: bool) -> Result<ExitCode, Error> {
     say_waiting(&target, &monitor);
     let sockets = monitor.sockets(&target).await?;
     if json {
-        print(&to_json(&sockets)?)?;
+        print_json(&to_json(&sockets)?)?;
     } else {
         print(&list(&target.name, &sockets))?;
     }
@@ -110,7 +116,7 @@ fn list(app: &str, sockets: &[SocketVerdict]) -> String {
     for socket in sockets {
         if socket.unit != unit {
             unit = &socket.unit;
-            lines.push(unit.to_owned());
+            lines.push(printable(unit).into_owned());
         }
         let scope = match socket.scope {
             Some(Side::External) => "external",
@@ -134,7 +140,7 @@ fn list(app: &str, sockets: &[SocketVerdict]) -> String {
     let of = |side| sockets.iter().filter(|socket| socket.scope == Some(side)).count();
     let (external, internal) = (of(Side::External), of(Side::Internal));
     let varies = sockets.len() - external - internal;
-    lines.push(format!("{app}: {external} external, {internal} internal, {varies} not connected."));
+    lines.push(format!("{}: {external} external, {internal} internal, {varies} not connected.", printable(app)));
     lines.join("\n")
 }
 

@@ -5,6 +5,7 @@ use std::{
     process::ExitCode,
 };
 
+use netglance_dbus::text;
 use tokio::{
     signal::unix::{SignalKind, signal},
     time::MissedTickBehavior,
@@ -19,6 +20,7 @@ use super::{
 use crate::{
     format,
     monitor::{Monitor, Reading},
+    say::say,
 };
 
 /// Where the readings go.
@@ -90,11 +92,34 @@ impl Output {
 /// Prints a reading as one line of JSON. `false`: nobody reads any more.
 pub fn json(reading: &Reading) -> Result<bool, Error> {
     let line = serde_json::to_string(&Json::from(reading)).map_err(io::Error::from);
-    print(&line.map_err(Error::io("write JSON"))?)
+    print_json(&line.map_err(Error::io("write JSON"))?)
 }
 
-/// Prints a line at once. `false`: nobody reads any more, which is no error.
-pub fn print(line: &str) -> Result<bool, Error> {
+/// Prints JSON: names in it stay what they are, and what a terminal should not get stands in it as `\uNNNN`.
+pub fn print_json(json: &str) -> Result<bool, Error> {
+    print_as_it_is(&escaped(json))
+}
+
+/// serde escapes no more than the characters below U+0020. In JSON that serde has written, the others stand in strings only.
+fn escaped(json: &str) -> String {
+    let mut text = String::with_capacity(json.len());
+    for c in json.chars() {
+        if c == '\n' || text::is_shown(c) {
+            text.push(c);
+        } else {
+            text.extend(c.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}")));
+        }
+    }
+    text
+}
+
+/// Prints a text of one line or more at once. `false`: nobody reads any more, which is no error.
+pub fn print(lines: &str) -> Result<bool, Error> {
+    print_as_it_is(&text::printable_lines(lines))
+}
+
+/// The same for a text whose colours are for the terminal.
+pub fn print_as_it_is(line: &str) -> Result<bool, Error> {
     let mut out = io::stdout().lock();
     match writeln!(out, "{line}").and_then(|()| out.flush()) {
         Ok(()) => Ok(true),
@@ -107,7 +132,7 @@ pub fn print(line: &str) -> Result<bool, Error> {
 pub fn say_settings_error(monitor: &Monitor, said: Option<String>) -> Option<String> {
     let error = monitor.settings().error.as_ref().map(ToString::to_string);
     if let Some(text) = error.as_ref().filter(|_| error != said) {
-        eprintln!("netglance: {text}. The last good settings stay in force.");
+        say(format_args!("{text}. The last good settings stay in force."));
     }
     error
 }
@@ -116,7 +141,22 @@ pub fn say_settings_error(monitor: &Monitor, said: Option<String>) -> Option<Str
 pub fn say_warning(monitor: &Monitor, said: Option<String>) -> Option<String> {
     let warning = monitor.warning().map(str::to_owned);
     if let Some(text) = warning.as_ref().filter(|_| warning != said) {
-        eprintln!("netglance: {}", format::sentence(text));
+        say(format::sentence(text));
     }
     warning
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_keeps_what_a_name_is_and_shows_a_terminal_none_of_it() {
+        let names = ["a\u{1b}]0;x\u{7}", "\u{9b}31m\u{7f}", "\u{202e}abc", "tag\u{e0041}", "plain — ü\n\"\\"];
+        for pretty in [serde_json::to_string(&names).unwrap(), serde_json::to_string_pretty(&names).unwrap()] {
+            let text = escaped(&pretty);
+            assert!(text.chars().all(|c| c == '\n' || text::is_shown(c)), "{text:?}");
+            assert_eq!(serde_json::from_str::<[String; 5]>(&text).unwrap(), names);
+        }
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use netglance_dbus::text::{printable, printable_lines};
 use ratatui::crossterm::style::{Color, Stylize as _};
 
 use super::{Design, Finding, Report, Status, Step, Who};
@@ -60,9 +61,9 @@ fn word(design: Option<Design>) -> &'static str {
     }
 }
 
-/// For a terminal of 80 columns or more. `colour`: with the terminal's escape sequences.
+/// For a terminal of 80 columns or more. `colour`: with the terminal's escape sequences, which are the only ones in it.
 pub fn text(report: &Report, colour: bool) -> String {
-    let bold = |text: &str| if colour { text.bold().to_string() } else { text.to_owned() };
+    let bold = |text: &str| if colour { printable(text).bold().to_string() } else { printable(text).into_owned() };
     let mut page = String::new();
     for finding in &report.findings {
         let status = finding.status;
@@ -90,7 +91,7 @@ pub fn text(report: &Report, colour: bool) -> String {
             None => wrap_after(&mut page, &format!("{head} "), &step.text),
         }
         // A command is one line, however long: it is there to be copied.
-        _ = writeln!(page, "{:INDENT$}undo: {}", "", step.undo);
+        _ = writeln!(page, "{:INDENT$}undo: {}", "", printable(&step.undo));
     }
     page
 }
@@ -98,23 +99,56 @@ pub fn text(report: &Report, colour: bool) -> String {
 /// For an issue, a chat, a wiki.
 pub fn markdown(report: &Report) -> String {
     let mut page = String::from("## netglance doctor\n\n| | finding | what it means here |\n|---|---|---|\n");
-    let cell = |text: &str| text.replace('|', "\\|").replace('\n', "<br>");
     for Finding { status, title, detail, .. } in &report.findings {
-        _ = writeln!(page, "| {} {} | {} | {} |", status.mark(), status.word(), cell(title), cell(detail));
+        let (title, detail) = (plain(title), plain(detail));
+        _ = writeln!(page, "| {} {} | {title} | {detail} |", status.mark(), status.word());
     }
-    _ = writeln!(page, "\n**What fits this host: {}.** {}", word(report.design), report.why);
+    _ = writeln!(page, "\n**What fits this host: {}.** {}", word(report.design), plain(&report.why));
     if !report.blind_spots.is_empty() {
         page.push_str("\n### Not seen here, whichever way\n\n");
         for spot in &report.blind_spots {
-            _ = writeln!(page, "- {}", spot.text);
+            _ = writeln!(page, "- {}", plain(&spot.text));
         }
     }
     page.push_str("\n### What to do\n\n");
     for (number, Step { who, command, text, undo }) in (1..).zip(&report.steps) {
-        let command = command.as_ref().map(|command| format!("`{command}` ")).unwrap_or_default();
-        _ = writeln!(page, "{number}. **{}** {command}{text} Undo: {undo}.", who.word());
+        let command = command.as_ref().map(|command| code(command) + " ").unwrap_or_default();
+        _ = writeln!(page, "{number}. **{}** {command}{} Undo: {}.", who.word(), plain(text), plain(undo));
     }
     page
+}
+
+/// A text as Markdown that is nothing but that text, in a cell of a table too: names in it are strangers', and an issue renders
+/// their links and images.
+fn plain(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    let mut before = ' ';
+    let text = printable_lines(text);
+    let mut characters = text.chars().peekable();
+    while let Some(c) = characters.next() {
+        let in_a_word = before.is_alphanumeric() && characters.peek().is_some_and(|next| next.is_alphanumeric());
+        match c {
+            '\n' => plain.push_str("<br>"),
+            '<' => plain.push_str("&lt;"),
+            '&' => plain.push_str("&amp;"),
+            '_' if in_a_word => plain.push(c),
+            '\\' | '`' | '*' | '_' | '[' | ']' | '|' | '~' => plain.extend(['\\', c]),
+            _ => plain.push(c),
+        }
+        before = c;
+    }
+    plain
+}
+
+/// A command as code in Markdown (CommonMark, "Code spans"): between more backticks than there are in it anywhere in a row.
+fn code(command: &str) -> String {
+    let command = printable(command);
+    let longest = command.split(|c| c != '`').map(str::len).max().unwrap_or(0);
+    if longest == 0 {
+        return format!("`{command}`");
+    }
+    let fence = "`".repeat(longest + 1);
+    format!("{fence} {command} {fence}")
 }
 
 /// Adds `text` line by line, each indented.
@@ -126,6 +160,7 @@ fn wrap(page: &mut String, indent: usize, text: &str) {
 
 /// Adds `text` behind `head`, its further lines indented as far.
 fn wrap_after(page: &mut String, head: &str, text: &str) {
+    let text = printable(text);
     let indent = " ".repeat(head.chars().count());
     let mut line = head.to_owned();
     let mut empty = true;
@@ -142,4 +177,31 @@ fn wrap_after(page: &mut String, head: &str, text: &str) {
         empty = false;
     }
     _ = writeln!(page, "{line}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_nothing_but_text_in_markdown() {
+        for (text, expected) in [
+            ("nf_tables at 5.13, tested from 6.1 on.", "nf_tables at 5.13, tested from 6.1 on."),
+            ("a\nb\u{1b}[31m", "a<br>b\u{FFFD}\\[31m"),
+            ("x|y `z` *b* _i_ ~s~", r"x\|y \`z\` \*b\* \_i\_ \~s\~"),
+            ("<img src=x>&lt;", "&lt;img src=x>&amp;lt;"),
+            ("![a](http://b/)", r"!\[a\](http://b/)"),
+            (r"app-a\x2db.service", r"app-a\\x2db.service"),
+        ] {
+            assert_eq!(plain(text), expected);
+        }
+        for (command, expected) in [
+            ("netglance watch", "`netglance watch`"),
+            ("--app 'a`b'", "`` --app 'a`b' ``"),
+            ("a``b` c", "``` a``b` c ```"),
+            ("a\u{1b}b", "`a\u{FFFD}b`"),
+        ] {
+            assert_eq!(code(command), expected);
+        }
+    }
 }

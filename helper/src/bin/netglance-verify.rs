@@ -9,7 +9,7 @@ use std::{
 };
 
 use netglance_helper::{
-    error_chain,
+    error_chain, log,
     verify::{self, Stop, traffic},
 };
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -24,7 +24,7 @@ fn main() -> ExitCode {
             return traffic::serve().map_or_else(|error| could_not(&error), |()| ExitCode::SUCCESS);
         }
         _ => {
-            eprintln!("usage: netglance-verify\nIt takes no argument; `netglance verify` shows its report as a table.");
+            log("usage: netglance-verify\nIt takes no argument; `netglance verify` shows its report as a table.");
             return ExitCode::from(COULD_NOT);
         }
     }
@@ -42,7 +42,7 @@ fn main() -> ExitCode {
 }
 
 fn could_not(error: &dyn std::error::Error) -> ExitCode {
-    eprintln!("netglance-verify: {}", error_chain(error));
+    log(format_args!("netglance-verify: {}", error_chain(error)));
     ExitCode::from(COULD_NOT)
 }
 

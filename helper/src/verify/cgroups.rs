@@ -13,6 +13,7 @@ use std::{
 use rustix::fs::{FlockOperation, flock};
 
 use super::Error;
+use crate::log;
 
 /// The scratch cgroup, below the root; the rest of its name is the process and a number.
 const NAME: &str = "netglance-verify-";
@@ -122,7 +123,7 @@ pub fn own(mount: &Path) -> Vec<u64> {
 impl Drop for Cgroups {
     fn drop(&mut self) {
         if let Err(error) = remove(&self.directory) {
-            eprintln!("netglance-verify: cannot remove {}: {error}", self.directory.display());
+            log(format_args!("netglance-verify: cannot remove {}: {error}", self.directory.display()));
         }
     }
 }

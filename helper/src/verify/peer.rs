@@ -18,6 +18,7 @@ use super::{
     namespace::Namespace,
     traffic::{length, patient},
 };
+use crate::log;
 
 const LOOK_EVERY: Timespec = Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
 
@@ -44,7 +45,7 @@ impl Peer {
             while !until.load(Ordering::Relaxed) {
                 // A client that goes away in the middle fails its own case, and a case that gets no answer fails too.
                 if let Err(error) = look(&listeners, &sockets) {
-                    eprintln!("netglance-verify: the peer: {error}");
+                    log(format_args!("netglance-verify: the peer: {error}"));
                 }
             }
         };

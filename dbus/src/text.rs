@@ -1,0 +1,91 @@
+//! Names from strangers, made fit to be shown. Whoever makes a cgroup, a unit or a process chooses its name, and such a name
+//! may hold what drives a terminal, turns a line around or is not seen at all. Pure; it changes nothing that is compared or
+//! stored, where a name stays what it is.
+
+use std::borrow::Cow;
+
+/// What stands for a character that must not be shown.
+const REPLACEMENT: char = '\u{FFFD}';
+
+/// The text with U+FFFD in the place of each character that is not to be shown as it is: control characters (C1 and line ends
+/// among them), line and paragraph separators, what changes the direction of text, and what has no width (Unicode's
+/// Default_Ignorable_Code_Point and the invisible ones of its category Cf). As long as before, counted in characters.
+pub fn printable(text: &str) -> Cow<'_, str> {
+    replaced(text, |c| !is_shown(c))
+}
+
+/// The same for a text of several lines, of which none comes from a name.
+pub fn printable_lines(text: &str) -> Cow<'_, str> {
+    replaced(text, |c| c != '\n' && !is_shown(c))
+}
+
+/// [`printable`], and not more than `most` characters: the end of a longer one is "…". For menus and their like, which are as
+/// wide as their longest entry.
+pub fn brief(text: &str, most: usize) -> Cow<'_, str> {
+    match text.char_indices().nth(most) {
+        None => printable(text),
+        Some(_) => {
+            let kept: String = printable(text).chars().take(most.saturating_sub(1)).collect();
+            Cow::Owned(kept + "…")
+        }
+    }
+}
+
+fn replaced(text: &str, is_replaced: impl Fn(char) -> bool) -> Cow<'_, str> {
+    if text.chars().any(&is_replaced) {
+        Cow::Owned(text.chars().map(|c| if is_replaced(c) { REPLACEMENT } else { c }).collect())
+    } else {
+        Cow::Borrowed(text)
+    }
+}
+
+/// Whether it may be shown as it is. The list is that of Unicode 16, DerivedCoreProperties.txt and UnicodeData.txt.
+pub const fn is_shown(c: char) -> bool {
+    !matches!(
+        c,
+        // Cc: C0, DEL and C1.
+        '\0'..='\u{1F}' | '\u{7F}'..='\u{9F}'
+        // Cf and Default_Ignorable_Code_Point: soft hyphen, joiners, marks of direction, fillers, variation selectors, tags.
+        | '\u{AD}' | '\u{34F}' | '\u{61C}' | '\u{115F}'..='\u{1160}' | '\u{17B4}'..='\u{17B5}' | '\u{180B}'..='\u{180F}'
+        | '\u{200B}'..='\u{200F}'
+        // Zl, Zp, and the embeddings and overrides behind them.
+        | '\u{2028}'..='\u{202E}'
+        | '\u{2060}'..='\u{206F}' | '\u{3164}' | '\u{FE00}'..='\u{FE0F}' | '\u{FEFF}' | '\u{FFA0}' | '\u{FFF0}'..='\u{FFFB}'
+        | '\u{13430}'..='\u{1343F}' | '\u{1BCA0}'..='\u{1BCA3}' | '\u{1D173}'..='\u{1D17A}' | '\u{E0000}'..='\u{E0FFF}'
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_drives_a_terminal_or_is_not_seen_is_replaced() {
+        for (text, expected) in [
+            ("", ""),
+            ("stb-next-shell@split.service", "stb-next-shell@split.service"),
+            ("Über die Straße — 日本語, עברית, 🙂", "Über die Straße — 日本語, עברית, 🙂"),
+            ("a\u{1b}]0;PWNED\u{7}b", "a\u{FFFD}]0;PWNED\u{FFFD}b"),
+            ("two\nlines\r\tof\0it", "two\u{FFFD}lines\u{FFFD}\u{FFFD}of\u{FFFD}it"),
+            ("\u{7f}\u{80}\u{9b}31m\u{9d}\u{9f}", "\u{FFFD}\u{FFFD}\u{FFFD}31m\u{FFFD}\u{FFFD}"),
+            ("exe.\u{202e}gnp\u{202c}", "exe.\u{FFFD}gnp\u{FFFD}"),
+            ("\u{2066}a\u{2069}\u{200e}\u{61c}", "\u{FFFD}a\u{FFFD}\u{FFFD}\u{FFFD}"),
+            ("St\u{200b}B\u{feff}\u{2060}\u{ad}", "St\u{FFFD}B\u{FFFD}\u{FFFD}\u{FFFD}"),
+            ("a\u{2028}b\u{2029}c", "a\u{FFFD}b\u{FFFD}c"),
+            ("x\u{e0041}\u{fe0f}\u{3164}", "x\u{FFFD}\u{FFFD}\u{FFFD}"),
+        ] {
+            assert_eq!(printable(text), expected, "{text:?}");
+        }
+        assert!(matches!(printable("plain"), Cow::Borrowed(_)));
+        assert_eq!(printable_lines("a\nb\u{1b}c\r\n"), "a\nb\u{FFFD}c\u{FFFD}\n");
+    }
+
+    #[test]
+    fn a_brief_text_says_that_there_was_more() {
+        for (text, expected) in [("", ""), ("abcd", "abcd"), ("abcde", "abc…"), ("ä\u{1b}ßöü", "ä\u{FFFD}ß…")]
+        {
+            assert_eq!(brief(text, 4), expected);
+        }
+        assert_eq!(brief(&"x".repeat(100_000), 60).chars().count(), 60);
+    }
+}
