@@ -148,9 +148,8 @@ fn carried_v4(a: Ipv6Addr) -> Option<Ipv4Addr> {
 /// The whole table in force: built-in, the host's and the user's prefixes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Prefixes {
-    /// Longest first; of one length the weightiest origin first. So the first match decides.
-    v4: Vec<Prefix>,
-    v6: Vec<Prefix>,
+    v4: Family,
+    v6: Family,
 }
 
 impl Default for Prefixes {
@@ -170,83 +169,154 @@ impl Prefixes {
         all.extend(with(host, Internal, Origin::Host));
         all.extend(with(internal, Internal, Origin::User));
         all.extend(with(external, External, Origin::User));
-        all.sort_by_key(|p| Reverse((p.net.prefix_len(), p.origin)));
         let (v4, v6) = all.into_iter().partition(|p| matches!(p.net, IpNet::V4(_)));
-        Self { v4, v6 }
+        Self { v4: Family::new(v4), v6: Family::new(v6) }
     }
 
-    /// Every prefix in force, in the order in which they are asked.
+    /// Every prefix in force, IPv4 first; of one family the longest first, and of equally long ones the weightiest.
     pub fn entries(&self) -> impl Iterator<Item = &Prefix> {
-        self.v4.iter().chain(&self.v6)
+        self.v4.prefixes.iter().chain(&self.v6.prefixes)
     }
 
     /// Internal or external, and why.
     pub fn judge(&self, addr: IpAddr) -> Verdict {
-        let addr = match addr {
+        let v4 = |a: Ipv4Addr| self.v4.lookup(u32::from(a).into());
+        let prefix = match addr {
+            IpAddr::V4(a) => v4(a),
             // A prefix the user or the host has for the IPv6 address itself goes before the IPv4 address inside.
-            IpAddr::V6(a) => match self.lookup(addr) {
-                None => carried_v4(a).map_or(addr, IpAddr::V4),
-                Some(p) => return Verdict { scope: p.scope, prefix: Some(p) },
-            },
-            IpAddr::V4(_) => addr,
+            IpAddr::V6(a) => self.v6.lookup(a.into()).or_else(|| carried_v4(a).and_then(v4)),
         };
-        let prefix = self.lookup(addr);
-        Verdict { scope: prefix.map_or(External, |p| p.scope), prefix }
-    }
-
-    fn lookup(&self, addr: IpAddr) -> Option<Prefix> {
-        let list = if addr.is_ipv4() { &self.v4 } else { &self.v6 };
-        list.iter().find(|p| p.net.contains(&addr)).copied()
+        Verdict { scope: prefix.map_or(External, |p| p.scope), prefix: prefix.copied() }
     }
 
     /// The internal IPv4 addresses as sorted, disjoint, non-adjacent ranges, both ends included.
     pub fn internal_v4(&self) -> Vec<(u32, u32)> {
         let narrow = |x: u128| u32::try_from(x).unwrap_or(u32::MAX);
-        flatten(&self.v4).into_iter().map(|(a, b)| (narrow(a), narrow(b))).collect()
+        let internal = self.v4.stretches(u32::MAX.into()).filter(|(.., p)| is_internal(*p));
+        merged(internal.map(|(a, b, _)| (a, b))).into_iter().map(|(a, b)| (narrow(a), narrow(b))).collect()
     }
 
     /// The internal IPv6 addresses as sorted, disjoint, non-adjacent ranges, both ends included; what carries an
     /// internal IPv4 address is among them.
     pub fn internal_v6(&self) -> Vec<(u128, u128)> {
-        let mut all = self.v6.clone();
-        for p in &self.v4 {
-            let IpNet::V4(net) = p.net else { continue };
-            for (carrier, len, after) in CARRIERS {
-                let addr = Ipv6Addr::from(carrier | u128::from(u32::from(net.network())) << after);
-                // Weighs less than a prefix for the IPv6 address itself, as in `judge`.
-                let net = Ipv6Net::new_assert(addr, len + net.prefix_len());
-                if !self.v6.iter().any(|p| p.net.contains(&IpNet::V6(net))) {
-                    all.push(Prefix { net: IpNet::V6(net), ..*p });
+        let v4 = self.internal_v4();
+        let mut all = Vec::new();
+        for (first, last, prefix) in self.v6.stretches(u128::MAX) {
+            if is_internal(prefix) {
+                all.push((first, last));
+            } else if prefix.is_none() {
+                // As in `judge`: the IPv4 address inside decides where no prefix is about the IPv6 address itself.
+                for (carrier, len, after) in CARRIERS {
+                    let (from, to) = (first.max(carrier), last.min(carrier | u128::MAX >> len));
+                    if from <= to {
+                        all.extend(carried(&v4, carrier, after, from, to));
+                    }
                 }
             }
         }
-        all.sort_by_key(|p| Reverse((p.net.prefix_len(), p.origin)));
-        flatten(&all)
+        all.sort_unstable();
+        merged(all)
     }
 }
 
-/// From nested prefixes, longest first, to the disjoint ranges that are internal.
-fn flatten(prefixes: &[Prefix]) -> Vec<(u128, u128)> {
-    let range = |p: &Prefix| match p.net {
-        IpNet::V4(n) => (u128::from(u32::from(n.network())), u128::from(u32::from(n.broadcast()))),
-        IpNet::V6(n) => (u128::from(n.network()), u128::from(n.broadcast())),
-    };
-    // Between two neighbouring edges every address has the same verdict: ask it of the first one.
-    let mut edges: Vec<u128> =
-        prefixes.iter().map(range).flat_map(|(a, b)| [Some(a), b.checked_add(1)]).flatten().collect();
-    edges.sort_unstable();
-    edges.dedup();
+fn is_internal(prefix: Option<&Prefix>) -> bool {
+    prefix.is_some_and(|p| p.scope == Internal)
+}
+
+/// What of the block `carrier` is between `from` and `to` and carries one of the sorted ranges `v4`.
+fn carried(
+    v4: &[(u32, u32)],
+    carrier: u128,
+    after: u32,
+    from: u128,
+    to: u128,
+) -> impl Iterator<Item = (u128, u128)> + '_ {
+    let first = move |a: u32| carrier | u128::from(a) << after;
+    let last = move |b: u32| first(b) | ((1 << after) - 1);
+    let skipped = v4.partition_point(|(_, b)| last(*b) < from);
+    let rest = v4.iter().skip(skipped).take_while(move |(a, _)| first(*a) <= to);
+    rest.map(move |(a, b)| (first(*a).max(from), last(*b).min(to)))
+}
+
+/// Sorted ranges without overlaps, those that touch made one.
+fn merged(ranges: impl IntoIterator<Item = (u128, u128)>) -> Vec<(u128, u128)> {
     let mut out: Vec<(u128, u128)> = Vec::new();
-    for (i, &start) in edges.iter().enumerate() {
-        let first = prefixes.iter().map(|p| (p, range(p))).find(|(_, (a, b))| (*a..=*b).contains(&start));
-        let Some((Prefix { scope: Internal, .. }, (_, last))) = first else { continue };
-        let end = edges.get(i + 1).map_or(last, |e| e - 1);
+    for (first, last) in ranges {
         match out.last_mut() {
-            Some((_, b)) if b.checked_add(1) == Some(start) => *b = end,
-            _ => out.push((start, end)),
+            Some((_, b)) if b.checked_add(1) == Some(first) => *b = last,
+            _ => out.push((first, last)),
         }
     }
     out
+}
+
+/// The prefixes of one address family, and which of them decides where. IPv4 addresses are the numbers below 2^32.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Family {
+    /// Longest first; of one length the weightiest origin first.
+    prefixes: Vec<Prefix>,
+    /// Sorted: from this address on, up to the next one's, the prefix at this place decides; `None`: no prefix does.
+    edges: Vec<(u128, Option<usize>)>,
+}
+
+impl Family {
+    /// Prefixes nest or are disjoint, so one pass over them in the order of their first addresses, with those that are
+    /// open on a stack, finds every edge.
+    fn new(mut prefixes: Vec<Prefix>) -> Self {
+        prefixes.sort_by_key(|p| Reverse((p.net.prefix_len(), p.origin)));
+        let mut order: Vec<_> = prefixes.iter().enumerate().map(|(place, p)| (ends(p), place)).collect();
+        // Of those that begin together the shortest and lightest first: the last one of them decides.
+        order.sort_unstable_by_key(|((first, _), place)| (*first, Reverse(*place)));
+        let mut edges = vec![(0, None)];
+        let mut open: Vec<(u128, usize)> = Vec::new();
+        for ((first, last), place) in order {
+            close(&mut open, &mut edges, Some(first));
+            edge(&mut edges, first, Some(place));
+            open.push((last, place));
+        }
+        close(&mut open, &mut edges, None);
+        edges.shrink_to_fit();
+        Self { prefixes, edges }
+    }
+
+    fn lookup(&self, addr: u128) -> Option<&Prefix> {
+        let behind = self.edges.partition_point(|(first, _)| *first <= addr);
+        let (_, place) = self.edges.get(behind.checked_sub(1)?)?;
+        self.prefixes.get((*place)?)
+    }
+
+    /// All addresses up to `end`, in order: the first and the last of a stretch, and the one prefix that decides there.
+    fn stretches(&self, end: u128) -> impl Iterator<Item = (u128, u128, Option<&Prefix>)> {
+        let nexts = self.edges.iter().skip(1).map(|(first, _)| *first);
+        let lasts = nexts.filter_map(|next| next.checked_sub(1)).chain([end]);
+        let whole = self.edges.iter().zip(lasts).filter(move |((first, _), _)| *first <= end);
+        whole.map(|((first, place), last)| (*first, last, place.and_then(|place| self.prefixes.get(place))))
+    }
+}
+
+/// The first and the last address.
+fn ends(p: &Prefix) -> (u128, u128) {
+    match p.net {
+        IpNet::V4(n) => (u32::from(n.network()).into(), u32::from(n.broadcast()).into()),
+        IpNet::V6(n) => (n.network().into(), n.broadcast().into()),
+    }
+}
+
+/// Closes the open prefixes that end before `next`, or all: behind each of them the one that it is in decides again.
+fn close(open: &mut Vec<(u128, usize)>, edges: &mut Vec<(u128, Option<usize>)>, next: Option<u128>) {
+    while let Some((last, _)) = open.pop_if(|(last, _)| next.is_none_or(|next| *last < next)) {
+        if let Some(behind) = last.checked_add(1) {
+            edge(edges, behind, open.last().map(|(_, place)| *place));
+        }
+    }
+}
+
+/// From `first` on `place` decides; the latest word about an address counts.
+fn edge(edges: &mut Vec<(u128, Option<usize>)>, first: u128, place: Option<usize>) {
+    match edges.last_mut() {
+        Some(last) if last.0 == first => last.1 = place,
+        _ => edges.push((first, place)),
+    }
 }
 
 #[cfg(test)]
@@ -344,5 +414,94 @@ mod tests {
             let inside = v6.iter().any(|(s, e)| (*s..=*e).contains(&a));
             assert_eq!(inside, p.judge(Ipv6Addr::from(a).into()).scope == Internal, "{}", Ipv6Addr::from(a));
         }
+    }
+
+    /// xorshift64*: numbers that are the same in every run.
+    struct Numbers(u64);
+
+    impl Numbers {
+        fn below(&mut self, end: u64) -> u64 {
+            self.0 ^= self.0 >> 12;
+            self.0 ^= self.0 << 25;
+            self.0 ^= self.0 >> 27;
+            (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) % end
+        }
+
+        fn bits(&mut self) -> u128 {
+            (0..4).fold(0, |bits, _| bits << 32 | u128::from(self.below(1 << 31)) << 1)
+        }
+
+        /// Prefixes that nest, touch and repeat, many of them in what carries IPv4 addresses.
+        fn net(&mut self) -> IpNet {
+            let few = u32::try_from(self.below(6) << 29 | self.below(4) << self.below(24)).unwrap_or(u32::MAX);
+            let v4 = Ipv4Net::new(few.into(), u8::try_from(self.below(33)).unwrap()).unwrap();
+            if self.below(2) == 0 {
+                return v4.trunc().into();
+            }
+            let (carrier, len, after) = CARRIERS[usize::try_from(self.below(3)).unwrap()];
+            let (addr, len) = match self.below(3) {
+                0 => (self.bits() >> self.below(128), u8::try_from(self.below(129)).unwrap()),
+                1 => (carrier, u8::try_from(self.below(129)).unwrap()),
+                _ => (carrier | u128::from(few) << after, len + v4.prefix_len()),
+            };
+            Ipv6Net::new(addr.into(), len).unwrap().trunc().into()
+        }
+    }
+
+    /// As the module's documentation says it, prefix by prefix.
+    fn naive(all: &[Prefix], addr: IpAddr) -> Verdict {
+        let lookup = |addr: IpAddr| {
+            let matching = all.iter().rev().filter(|p| p.net.contains(&addr));
+            matching.max_by_key(|p| (p.net.prefix_len(), p.origin)).copied()
+        };
+        let inside = |addr| match addr {
+            IpAddr::V6(a) => carried_v4(a).and_then(|a| lookup(a.into())),
+            IpAddr::V4(_) => None,
+        };
+        let prefix = lookup(addr).or_else(|| inside(addr));
+        Verdict { scope: prefix.map_or(External, |p| p.scope), prefix }
+    }
+
+    #[test]
+    fn any_prefixes_are_judged_and_put_into_ranges_as_one_by_one() {
+        let mut numbers = Numbers(0x9e37_79b9_7f4a_7c15);
+        for round in 0..100 {
+            let mut some = |most| (0..numbers.below(most)).map(|_| numbers.net()).collect::<Vec<_>>();
+            let (host, internal, external) = (some(40), some(8), some(8));
+            let p = Prefixes::new(&host, &internal, &external);
+            // Of the very same weight the user's additions come first, as they were given.
+            let mut all: Vec<Prefix> = p.entries().copied().collect();
+            assert_eq!(all.len(), BUILTIN.len() + host.len() + internal.len() + external.len());
+            all.sort_by_key(|p| p.scope == External);
+            let (v4, v6) = (p.internal_v4(), p.internal_v6());
+            assert!(v4.windows(2).all(|w| w[0].1 < u32::MAX && w[0].1 + 1 < w[1].0), "round {round}: {v4:?}");
+            assert!(v6.windows(2).all(|w| w[0].1 < u128::MAX && w[0].1 + 1 < w[1].0), "round {round}: {v6:?}");
+            let around = |first: u128, last: u128| [first.wrapping_sub(1), first, last, last.wrapping_add(1)];
+            let mut addrs: Vec<u128> = all.iter().map(ends).flat_map(|(a, b)| around(a, b)).collect();
+            addrs.extend(v6.iter().flat_map(|(a, b)| around(*a, *b)));
+            addrs.extend((0..20).map(|_| numbers.bits()));
+            for bits in addrs {
+                #[expect(clippy::cast_possible_truncation, reason = "any address will do")]
+                let (a4, a6) = (bits as u32, Ipv6Addr::from(bits));
+                for addr in [IpAddr::from(Ipv4Addr::from(a4)), a6.into()] {
+                    assert_eq!(p.judge(addr), naive(&all, addr), "round {round}: {addr}");
+                }
+                let inside = v4.iter().any(|(first, last)| (*first..=*last).contains(&a4));
+                assert_eq!(inside, p.judge(Ipv4Addr::from(a4).into()).scope == Internal, "round {round}: {a4:x}");
+                let inside = v6.iter().any(|(first, last)| (*first..=*last).contains(&bits));
+                assert_eq!(inside, p.judge(a6.into()).scope == Internal, "round {round}: {a6}");
+            }
+        }
+    }
+
+    /// What is quadratic here would take minutes.
+    #[test]
+    fn a_hundred_thousand_neighbours_are_ranges_of_their_own() {
+        let host: Vec<IpNet> =
+            (0..100_000).map(|i| Ipv4Net::new_assert((0x1400_0001 + 2 * i).into(), 32).into()).collect();
+        let p = Prefixes::new(&host, &[], &[]);
+        assert_eq!(p.internal_v4().len(), Prefixes::default().internal_v4().len() + host.len());
+        assert_eq!(p.internal_v6().len(), Prefixes::default().internal_v6().len() + 3 * host.len());
+        assert!(host.iter().all(|net| p.judge(net.addr()).scope == Internal));
     }
 }
