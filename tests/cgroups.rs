@@ -438,7 +438,9 @@ async fn counters_of_new_cgroups_are_not_taken_for_those_of_ended_ones() {
     let manager = host.manager();
     for round in 0..6 {
         let manager = manager.clone();
-        let ends = thread::spawn(move || (0..300).for_each(|i| fs::remove_dir(manager.join(format!("c{}", round * 300 + i))).unwrap()));
+        let ends = thread::spawn(move || {
+            (0..300).for_each(|i| fs::remove_dir(manager.join(format!("c{}", round * 300 + i))).unwrap())
+        });
         for i in 0..100 {
             let name = format!("user.slice/user-10.slice/user@10.service/app.slice/n{round}-{i}");
             host.honest.application.enter(&host.lab, &name);

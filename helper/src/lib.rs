@@ -34,11 +34,3 @@ pub fn error_chain(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(Some(error), |e| e.source());
     causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
-
-/// Writes a line into the log, which is stderr. Nothing happens where that is closed. Control characters in it, which a name
-/// of somebody else's may have, become U+FFFD, so that one line stays one line and no terminal takes it for a command.
-pub fn log(line: impl std::fmt::Display) {
-    let line: String = line.to_string().chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
-    // One write, so that lines of two threads do not mix.
-    let _ = std::io::Write::write_all(&mut std::io::stderr().lock(), format!("{line}\n").as_bytes());
-}
