@@ -202,7 +202,7 @@ async fn one_who_makes_more_than_anybody_could_follow_is_counted_as_a_whole() {
     let mut application = host.lab.application(&format!("{MANAGER}/c7"));
     application.run(&format!("flood {OUTSIDE_SINK} 10 100"));
     let expected = Row { cgroup: SLICE.into(), tx_bytes: 10 * DATAGRAM, ..Row::default() };
-    assert_eq!(host.hostile_rows().await, [expected.clone()]);
+    assert_eq!(host.hostile_rows().await, [expected]);
     host.restart().await;
     host.honest.is_right().await;
     assert!(host.hostile_rows().await.iter().map(|row| row.tx_bytes).sum::<u64>() == 10 * DATAGRAM);
@@ -439,7 +439,7 @@ async fn counters_of_new_cgroups_are_not_taken_for_those_of_ended_ones() {
     for round in 0..6 {
         let manager = manager.clone();
         let ends = thread::spawn(move || {
-            (0..300).for_each(|i| fs::remove_dir(manager.join(format!("c{}", round * 300 + i))).unwrap())
+            (0..300).for_each(|i| fs::remove_dir(manager.join(format!("c{}", round * 300 + i))).unwrap());
         });
         for i in 0..100 {
             let name = format!("user.slice/user-10.slice/user@10.service/app.slice/n{round}-{i}");

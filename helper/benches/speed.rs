@@ -1,4 +1,4 @@
-//! What exact counting costs: `cargo bench -p netglance-helper` prints the tables; `-- packets` or `-- reads` half of them. Needs root, nft, ip and dbus-daemon, as the
+//! What exact counting costs: `cargo bench -p netglance-helper` prints the tables; `-- packets`, `-- reads`, `-- cgroups` a part of them. Needs root, nft, ip and dbus-daemon, as the
 //! tests do.
 //!
 //! What is compared runs side by side: a round is one measurement of each, and a figure is the median of the rounds. CPU times
@@ -36,11 +36,15 @@ const APP: &str = "2/3/4/5/6";
 
 fn main() {
     let only = std::env::args().nth(1).unwrap_or_default();
-    if only != "reads" {
+    let wanted = |part: &str| only.is_empty() || only == "--bench" || only == part;
+    if wanted("packets") {
         packets();
         streams();
     }
-    if only != "packets" {
+    if wanted("cgroups") {
+        tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(cgroups());
+    }
+    if wanted("reads") {
         println!("\n| helper | CPU a call | bytes of the reply | resident |\n|---|---|---|---|");
         let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         tokio.block_on(reads("external traffic alone", &[OUTSIDE[0]], &[1000]));
@@ -90,12 +94,15 @@ fn lab() -> Lab {
     lab
 }
 
-fn with_table<T: Send>(lab: &Lab, levels: u8, measure: impl FnOnce() -> T + Send) -> T {
+fn with_table<T: Send>(lab: &Lab, levels: u8, opaque: u8, measure: impl FnOnce() -> T + Send) -> T {
     let prefixes = Prefixes::new(&[], &[], &[]);
     let (v4, v6) = (prefixes.internal_v4(), prefixes.internal_v6());
     let mut nft = lab.host.inside(Nft::open).unwrap();
     if levels > 0 {
         nft.create(levels, SET_SIZE, Internal { v4: &v4, v6: &v6 }).unwrap();
+    }
+    if opaque > 0 {
+        nft.set_opaque(levels, &(2..2 + opaque).map(|level| (level, level.into())).collect()).unwrap();
     }
     let measured = lab.host.inside(measure);
     if levels > 0 {
@@ -106,18 +113,29 @@ fn with_table<T: Send>(lab: &Lab, levels: u8, measure: impl FnOnce() -> T + Send
 
 fn packets() {
     let lab = lab();
-    let setups = [(0, ""), (1, ""), (4, ""), (8, ""), (16, ""), (8, APP), (16, APP)];
-    let mut figures = [const { [const { Vec::new() }; 3] }; 7];
+    // The last two: while somebody else's cgroups are booked as a whole, at one level and at five.
+    let setups = [
+        (0, "", 0),
+        (1, "", 0),
+        (4, "", 0),
+        (8, "", 0),
+        (16, "", 0),
+        (8, APP, 0),
+        (16, APP, 0),
+        (8, APP, 1),
+        (8, APP, 5),
+    ];
+    let mut figures = [const { [const { Vec::new() }; 3] }; 9];
     for round in 0..ROUNDS {
         for at in 0..setups.len() {
             let at = (at + round) % setups.len(); // nobody always comes first
-            let (levels, below) = setups[at];
+            let (levels, below, opaque) = setups[at];
             let _moved = Moved::to(&lab, below);
             let receiver = lab.host.inside(|| UdpSocket::bind("0.0.0.0:5555")).unwrap();
-            let (cpu, rate) = with_table(&lab, levels, || datagrams(OUTSIDE_SINK));
+            let (cpu, rate) = with_table(&lab, levels, opaque, || datagrams(OUTSIDE_SINK));
             // What the host does with a packet that arrives is done in the sender's time: between two ends of a cable made of
             // software nobody else is there.
-            let received = with_table(&lab, levels, || lab.peer.inside(|| datagrams("192.168.77.2:5555").0));
+            let received = with_table(&lab, levels, opaque, || lab.peer.inside(|| datagrams("192.168.77.2:5555").0));
             drop(receiver);
             for (figure, list) in [cpu, rate, received].into_iter().zip(&mut figures[at]) {
                 list.push(figure);
@@ -129,9 +147,10 @@ fn packets() {
     );
     println!("|---|---|---|---|");
     let none = figures[0].clone().map(median);
-    for ((levels, below), figures) in setups.into_iter().zip(figures) {
+    for ((levels, below, opaque), figures) in setups.into_iter().zip(figures) {
         let depth = 1 + below.split('/').filter(|name| !name.is_empty()).count();
         let what = if levels == 0 { "no table".into() } else { format!("{levels} levels, cgroup at level {depth}") };
+        let what = if opaque == 0 { what } else { format!("{what}, others booked as a whole at {opaque} of them") };
         let [sent, rate, received] = figures.map(median);
         let share = rate / none[1] * 100.0;
         println!(
@@ -148,7 +167,7 @@ fn streams() {
     for round in 0..STREAM_ROUNDS {
         for at in [round % 2, 1 - round % 2] {
             let _moved = Moved::to(&lab, APP);
-            let (rate, cpu) = with_table(&lab, [0, 8][at], stream);
+            let (rate, cpu) = with_table(&lab, [0, 8][at], 0, stream);
             figures[at][0].push(rate);
             figures[at][1].push(cpu);
         }
@@ -193,6 +212,50 @@ fn stream() -> (f64, f64) {
     let cpu = cpu(ClockId::ProcessCPUTime) - cpu_start;
     let bytes = STREAM_BYTES as f64;
     (bytes / start.elapsed().as_secs_f64() / 1e6, cpu / 1e6 / (bytes / 1e9))
+}
+
+/// What the helper takes for cgroups that come and go, and for those that stay.
+async fn cgroups() {
+    let (lab, bus) = (Lab::default(), Bus::new());
+    let mut daemon = Daemon::new(&lab, &bus).await;
+    let helper = bus.helper_of(0).await;
+    helper.install().await.unwrap();
+    let directory = lab.cgroup.join("user.slice/user-1.slice/app.slice");
+    fs::create_dir_all(&directory).unwrap();
+    helper.read().await.unwrap();
+    let make = |count: usize| {
+        (0..count).for_each(|i| fs::create_dir(directory.join(format!("app-number-{i}.service"))).unwrap())
+    };
+    let remove = |count: usize| {
+        (0..count).for_each(|i| fs::remove_dir(directory.join(format!("app-number-{i}.service"))).unwrap())
+    };
+    println!("\n| helper | CPU | resident |\n|---|---|---|");
+    let before = cpu_ns(&daemon);
+    for _ in 0..20 {
+        make(500);
+        remove(500);
+        helper.read().await.unwrap();
+    }
+    println!(
+        "| a cgroup made and removed | {:.1} µs | {:.1} MB |",
+        (cpu_ns(&daemon) - before) / 1e7,
+        resident_mb(&daemon)
+    );
+    tokio::time::sleep(Duration::from_secs(21)).await; // 10,000 in one go are not all that one account may make
+    make(16_000);
+    helper.read().await.unwrap();
+    println!("| 16,000 live without traffic | | {:.1} MB |", resident_mb(&daemon));
+    for (what, more) in [("16,000", 0), ("50,000", 34_000)] {
+        (0..more).for_each(|i| fs::create_dir(directory.join(format!("more-{i}"))).unwrap());
+        daemon.kill();
+        let start = Instant::now();
+        daemon.start(&bus).await;
+        let (ms, cpu) = (start.elapsed().as_secs_f64() * 1e3, cpu_ns(&daemon) / 1e6);
+        println!(
+            "| a start among {what} (first answer after {ms:.0} ms) | {cpu:.0} ms | {:.1} MB |",
+            resident_mb(&daemon)
+        );
+    }
 }
 
 /// Of cgroups that have each exchanged datagrams with these addresses.

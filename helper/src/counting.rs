@@ -317,7 +317,7 @@ impl Counting {
         self.deaths = tree.nodes().deaths();
         let held = &self.held;
         tree.forget(|id| held.holds(id));
-        if self.lines > tree.nodes().len().saturating_mul(2).saturating_add(SPARE_LINES) {
+        if self.lines > tree.nodes().count_all().saturating_mul(2).saturating_add(SPARE_LINES) {
             self.remember(tree);
         }
         outcome

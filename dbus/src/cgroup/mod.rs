@@ -206,8 +206,8 @@ impl Tree {
 
     /// The live cgroup of that path.
     pub fn find(&self, path: &str) -> Option<u64> {
-        let names = path.strip_prefix(self.root.as_str())?.split('/').filter(|name| !name.is_empty());
-        names.fold(Some(self.nodes.root()), |above, name| self.nodes.child(above?, name.as_bytes()))
+        let mut names = path.strip_prefix(self.root.as_str())?.split('/').filter(|name| !name.is_empty());
+        names.try_fold(self.nodes.root(), |above, name| self.nodes.child(above, name.as_bytes()))
     }
 
     /// Takes in some of what happened in an account: as many events as are read at once.

@@ -237,7 +237,7 @@ impl Nodes {
         };
         self.by_id.insert(id, node);
         self.live += 1;
-        self.count(level, true);
+        self.note_level(level, true);
         self.path_bytes = self.path_bytes.saturating_add(path_bytes);
         let account = self.accounts.entry(account).or_default();
         account.live += 1;
@@ -388,7 +388,7 @@ impl Nodes {
         self.bury(id);
     }
 
-    fn count(&mut self, level: u8, more: bool) {
+    fn note_level(&mut self, level: u8, more: bool) {
         if let Some(count) = self.levels.get_mut(usize::from(level)) {
             *count = if more { count.saturating_add(1) } else { count.saturating_sub(1) };
         }
@@ -417,7 +417,7 @@ impl Nodes {
             parent.children = parent.children.saturating_sub(1);
         }
         self.deaths += 1;
-        self.count(level, false);
+        self.note_level(level, false);
         self.live = self.live.saturating_sub(1);
         self.path_bytes = self.path_bytes.saturating_sub(path_bytes);
         let account = self.accounts.entry(account_id).or_default();
@@ -631,7 +631,7 @@ impl Nodes {
     }
 
     /// How many cgroups are known, live or not.
-    pub fn len(&self) -> usize {
+    pub fn count_all(&self) -> usize {
         self.by_id.len()
     }
 

@@ -82,12 +82,12 @@ fn who_makes_them_too_fast_is_not_followed_and_who_makes_as_many_slowly_is() {
         host.now += MADE_EVERY;
         let id = host.make(4, Met::Told).unwrap();
         host.nodes.remove(id);
-        if host.nodes.deaths() % 256 == 0 {
+        if host.nodes.deaths().is_multiple_of(256) {
             host.nodes.forget(|_| false);
         }
     }
     assert_eq!(host.warnings(), "");
-    assert!(host.nodes.len() < 1024, "{}", host.nodes.len());
+    assert!(host.nodes.count_all() < 1024, "{}", host.nodes.count_all());
     let mut made = 0;
     while let Some(id) = host.make(3, Met::Told) {
         host.nodes.remove(id);
@@ -143,8 +143,8 @@ fn unreadable_ones_are_booked_to_themselves_at_a_few_levels() {
     host.nodes.open(closed);
     assert!(host.nodes.opaque().is_empty());
     // Two levels are one account's, four all accounts'.
-    for level in 0..3 {
-        let id = host.make(parents[0][level], Met::Told).unwrap();
+    for parent in &parents[0][..3] {
+        let id = host.make(*parent, Met::Told).unwrap();
         host.nodes.close(id, host.now);
     }
     assert_eq!(host.nodes.opaque(), &BTreeSet::from([(2, 3)]));
@@ -177,7 +177,7 @@ fn what_is_needed_of_the_dead_is_kept_with_its_path_and_no_more() {
     }
     host.nodes.forget(|id| id == below);
     assert_eq!(host.nodes.path(below).unwrap(), format!("/user.slice/user-3.slice/c{top}/c{below}"));
-    assert_eq!(host.nodes.len(), 3 + 2 + REMEMBERED_DEAD);
+    assert_eq!(host.nodes.count_all(), 3 + 2 + REMEMBERED_DEAD);
     host.nodes.forget(|_| false);
     assert_eq!(host.nodes.path(below), None);
     host.nodes.recall(below, 3, b"again");
@@ -191,7 +191,7 @@ fn what_is_needed_of_the_dead_is_kept_with_its_path_and_no_more() {
     }
     host.nodes.forget(|_| false);
     host.nodes.forget(|_| false);
-    assert!(host.nodes.len() <= 3 + 2 * REMEMBERED_ACCOUNTS, "{}", host.nodes.len());
+    assert!(host.nodes.count_all() <= 3 + 2 * REMEMBERED_ACCOUNTS, "{}", host.nodes.count_all());
     assert!(!host.nodes.accounts.contains_key(&3));
 }
 
