@@ -224,10 +224,10 @@ async fn cgroups() {
     fs::create_dir_all(&directory).unwrap();
     helper.read().await.unwrap();
     let make = |count: usize| {
-        (0..count).for_each(|i| fs::create_dir(directory.join(format!("app-number-{i}.service"))).unwrap())
+        (0..count).for_each(|i| fs::create_dir(directory.join(format!("app-number-{i}.service"))).unwrap());
     };
     let remove = |count: usize| {
-        (0..count).for_each(|i| fs::remove_dir(directory.join(format!("app-number-{i}.service"))).unwrap())
+        (0..count).for_each(|i| fs::remove_dir(directory.join(format!("app-number-{i}.service"))).unwrap());
     };
     println!("\n| helper | CPU | resident |\n|---|---|---|");
     let before = cpu_ns(&daemon);
