@@ -5,6 +5,7 @@
 use std::{
     os::fd::{AsFd as _, OwnedFd},
     path::Path,
+    time::Instant,
 };
 
 use ipnet::{IpNet, Ipv4Subnets, Ipv6Subnets};
@@ -172,19 +173,31 @@ impl Table {
     /// What is wrong with the counting now, for a person; empty while all is well.
     pub fn warning(&self) -> String {
         let full = || self.counting.as_ref().and_then(Counting::warning);
-        self.trouble.clone().or_else(full).unwrap_or_default()
+        self.trouble.clone().or_else(full).or_else(|| left_out(self.onlink.left_out())).unwrap_or_default()
     }
 
-    /// Takes in what happened to cgroups and routes. Whether the internal prefixes are others now.
+    /// When to call [`Self::follow`] even though nothing is readable, because there is more to take in; `None`: no need.
+    pub fn due(&self) -> Option<Instant> {
+        self.onlink.due()
+    }
+
+    /// Takes in what happened to cgroups and routes, in bounded steps: see [`Self::due`]. Whether the internal prefixes are
+    /// others now.
     pub fn follow(&mut self) -> Result<bool, Error> {
-        let routes = self.onlink.changed()?;
-        let changed = routes.is_some();
-        if let Some(host) = routes {
-            self.host = host;
-            self.replace_prefixes()?;
+        // Whatever is wrong with these says nothing about the routes.
+        if let Err(error) = self.follow_cgroups() {
+            eprintln!("{}", error_chain(&error));
         }
-        self.follow_cgroups()?;
-        Ok(changed)
+        let Some(host) = self.onlink.changed()? else { return Ok(false) };
+        self.host = host;
+        let before = (self.prefixes.internal_v4(), self.prefixes.internal_v6());
+        let after = self.judged();
+        if !self.outdated && (after.internal_v4(), after.internal_v6()) == before {
+            self.prefixes = after;
+            return Ok(false);
+        }
+        self.replace_prefixes()?;
+        Ok(true)
     }
 
     /// Replaces the administrator's own prefixes.
@@ -292,4 +305,13 @@ impl Table {
         }
         Ok(())
     }
+}
+
+fn left_out(prefixes: usize) -> Option<String> {
+    (prefixes > 0).then(|| {
+        format!(
+            "this computer has so many on-link prefixes that {prefixes} of them, those with the fewest addresses, are left \
+             out: traffic to them may be counted as external"
+        )
+    })
 }
