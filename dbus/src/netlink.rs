@@ -7,8 +7,9 @@ use std::{
 
 use netlink_packet_core::NetlinkBuffer;
 use rustix::net::{
-    AddressFamily, Protocol, RecvFlags, SendFlags, SocketFlags, SocketType, netlink::SocketAddrNetlink,
-    sockopt::set_socket_recv_buffer_size,
+    AddressFamily, Protocol, RecvFlags, SendFlags, SocketFlags, SocketType,
+    netlink::SocketAddrNetlink,
+    sockopt::{set_socket_recv_buffer_size, set_socket_recv_buffer_size_force},
 };
 
 /// `NLM_F_REQUEST | NLM_F_DUMP` of linux/netlink.h.
@@ -22,7 +23,7 @@ const NLMSG_DONE: u16 = 3;
 const HEADER_BYTES: usize = 16;
 /// The kernel fills at most 32 KiB a dump datagram (netlink_dump in net/netlink/af_netlink.c).
 const BUFFER_BYTES: usize = 1 << 16;
-/// Asked for multicast groups, capped by the kernel at net.core.rmem_max.
+/// Asked for multicast groups; without CAP_NET_ADMIN the kernel caps it at net.core.rmem_max.
 const GROUP_BUFFER_BYTES: usize = 4 << 20;
 
 /// What goes wrong between us and the kernel.
@@ -105,11 +106,24 @@ pub enum Heard {
     NotAll,
 }
 
+/// What [`Socket::take`] found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Waiting {
+    /// A datagram, which is taken now.
+    Taken,
+    /// Notifications were lost for want of buffer space. More are lost until [`Self::Nothing`] is waiting any more.
+    Lost,
+    /// Nothing.
+    Nothing,
+}
+
 /// A bound netlink socket.
 #[derive(Debug)]
 pub struct Socket {
     fd: OwnedFd,
     seq: u32,
+    /// How the dump went that was begun last.
+    dumped: Heard,
     buffer: Vec<u8>,
 }
 
@@ -126,10 +140,13 @@ impl Socket {
         let fd = rustix::net::socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, protocol)
             .map_err(Error::io("open"))?;
         if groups != 0 {
-            set_socket_recv_buffer_size(&fd, GROUP_BUFFER_BYTES).map_err(Error::io("enlarge the buffer of"))?;
+            // Above the host's limit where we may (CAP_NET_ADMIN).
+            if set_socket_recv_buffer_size_force(&fd, GROUP_BUFFER_BYTES).is_err() {
+                set_socket_recv_buffer_size(&fd, GROUP_BUFFER_BYTES).map_err(Error::io("enlarge the buffer of"))?;
+            }
         }
         rustix::net::bind(&fd, &SocketAddrNetlink::new(0, groups)).map_err(Error::io("bind"))?;
-        Ok(Self { fd, seq: 0, buffer: vec![0; BUFFER_BYTES] })
+        Ok(Self { fd, seq: 0, dumped: Heard::All, buffer: vec![0; BUFFER_BYTES] })
     }
 
     /// Sends a dump request and gives each reply's payload to `each`. Use a socket that has joined no group.
@@ -139,28 +156,42 @@ impl Socket {
         payload: &[u8],
         mut each: impl FnMut(u16, &[u8]) -> Result<(), Error>,
     ) -> Result<Heard, Error> {
-        self.seq = self.seq.wrapping_add(1);
-        let seq = self.seq;
-        let request = request(kind, REQUEST_DUMP, seq, payload);
-        rustix::net::send(&self.fd, &request, SendFlags::empty()).map_err(Error::io("send to"))?;
-        let mut heard = Heard::All;
+        self.begin_dump(kind, payload)?;
         loop {
-            let datagram = receive(&self.fd, &mut self.buffer, RecvFlags::empty())?;
-            for message in messages(datagram) {
-                let message = message?;
-                if message.seq != seq {
-                    continue; // what an earlier dump that failed halfway left behind
-                }
-                if message.flags & DUMP_INTR != 0 {
-                    heard = Heard::NotAll;
-                }
-                match message.kind {
-                    NLMSG_DONE => return Ok(heard),
-                    NLMSG_ERROR => return Err(refusal(message.payload)),
-                    kind => each(kind, message.payload)?,
-                }
+            if let Some(heard) = self.go_on(&mut each)? {
+                return Ok(heard);
             }
         }
+    }
+
+    /// Sends a dump request whose replies [`Self::go_on`] takes in. The kernel makes each datagram of them when the one
+    /// before is read, so a long dump may be read with breaks.
+    pub fn begin_dump(&mut self, kind: u16, payload: &[u8]) -> Result<(), Error> {
+        self.seq = self.seq.wrapping_add(1);
+        self.dumped = Heard::All;
+        let request = request(kind, REQUEST_DUMP, self.seq, payload);
+        rustix::net::send(&self.fd, &request, SendFlags::empty()).map_err(Error::io("send to"))?;
+        Ok(())
+    }
+
+    /// Takes in the next datagram of the dump that was begun last; `None` as long as it was not the last one.
+    pub fn go_on(&mut self, mut each: impl FnMut(u16, &[u8]) -> Result<(), Error>) -> Result<Option<Heard>, Error> {
+        let datagram = receive(&self.fd, &mut self.buffer, RecvFlags::empty())?;
+        for message in messages(datagram) {
+            let message = message?;
+            if message.seq != self.seq {
+                continue; // what an earlier dump that failed halfway left behind
+            }
+            if message.flags & DUMP_INTR != 0 {
+                self.dumped = Heard::NotAll;
+            }
+            match message.kind {
+                NLMSG_DONE => return Ok(Some(self.dumped)),
+                NLMSG_ERROR => return Err(refusal(message.payload)),
+                kind => each(kind, message.payload)?,
+            }
+        }
+        Ok(None)
     }
 
     /// Sends a request that changes something, with more `NLM_F_*` flags, and waits for the kernel's yes or no. Use a socket that
@@ -186,17 +217,26 @@ impl Socket {
     pub fn drain(&mut self, mut each: impl FnMut(u16, &[u8]) -> Result<(), Error>) -> Result<Heard, Error> {
         let mut heard = Heard::All;
         loop {
-            match receive(&self.fd, &mut self.buffer, RecvFlags::DONTWAIT) {
-                Ok(datagram) => {
-                    for message in messages(datagram) {
-                        let message = message?;
-                        each(message.kind, message.payload)?;
-                    }
-                }
-                Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::WouldBlock => return Ok(heard),
-                Err(Error::Io { source, .. }) if source.raw_os_error() == Some(ENOBUFS) => heard = Heard::NotAll,
-                Err(error) => return Err(error),
+            match self.take(|message| each(message.kind, message.payload))? {
+                Waiting::Taken => {}
+                Waiting::Lost => heard = Heard::NotAll,
+                Waiting::Nothing => return Ok(heard),
             }
+        }
+    }
+
+    /// Gives the notifications of the next datagram that is waiting to `each`; never waits.
+    pub fn take(&mut self, mut each: impl FnMut(Message<'_>) -> Result<(), Error>) -> Result<Waiting, Error> {
+        match receive(&self.fd, &mut self.buffer, RecvFlags::DONTWAIT) {
+            Ok(datagram) => {
+                for message in messages(datagram) {
+                    each(message?)?;
+                }
+                Ok(Waiting::Taken)
+            }
+            Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::WouldBlock => Ok(Waiting::Nothing),
+            Err(Error::Io { source, .. }) if source.raw_os_error() == Some(ENOBUFS) => Ok(Waiting::Lost),
+            Err(error) => Err(error),
         }
     }
 }

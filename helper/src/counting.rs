@@ -323,6 +323,11 @@ impl Counting {
         outcome
     }
 
+    /// Whether [`Self::retry`] has something to do.
+    pub fn is_troubled(&self) -> bool {
+        self.unwritten.is_some()
+    }
+
     /// Writes the files that could not be written before.
     pub fn retry(&mut self, tree: &Tree) {
         if self.unwritten.is_some() {

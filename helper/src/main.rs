@@ -10,7 +10,7 @@ use netglance_helper::{
 };
 use tokio::{
     sync::Notify,
-    time::{Instant, sleep_until},
+    time::{Instant, sleep_until, timeout_at},
 };
 use zbus::{Connection, MessageStream};
 
@@ -88,15 +88,13 @@ async fn run() -> Result<(), Error> {
     let service = &helper.0;
     loop {
         let idle = service.idle_since();
+        let due = service.with(|table| Ok(table.due())).ok().flatten();
         tokio::select! {
-            () = happened.notified() => {
+            () = happened_or_due(&happened, due) => {
                 match service.with(Table::follow) {
                     Ok(true) => service.changed.notify_one(),
                     Ok(false) => {}
                     Err(error) => eprintln!("{}", error_chain(&error)),
-                }
-                if service.with(|table| Ok(table.is_behind())).unwrap_or(false) {
-                    happened.notify_one(); // after whatever else waits
                 }
             }
             () = service.changed.notified() => {
@@ -115,6 +113,17 @@ async fn run() -> Result<(), Error> {
                 }
             }
         }
+    }
+}
+
+/// Waits until the kernel has said something, or until it is time to go on.
+async fn happened_or_due(happened: &Notify, due: Option<std::time::Instant>) {
+    match due {
+        Some(due) => {
+            // Whichever comes first.
+            _ = timeout_at(due.into(), happened.notified()).await;
+        }
+        None => happened.notified().await,
     }
 }
 

@@ -5,6 +5,7 @@
 use std::{
     os::fd::{AsFd, OwnedFd},
     path::Path,
+    time::{Duration, Instant},
 };
 
 use ipnet::{IpNet, Ipv4Subnets, Ipv6Subnets};
@@ -28,6 +29,9 @@ use crate::{
 
 /// Additions or exceptions that one host may have.
 const MOST_PREFIXES: usize = 1024;
+
+/// How long after trouble began, and after each try, the next one follows.
+const RETRIED_AFTER: Duration = Duration::from_secs(60);
 
 /// What goes wrong.
 #[derive(Debug, thiserror::Error)]
@@ -88,6 +92,8 @@ pub struct Table {
     /// The kernel has not taken the latest prefixes yet.
     outdated: bool,
     setup: Setup,
+    /// When [`Self::retry`] was last called.
+    tried: Instant,
     /// `CLOCK_BOOTTIME` of the latest look.
     looked_ns: u64,
     setup_file: Store,
@@ -115,6 +121,7 @@ impl Table {
             host: Vec::new(),
             prefixes: Prefixes::default(),
             outdated: false,
+            tried: Instant::now(),
             looked_ns: 0,
             setup: setup.unwrap_or_default(),
             setup_file,
@@ -190,24 +197,35 @@ impl Table {
     pub fn warning(&self) -> String {
         let counting = self.counting.iter().flat_map(Counting::warnings);
         let warnings = self.trouble.iter().cloned().chain(counting).chain(self.tree.nodes().warnings());
+        let warnings = warnings.chain(left_out(self.onlink.left_out()));
         warnings.collect::<Vec<_>>().join("; ")
     }
 
-    /// Takes in what happened to cgroups and routes. Whether the internal prefixes are others now.
-    pub fn follow(&mut self) -> Result<bool, Error> {
-        let routes = self.onlink.changed()?;
-        let changed = routes.is_some();
-        if let Some(host) = routes {
-            self.host = host;
-            self.replace_prefixes()?;
-        }
-        self.follow_cgroups()?;
-        Ok(changed)
+    /// When to call [`Self::follow`] even though nothing is readable, because there is more to take in; `None`: no need.
+    pub fn due(&self) -> Option<Instant> {
+        let behind = self.tree.is_behind().then(Instant::now);
+        let retry = self.is_troubled().then(|| self.tried + RETRIED_AFTER);
+        [self.onlink.due(), behind, retry].into_iter().flatten().min()
     }
 
-    /// Whether [`Self::follow`] has more to take in than it took, though nothing further happens.
-    pub fn is_behind(&self) -> bool {
-        self.tree.is_behind()
+    /// Takes in what happened to cgroups and routes, in bounded steps: see [`Self::due`]. Whether the internal prefixes are
+    /// others now.
+    pub fn follow(&mut self) -> Result<bool, Error> {
+        // Whatever is wrong with these says nothing about the routes.
+        let retried = if self.is_troubled() && self.tried.elapsed() >= RETRIED_AFTER { self.retry() } else { Ok(()) };
+        for error in [retried, self.follow_cgroups()].into_iter().filter_map(Result::err) {
+            log(error_chain(&error));
+        }
+        let Some(host) = self.onlink.changed()? else { return Ok(false) };
+        self.host = host;
+        let before = (self.prefixes.internal_v4(), self.prefixes.internal_v6());
+        let after = self.judged();
+        if !self.outdated && (after.internal_v4(), after.internal_v6()) == before {
+            self.prefixes = after;
+            return Ok(false);
+        }
+        self.replace_prefixes()?;
+        Ok(true)
     }
 
     /// Replaces the administrator's own prefixes.
@@ -276,14 +294,16 @@ impl Table {
         Ok(Sample { epoch: counting.epoch(), boottime_ns: self.looked_ns, rows: counting.rows(&self.tree, top) })
     }
 
-    /// Whether anything can't be followed, or written, or was not begun: [`Self::retry`] is to be called once a minute.
-    pub fn is_troubled(&self) -> bool {
-        self.setup.installed && (self.counting.is_none() || !self.tree.is_whole() || !self.warning().is_empty())
+    /// Whether anything can't be followed, or written, or was not begun.
+    fn is_troubled(&self) -> bool {
+        let counts = self.counting.as_ref().is_some_and(|counting| !counting.is_troubled());
+        self.setup.installed && (!counts || !self.tree.is_whole())
     }
 
     /// Tries again what could not be done.
-    pub fn retry(&mut self) -> Result<(), Error> {
-        if self.counting.is_none() && self.setup.installed {
+    fn retry(&mut self) -> Result<(), Error> {
+        self.tried = Instant::now();
+        if self.counting.is_none() {
             self.start()?;
         }
         self.tree.refresh();
@@ -344,4 +364,13 @@ impl Table {
         }
         Ok(())
     }
+}
+
+fn left_out(prefixes: usize) -> Option<String> {
+    (prefixes > 0).then(|| {
+        format!(
+            "this computer has so many on-link prefixes that {prefixes} of them, those with the fewest addresses, are left \
+             out: traffic to them may be counted as external"
+        )
+    })
 }
