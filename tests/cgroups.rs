@@ -258,7 +258,10 @@ async fn what_is_below_an_unreadable_cgroup_is_booked_to_it_at_no_cost() {
     // Its first sign is that something in it can't be looked at.
     hostile(|| fs::create_dir(manager.join("hidden/new")).unwrap());
     hostile(|| {
-        fs::DirBuilder::new().create(manager.join("closed")).unwrap();
+        fs::create_dir(manager.join("closed")).unwrap();
+    });
+    host.honest.is_right().await; // it is known, and was readable
+    hostile(|| {
         fs::set_permissions(manager.join("closed"), fs::Permissions::from_mode(0o700)).unwrap();
         fs::create_dir(manager.join("closed/below")).unwrap();
     });

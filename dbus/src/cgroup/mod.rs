@@ -228,7 +228,11 @@ impl Tree {
     }
 
     fn happened(&mut self, Event { parent, name, is_removed }: &Event) {
-        let Ok(directory) = self.directory_of(*parent) else { return };
+        let directory = match self.directory_of(*parent) {
+            Ok(directory) => directory,
+            Err(Errno::ACCESS | Errno::PERM) => return self.close_above(*parent),
+            Err(_) => return,
+        };
         if !is_removed {
             self.look(*parent, directory.as_fd(), name, Met::Told);
         } else if let Some(id) = self.nodes.child(*parent, name) {
@@ -311,8 +315,10 @@ impl Tree {
         let mut directory = None;
         let mut path = Vec::new();
         for name in self.nodes.names(id) {
+            if !path.is_empty() {
+                path.push(b'/');
+            }
             path.extend_from_slice(name);
-            path.push(b'/');
             if path.len() > PATH_BYTES {
                 let from = directory.as_ref().unwrap_or(&self.top);
                 directory = Some(rustix::fs::openat(from, path.as_slice(), LOOK, Mode::empty())?);
@@ -322,9 +328,20 @@ impl Tree {
         match directory {
             Some(directory) if path.is_empty() => Ok(directory),
             from => {
-                path.push(b'.');
+                if path.is_empty() {
+                    path.push(b'.');
+                }
                 rustix::fs::openat(from.as_ref().unwrap_or(&self.top), path.as_slice(), LOOK, Mode::empty())
             }
+        }
+    }
+
+    /// One of the cgroups above can't be entered any more.
+    fn close_above(&mut self, id: u64) {
+        let chain = self.nodes.chain(id);
+        let entered = |id: &u64| self.directory_of(*id).is_ok();
+        if let Some(last) = chain.into_iter().take_while(entered).last() {
+            self.nodes.close(last, Instant::now());
         }
     }
 

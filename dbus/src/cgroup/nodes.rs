@@ -573,14 +573,22 @@ impl Nodes {
     }
 
     /// The names from the root's child down to this cgroup.
-    pub fn names(&self, mut id: u64) -> Vec<&[u8]> {
-        let mut names = Vec::new();
-        while let Some(node) = self.by_id.get(&id).filter(|_| id != self.root && names.len() <= usize::from(DEEPEST)) {
-            names.push(&*node.name);
+    pub fn names(&self, id: u64) -> Vec<&[u8]> {
+        self.chain(id).into_iter().filter_map(|id| self.named(id)).map(|(_, name)| name).collect()
+    }
+
+    /// The ids from the root down to this cgroup.
+    pub fn chain(&self, mut id: u64) -> Vec<u64> {
+        let mut chain = Vec::new();
+        while let Some(node) = self.by_id.get(&id).filter(|_| chain.len() <= usize::from(DEEPEST)) {
+            chain.push(id);
+            if id == self.root {
+                break;
+            }
             id = node.parent;
         }
-        names.reverse();
-        names
+        chain.reverse();
+        chain
     }
 
     /// The top of the account that a cgroup is in; the root for what is above all of them.
