@@ -15,7 +15,7 @@ use netglance_dbus::{
     netlink,
     onlink::Onlink,
     sample::Sample,
-    scope::Prefixes,
+    scope::{Prefixes, carries_v4},
 };
 use rustix::time::ClockId;
 use serde::{Deserialize, Serialize};
@@ -29,6 +29,8 @@ use crate::{
 
 /// Additions or exceptions that one host may have.
 const MOST_PREFIXES: usize = 1024;
+/// Ranges of internal addresses up to which the bus is told all of them.
+const MOST_TOLD: usize = 8192;
 
 /// How long after trouble began, and after each try, the next one follows.
 const RETRIED_AFTER: Duration = Duration::from_secs(60);
@@ -251,10 +253,15 @@ impl Table {
         self.replace_prefixes()
     }
 
-    /// What is internal now.
+    /// What is internal now. Where that is very much, the IPv6 forms of IPv4 addresses are left out: the bus's library takes some
+    /// kilobyte of memory for each prefix.
     pub fn internal_prefixes(&self) -> Vec<WirePrefix> {
-        let v4 = self.prefixes.internal_v4().into_iter().flat_map(|(a, b)| Ipv4Subnets::new(a.into(), b.into(), 0));
-        let v6 = self.prefixes.internal_v6().into_iter().flat_map(|(a, b)| Ipv6Subnets::new(a.into(), b.into(), 0));
+        let (v4, mut v6) = (self.prefixes.internal_v4(), self.prefixes.internal_v6());
+        if v4.len().saturating_add(v6.len()) > MOST_TOLD {
+            v6.retain(|(first, last)| !carries_v4(*first, *last));
+        }
+        let v4 = v4.into_iter().flat_map(|(a, b)| Ipv4Subnets::new(a.into(), b.into(), 0));
+        let v6 = v6.into_iter().flat_map(|(a, b)| Ipv6Subnets::new(a.into(), b.into(), 0));
         v4.map(IpNet::V4).chain(v6.map(IpNet::V6)).map(to_wire).collect()
     }
 

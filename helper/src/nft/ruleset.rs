@@ -116,8 +116,8 @@ pub struct Internal<'a> {
 pub fn create(table: &str, levels: u8, set_size: u32, internal: Internal) -> Batch {
     let mut b = Builder::new(table);
     b.table();
-    b.set("internal4", 1, Key::INTERVALS, 7, 4, "internal prefixes, IPv4");
-    b.set("internal6", 2, Key::INTERVALS, 8, 16, "internal prefixes, IPv6");
+    b.set("internal4", 1, INTERVALS, 7, 4, "internal prefixes, IPv4");
+    b.set("internal6", 2, INTERVALS, 8, 16, "internal prefixes, IPv6");
     b.set("near4", 3, 0, 4, 1, "first bytes of IPv4 addresses some of which are internal");
     b.set("near6", 4, 0, 4, 1, "first bytes of IPv6 addresses some of which are internal");
     b.internal_elements(internal);
@@ -157,8 +157,8 @@ pub fn entry(table: &str, levels: u8, opaque: &BTreeSet<(u8, u64)>) -> Batch {
     b.request(Kind::DelSetElem, 0, what, |a| {
         a.string(2, OPAQUE);
     });
-    let keys: Vec<_> = opaque.iter().map(|(_, id)| Key::from(id.to_ne_bytes())).collect();
-    b.elements(Kind::NewSetElem, NLM_F_CREATE, OPAQUE, what, &keys);
+    let keys = opaque.iter().map(|(_, id)| Key::from(id.to_ne_bytes()));
+    b.elements(Kind::NewSetElem, NLM_F_CREATE, OPAQUE, what, keys);
     let mut above: Vec<_> = opaque.iter().map(|(level, _)| *level).collect();
     above.dedup();
     let first = levels.max(1).min(BLOCKS[0] - 1);
@@ -216,9 +216,9 @@ pub fn replace_internal(table: &str, internal: Internal) -> Batch {
 /// Adds elements to all four sets, where there are none.
 pub fn add_elements(table: &str, cgroup_ids: &[u64]) -> Batch {
     let mut b = Builder::new(table);
-    let keys: Vec<_> = cgroup_ids.iter().map(|id| Key::from(id.to_ne_bytes())).collect();
     for counter in Counter::ALL {
-        b.elements(Kind::NewSetElem, NLM_F_CREATE, counter.name(), "adding counters", &keys);
+        let keys = cgroup_ids.iter().map(|id| Key::from(id.to_ne_bytes()));
+        b.elements(Kind::NewSetElem, NLM_F_CREATE, counter.name(), "adding counters", keys);
     }
     b.batch
 }
@@ -227,9 +227,8 @@ pub fn add_elements(table: &str, cgroup_ids: &[u64]) -> Batch {
 pub fn delete_elements(table: &str, doomed: &[(Counter, u64)]) -> Batch {
     let mut b = Builder::new(table);
     for counter in Counter::ALL {
-        let keys: Vec<_> =
-            doomed.iter().filter(|(c, _)| *c == counter).map(|(_, id)| Key::from(id.to_ne_bytes())).collect();
-        b.elements(Kind::DelSetElem, NLM_F_ECHO, counter.name(), "deleting counters", &keys);
+        let keys = doomed.iter().filter(|(c, _)| *c == counter).map(|(_, id)| Key::from(id.to_ne_bytes()));
+        b.elements(Kind::DelSetElem, NLM_F_ECHO, counter.name(), "deleting counters", keys);
     }
     b.batch
 }
@@ -271,19 +270,17 @@ pub fn get_table(table: &str) -> Request {
 
 /// An element's key, and whether it marks where an interval has ended.
 #[derive(Debug, PartialEq, Eq)]
-struct Key {
-    bytes: Vec<u8>,
+struct Key<const N: usize> {
+    bytes: [u8; N],
     interval_end: bool,
 }
 
-impl Key {
-    /// `NFT_SET_INTERVAL`, for a set of such keys.
-    const INTERVALS: u32 = 4;
-}
+/// `NFT_SET_INTERVAL`, for a set of keys some of which end an interval.
+const INTERVALS: u32 = 4;
 
-impl<const N: usize> From<[u8; N]> for Key {
+impl<const N: usize> From<[u8; N]> for Key<N> {
     fn from(bytes: [u8; N]) -> Self {
-        Self { bytes: bytes.into(), interval_end: false }
+        Self { bytes, interval_end: false }
     }
 }
 
@@ -380,27 +377,36 @@ impl<'a> Builder<'a> {
 
     fn internal_elements(&mut self, internal: Internal) {
         let what = "the internal prefixes";
-        let v4 = internal.v4.iter().flat_map(|&(first, last)| {
-            interval(first.to_be_bytes().into(), last.checked_add(1).map(|end| end.to_be_bytes().into()))
-        });
-        let v6 = internal.v6.iter().flat_map(|&(first, last)| {
-            interval(first.to_be_bytes().into(), last.checked_add(1).map(|end| end.to_be_bytes().into()))
-        });
-        let (v4, v6): (Vec<_>, Vec<_>) = (v4.collect(), v6.collect());
-        self.elements(Kind::NewSetElem, NLM_F_CREATE, "internal4", what, &v4);
-        self.elements(Kind::NewSetElem, NLM_F_CREATE, "internal6", what, &v6);
+        let v4 = internal
+            .v4
+            .iter()
+            .flat_map(|&(first, last)| interval(first.to_be_bytes(), last.checked_add(1).map(u32::to_be_bytes)));
+        let v6 = internal
+            .v6
+            .iter()
+            .flat_map(|&(first, last)| interval(first.to_be_bytes(), last.checked_add(1).map(u128::to_be_bytes)));
+        self.elements(Kind::NewSetElem, NLM_F_CREATE, "internal4", what, v4);
+        self.elements(Kind::NewSetElem, NLM_F_CREATE, "internal6", what, v6);
         let first4 = near(internal.v4.iter().map(|(first, last)| (first >> 24, last >> 24)));
         let first6 = near(internal.v6.iter().map(|(first, last)| (first >> 120, last >> 120)));
-        self.elements(Kind::NewSetElem, NLM_F_CREATE, "near4", what, &first4);
-        self.elements(Kind::NewSetElem, NLM_F_CREATE, "near6", what, &first6);
+        self.elements(Kind::NewSetElem, NLM_F_CREATE, "near4", what, first4);
+        self.elements(Kind::NewSetElem, NLM_F_CREATE, "near6", what, first6);
     }
 
-    fn elements(&mut self, kind: Kind, flags: u16, set: &str, what: &'static str, keys: &[Key]) {
+    fn elements<const N: usize>(
+        &mut self,
+        kind: Kind,
+        flags: u16,
+        set: &str,
+        what: &'static str,
+        keys: impl IntoIterator<Item = Key<N>>,
+    ) {
         const NFT_SET_ELEM_INTERVAL_END: u32 = 1;
-        for part in keys.chunks(ELEMENTS_A_MESSAGE) {
+        let mut keys = keys.into_iter().peekable();
+        while keys.peek().is_some() {
             self.request(kind, flags, what, |a| {
                 a.string(2, set).nest(3, |a| {
-                    for key in part {
+                    for key in keys.by_ref().take(ELEMENTS_A_MESSAGE) {
                         a.nest(1, |a| {
                             if key.interval_end {
                                 a.u32(3, NFT_SET_ELEM_INTERVAL_END);
@@ -418,11 +424,11 @@ impl<'a> Builder<'a> {
     /// The kernel makes a set's hash table as large as its limit, and each dump walks all of it: 0.2 ms a set. A removal makes
     /// it as small as what is in it, and it grows by itself; so one element that no cgroup has comes and goes.
     fn shrink(&mut self) {
-        let nobody = [Key::from(0u64.to_ne_bytes())];
+        let nobody = || [Key::from(0u64.to_ne_bytes())];
         for counter in Counter::ALL {
             let what = "an element in a dynamic set";
-            self.elements(Kind::NewSetElem, NLM_F_CREATE, counter.name(), what, &nobody);
-            self.elements(Kind::DelSetElem, 0, counter.name(), what, &nobody);
+            self.elements(Kind::NewSetElem, NLM_F_CREATE, counter.name(), what, nobody());
+            self.elements(Kind::DelSetElem, 0, counter.name(), what, nobody());
         }
     }
 
@@ -534,13 +540,13 @@ fn block(counter: Counter, level: u8) -> String {
 }
 
 /// All bytes of these ranges.
-fn near<N: TryInto<u8>>(ranges: impl Iterator<Item = (N, N)>) -> Vec<Key> {
+fn near<N: TryInto<u8>>(ranges: impl Iterator<Item = (N, N)>) -> Vec<Key<1>> {
     let bytes: BTreeSet<u8> =
         ranges.filter_map(|(a, b)| Some(a.try_into().ok()?..=b.try_into().ok()?)).flatten().collect();
     bytes.into_iter().map(|byte| Key::from([byte])).collect()
 }
 
-fn interval(first: Vec<u8>, end: Option<Vec<u8>>) -> impl Iterator<Item = Key> {
+fn interval<const N: usize>(first: [u8; N], end: Option<[u8; N]>) -> impl Iterator<Item = Key<N>> {
     // A range up to the last address of all has no end.
     let end = end.map(|bytes| Key { bytes, interval_end: true });
     std::iter::once(Key { bytes: first, interval_end: false }).chain(end)

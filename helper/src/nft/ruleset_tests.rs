@@ -41,10 +41,10 @@ fn addresses_are_near_by_their_first_byte() {
 #[test]
 fn ranges_have_an_end_but_at_the_last_address() {
     let keys = |first: u8, end: Option<u8>| -> Vec<_> {
-        interval(vec![first], end.map(|e| vec![e])).map(|k| (k.bytes, k.interval_end)).collect()
+        interval([first], end.map(|e| [e])).map(|k| (k.bytes, k.interval_end)).collect()
     };
-    assert_eq!(keys(1, Some(3)), [(vec![1], false), (vec![3], true)]);
-    assert_eq!(keys(1, None), [(vec![1], false)]);
+    assert_eq!(keys(1, Some(3)), [([1], false), ([3], true)]);
+    assert_eq!(keys(1, None), [([1], false)]);
 }
 
 #[test]
