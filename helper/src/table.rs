@@ -13,7 +13,7 @@ use netglance_dbus::{
     cgroup::{self, Tree},
     helper1::{self, WirePrefix, from_wire, to_wire},
     netlink,
-    onlink::Onlink,
+    onlink::{self, Onlink},
     sample::Sample,
     scope::Prefixes,
 };
@@ -173,7 +173,7 @@ impl Table {
     /// What is wrong with the counting now, for a person; empty while all is well.
     pub fn warning(&self) -> String {
         let full = || self.counting.as_ref().and_then(Counting::warning);
-        self.trouble.clone().or_else(full).or_else(|| left_out(self.onlink.left_out())).unwrap_or_default()
+        self.trouble.clone().or_else(full).or_else(|| (self.onlink.left_out() > 0).then(too_many)).unwrap_or_default()
     }
 
     /// When to call [`Self::follow`] even though nothing is readable, because there is more to take in; `None`: no need.
@@ -307,11 +307,10 @@ impl Table {
     }
 }
 
-fn left_out(prefixes: usize) -> Option<String> {
-    (prefixes > 0).then(|| {
-        format!(
-            "this computer has so many on-link prefixes that {prefixes} of them, those with the fewest addresses, are left \
-             out: traffic to them may be counted as external"
-        )
-    })
+fn too_many() -> String {
+    format!(
+        "this computer has more than {} on-link prefixes: those with the fewest addresses are left out, so \
+         traffic to them may be counted as external",
+        onlink::MOST_PREFIXES
+    )
 }
