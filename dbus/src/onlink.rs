@@ -26,6 +26,7 @@ use ipnet::IpNet;
 use netlink_packet_core::Emitable;
 use netlink_packet_route::{AddressFamily, link::LinkMessage, route::RouteMessage};
 
+pub use self::routes::MOST_PREFIXES;
 use self::routes::{Fit, Routes};
 use crate::netlink::{Error, Heard, Message, Socket, Waiting};
 
@@ -150,7 +151,8 @@ impl Onlink {
         [more, read, tell, self.odd.due()].into_iter().flatten().min()
     }
 
-    /// How many prefixes the latest ones lack because there are more than 20,000: those with the fewest addresses.
+    /// How many prefixes, at least, the latest ones lack because there are more than [`MOST_PREFIXES`]: those with the fewest
+    /// addresses.
     pub fn left_out(&self) -> usize {
         self.left_out
     }

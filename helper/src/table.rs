@@ -13,7 +13,7 @@ use netglance_dbus::{
     cgroup::{self, Tree},
     helper1::{self, WirePrefix, from_wire, to_wire},
     netlink,
-    onlink::Onlink,
+    onlink::{self, Onlink},
     sample::Sample,
     scope::{Prefixes, carries_v4},
 };
@@ -199,7 +199,7 @@ impl Table {
     pub fn warning(&self) -> String {
         let counting = self.counting.iter().flat_map(Counting::warnings);
         let warnings = self.trouble.iter().cloned().chain(counting).chain(self.tree.nodes().warnings());
-        let warnings = warnings.chain(left_out(self.onlink.left_out()));
+        let warnings = warnings.chain((self.onlink.left_out() > 0).then(too_many));
         warnings.collect::<Vec<_>>().join("; ")
     }
 
@@ -373,11 +373,10 @@ impl Table {
     }
 }
 
-fn left_out(prefixes: usize) -> Option<String> {
-    (prefixes > 0).then(|| {
-        format!(
-            "this computer has so many on-link prefixes that {prefixes} of them, those with the fewest addresses, are left \
-             out: traffic to them may be counted as external"
-        )
-    })
+fn too_many() -> String {
+    format!(
+        "this computer has more than {} on-link prefixes: those with the fewest addresses are left out, so \
+         traffic to them may be counted as external",
+        onlink::MOST_PREFIXES
+    )
 }

@@ -11,10 +11,11 @@ use ipnet::IpNet;
 
 use super::message::{Link, Route, Said};
 
-/// Routes that are kept. Beyond them which are left out is the kernel's order.
-const MOST_ROUTES: usize = 100_000;
-/// Prefixes that are said to be the host's own: as many as the kernel takes in one transaction, with room for the user's.
-pub(super) const MOST_PREFIXES: usize = 20_000;
+/// Routes that are kept, and as many more to networks and to this host's own addresses, so that no number of neighbours with
+/// a route of their own takes the place of these. What is kept beyond [`MOST_PREFIXES`] is there to be told when others go.
+const MOST_ROUTES: usize = 50_000;
+/// Prefixes that are told: as many as the kernel takes in one transaction, with room for the user's.
+pub const MOST_PREFIXES: usize = 20_000;
 
 /// Whether what was said fits what is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +32,7 @@ pub(super) struct Routes {
     by_net: BTreeMap<IpNet, Vec<Route>>,
     links: HashMap<u32, Link>,
     count: usize,
-    /// At most so many.
+    /// See [`MOST_ROUTES`].
     most: usize,
     /// Some were not kept.
     pub(super) overflowed: bool,
@@ -136,7 +137,8 @@ impl Routes {
     }
 
     fn keep(&mut self, net: IpNet, new: Route) {
-        let room = self.count < self.most;
+        let is_one_neighbour = net.prefix_len() == net.max_prefix_len() && !new.own;
+        let room = self.count < if is_one_neighbour { self.most } else { self.most.saturating_mul(2) };
         if let Some(routes) = self.by_net.get_mut(&net) {
             if let Some(known) = routes.iter_mut().find(|route| new.is(route)) {
                 *known = new;
@@ -265,25 +267,29 @@ mod tests {
     #[test]
     fn beyond_the_limits_the_smallest_prefixes_are_left_out_and_come_back() {
         let mut routes = Routes::with_room_for(20);
-        let nets: Vec<_> = (0..30).map(|i| format!("8.0.{i}.0/{}", if i < 5 { 24 } else { 32 })).collect();
-        for net in &nets {
+        let neighbours: Vec<_> = (0..30).map(|i| format!("9.0.{i}.0/32")).collect();
+        for net in &neighbours {
             routes.exists(&direct(net, 2, 0), false);
         }
-        assert!(routes.overflowed);
-        assert_eq!(
-            (routes.count, routes.prefixes()),
-            (20, (nets[..20].iter().map(|n| n.parse().unwrap()).collect(), 0))
-        );
-        let own = message::route(&bytes(RouteType::Local, "8.0.19.0/32", Vec::new())).unwrap().unwrap();
-        routes.is_gone(&direct("8.0.19.0/32", 2, 0));
+        assert_eq!((routes.count, routes.overflowed), (20, true));
+        // There is room for these all the same, though not for any number.
+        let own = message::route(&bytes(RouteType::Local, "9.0.29.0/32", Vec::new())).unwrap().unwrap();
         routes.exists(&own, false);
-        routes.is_gone(&direct("8.0.0.0/24", 2, 0));
         routes.exists(&said("2001:db8::/64", vec![RouteAttribute::Oif(2)]), false);
-        let (kept, left_out) = routes.most_of(6);
+        for i in 0..30 {
+            routes.exists(&direct(&format!("8.0.{i}.0/24"), 2, 0), false);
+        }
+        assert_eq!((routes.count, routes.prefixes().1), (40, 0));
+        let (kept, left_out) = routes.most_of(21);
         let kept: Vec<_> = kept.iter().map(ToString::to_string).collect();
-        let expected = ["8.0.1.0/24", "8.0.2.0/24", "8.0.3.0/24", "8.0.4.0/24", "8.0.19.0/32", "2001:db8::/64"];
-        assert_eq!((kept, left_out), (expected.map(str::to_owned).to_vec(), 14));
-        let gone: Vec<_> = nets[5..9].iter().map(|net| routes.is_gone(&direct(net, 2, 0))).collect();
-        assert_eq!(gone, [Fit::Fits, Fit::Fits, Fit::Unclear, Fit::Unclear], "there is room for what was not kept");
+        let mut expected: Vec<_> = (0..18).map(|i| format!("8.0.{i}.0/24")).collect();
+        expected.extend(["9.0.0.0/32".to_owned(), "9.0.29.0/32".to_owned(), "2001:db8::/64".to_owned()]);
+        assert_eq!((kept, left_out), (expected, 19));
+        for i in 0..18 {
+            assert_eq!(routes.is_gone(&direct(&format!("8.0.{i}.0/24"), 2, 0)), Fit::Fits);
+        }
+        let gone: Vec<_> = neighbours[..6].iter().map(|net| routes.is_gone(&direct(net, 2, 0))).collect();
+        let (fits, unclear) = (Fit::Fits, Fit::Unclear);
+        assert_eq!(gone, [fits, fits, fits, fits, unclear, unclear], "there is room for what was not kept");
     }
 }
