@@ -2,6 +2,8 @@
 //! everybody else stay as they were.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
+#[path = "support/hostile.rs"]
+mod hostile;
 #[path = "support/lab.rs"]
 mod lab;
 #[path = "support/system.rs"]
@@ -16,9 +18,9 @@ use std::{
     time::Duration,
 };
 
+use hostile::{as_user, cpu_ns, give, make, remove, status};
 use lab::{Application, Lab, OUTSIDE_SINK};
 use netglance_dbus::{helper1::Helper1Proxy, sample::Row};
-use rustix::process::{Gid, Uid};
 use system::{Bus, Daemon};
 
 /// `daemon`, who attacks, and `uucp`, who only wants to know.
@@ -66,7 +68,7 @@ impl Host {
     async fn new() -> Self {
         let (lab, bus) = (Lab::default(), Bus::new());
         fs::create_dir_all(lab.cgroup.join(MANAGER)).unwrap();
-        give(&lab.cgroup.join(MANAGER));
+        give(&lab.cgroup.join(MANAGER), HOSTILE);
         let daemon = Daemon::new(&lab, &bus).await;
         bus.helper_of(0).await.install().await.unwrap();
         let honest = Honest { application: lab.application(APP), helper: bus.helper_of(HONEST).await, sent: 0 };
@@ -111,49 +113,6 @@ impl Host {
     }
 }
 
-/// A number in kB out of /proc/PID/status, as bytes.
-fn status(pid: u32, field: &str) -> u64 {
-    let text = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = text.lines().find_map(|line| line.strip_prefix(field)).unwrap();
-    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() << 10
-}
-
-fn cpu_ns(pid: u32) -> u64 {
-    let tasks = fs::read_dir(format!("/proc/{pid}/task")).unwrap().flatten();
-    let ns = |text: String| text.split(' ').next().unwrap().parse::<u64>().unwrap();
-    tasks.map(|task| ns(fs::read_to_string(task.path().join("schedstat")).unwrap())).sum()
-}
-
-/// Delegates a cgroup to the hostile user, as systemd does.
-fn give(directory: &Path) {
-    let (user, group) = (Some(Uid::from_raw(HOSTILE)), Some(Gid::from_raw(HOSTILE)));
-    for file in ["", "cgroup.procs", "cgroup.subtree_control"] {
-        rustix::fs::chown(directory.join(file), user, group).unwrap();
-    }
-}
-
-/// Does something as the hostile user, on a thread that has no right but theirs.
-fn hostile<T: Send>(act: impl FnOnce() -> T + Send) -> T {
-    thread::scope(|scope| {
-        let thread = scope.spawn(|| {
-            let user = Uid::from_raw(HOSTILE);
-            rustix::thread::set_thread_res_uid(user, user, user).unwrap();
-            act()
-        });
-        thread.join().unwrap()
-    })
-}
-
-/// `count` cgroups, as fast as it goes.
-fn make(directory: &Path, prefix: &str, count: usize) {
-    (0..count).for_each(|i| fs::create_dir(directory.join(format!("{prefix}{i}"))).unwrap());
-}
-
-/// They are removed, whoever made them.
-fn remove(directory: &Path, prefix: &str, count: usize) {
-    (0..count).for_each(|i| fs::remove_dir(directory.join(format!("{prefix}{i}"))).unwrap());
-}
-
 /// Names and depth as long as the kernel takes them: paths of some 3,700 bytes.
 fn deep(directory: &Path) -> PathBuf {
     let deep = (0..14).fold(directory.to_owned(), |directory, _| directory.join("n".repeat(250)));
@@ -165,11 +124,11 @@ fn deep(directory: &Path) -> PathBuf {
 async fn cgroups_that_come_and_go_leave_nothing_behind() {
     let mut host = Host::new().await;
     let manager = host.manager();
-    let deep = hostile(|| deep(&manager));
+    let deep = as_user(HOSTILE, || deep(&manager));
     for directory in [&manager, &deep] {
         // At a pace that is let pass.
         for round in 0..16 {
-            hostile(|| {
+            as_user(HOSTILE, || {
                 make(directory, &format!("c{round}-"), 250);
                 thread::sleep(Duration::from_millis(500));
                 remove(directory, &format!("c{round}-"), 250);
@@ -190,7 +149,7 @@ async fn one_who_makes_more_than_anybody_could_follow_is_counted_as_a_whole() {
     let mut host = Host::new().await;
     let manager = host.manager();
     for round in 0..20 {
-        hostile(|| {
+        as_user(HOSTILE, || {
             make(&manager, "c", 1000);
             if round < 19 {
                 remove(&manager, "c", 1000);
@@ -217,7 +176,7 @@ async fn fifty_thousand_live_cgroups_of_one_user_cost_nobody_else_anything() {
     // Before anything is counted as a whole: what it has then stays its own.
     let mut early = host.lab.application(&format!("{MANAGER}/early"));
     early.run(&format!("flood {OUTSIDE_SINK} 10 100"));
-    hostile(|| {
+    as_user(HOSTILE, || {
         make(&manager, "c", 40_000);
         make(&deep(&manager), "c", 9_000);
         fs::create_dir_all((0..900).fold(manager.clone(), |directory, _| directory.join("d"))).unwrap();
@@ -246,22 +205,22 @@ async fn fifty_thousand_live_cgroups_of_one_user_cost_nobody_else_anything() {
 async fn what_is_below_an_unreadable_cgroup_is_booked_to_it_at_no_cost() {
     let mut host = Host::new().await;
     let manager = host.manager();
-    hostile(|| {
+    as_user(HOSTILE, || {
         make(&manager, "c", 2000);
     });
     host.honest.is_right().await;
     let before = host.cost_of_reads().await;
-    hostile(|| {
+    as_user(HOSTILE, || {
         fs::create_dir_all(manager.join("hidden/below")).unwrap();
         fs::set_permissions(manager.join("hidden"), fs::Permissions::from_mode(0o700)).unwrap();
     });
     // Its first sign is that something in it can't be looked at.
-    hostile(|| fs::create_dir(manager.join("hidden/new")).unwrap());
-    hostile(|| {
+    as_user(HOSTILE, || fs::create_dir(manager.join("hidden/new")).unwrap());
+    as_user(HOSTILE, || {
         fs::create_dir(manager.join("closed")).unwrap();
     });
     host.honest.is_right().await; // it is known, and was readable
-    hostile(|| {
+    as_user(HOSTILE, || {
         fs::set_permissions(manager.join("closed"), fs::Permissions::from_mode(0o700)).unwrap();
         fs::create_dir(manager.join("closed/below")).unwrap();
     });
@@ -278,7 +237,7 @@ async fn what_is_below_an_unreadable_cgroup_is_booked_to_it_at_no_cost() {
     assert_eq!(rows.iter().map(|row| row.tx_bytes).sum::<u64>(), sent, "{rows:?}");
     assert!(rows.iter().any(|row| row.cgroup == format!("/{MANAGER}/closed") && row.tx_bytes == sent / 2), "{rows:?}");
     let lines = host.lines_bytes();
-    hostile(|| make(&manager, "later", 200));
+    as_user(HOSTILE, || make(&manager, "later", 200));
     host.honest.is_right().await;
     assert!(host.lines_bytes() - lines < 200 * 300, "{} bytes of lines for 200", host.lines_bytes() - lines);
     host.restart().await;
@@ -290,7 +249,7 @@ async fn what_is_below_an_unreadable_cgroup_is_booked_to_it_at_no_cost() {
 async fn unreadable_cgroups_at_every_level_slow_nobody_down() {
     let mut host = Host::new().await;
     let manager = host.manager();
-    hostile(|| {
+    as_user(HOSTILE, || {
         let mut directory = manager;
         for _ in 0..12 {
             directory.push("open");
@@ -314,7 +273,7 @@ async fn names_that_are_alike_when_shown_are_counted_together() {
     let mut sent = 0;
     for name in [&b"\xff.x"[..], "\u{fffd}.x".as_bytes()] {
         let directory = manager.join(OsStr::from_bytes(name));
-        hostile(|| fs::create_dir(&directory).unwrap());
+        as_user(HOSTILE, || fs::create_dir(&directory).unwrap());
         let application = host.lab.application(&format!("{MANAGER}/home"));
         application.enter_at(&directory);
         let mut application = application;
@@ -333,7 +292,7 @@ async fn a_tree_deeper_than_the_kernel_counts_is_booked_to_the_deepest_that_it_d
     let mut host = Host::new().await;
     let manager = host.manager();
     let below = vec!["d"; 251].join("/");
-    hostile(|| fs::create_dir_all(manager.join(&below)).unwrap());
+    as_user(HOSTILE, || fs::create_dir_all(manager.join(&below)).unwrap());
     let mut application = host.lab.application(&format!("{MANAGER}/{below}"));
     for _ in 0..2 {
         host.restart().await;
