@@ -278,20 +278,59 @@ async fn sixty_four_callers_are_served_and_one_that_floods_is_limited() {
     for read in reads {
         read.await.unwrap().unwrap();
     }
-    // One caller's dialogs, never answered.
+    // One caller's dialogs, never answered: two are open, further ones are refused, and all else goes on.
     let flood: Helper1Proxy<'static> = bus.helper_of(USER).await;
-    let waiting: Vec<_> = (0..16)
+    let open: Vec<_> = (0..2)
         .map(|_| {
             let flood = flood.clone();
             tokio::spawn(async move { flood.read_all().await })
         })
         .collect();
-    while polkit.asked.lock().unwrap().questions.len() < 16 {
+    asked(&polkit, 2).await;
+    for _ in 0..16 {
+        refused(flood.read_all().await, "LimitsExceeded", "2 questions for this user are open");
+        refused(bus.helper_of(USER).await.install().await, "LimitsExceeded", "2 questions for this user are open");
+    }
+    assert_eq!(polkit.asked.lock().unwrap().questions.len(), 2);
+    flood.read().await.unwrap();
+    callers[0].read().await.unwrap();
+    // Another user can be asked about.
+    polkit.say(Answer::Yes);
+    bus.helper_of(OTHER).await.read_all().await.unwrap();
+    open.iter().for_each(tokio::task::JoinHandle::abort);
+}
+
+/// 32 questions are open in all, then there is no room; whoever leaves makes some.
+#[tokio::test]
+async fn open_questions_of_all_users_together_are_bounded() {
+    let (lab, bus) = (Lab::default(), Bus::new());
+    let polkit = Polkit::new(&bus, Answer::Silence).await;
+    let _daemon = Daemon::new(&lab, &bus).await;
+    let mut connections = Vec::new();
+    for uid in (1..=10).chain([13, 33, 34, 38, 39, 42]) {
+        let connection = bus.connect(uid).await;
+        for _ in 0..2 {
+            let user = Bus::helper(&connection).await;
+            drop(tokio::spawn(async move { user.install().await }));
+        }
+        connections.push(connection);
+    }
+    asked(&polkit, 32).await;
+    let nobody = bus.helper_of(NOBODY).await;
+    refused(nobody.install().await, "LimitsExceeded", "32 questions for other users are open");
+    connections.pop().unwrap().close().await.unwrap();
+    while polkit.asked.lock().unwrap().cancelled < 2 {
         tokio::task::yield_now().await;
     }
-    refused(flood.read().await, "LimitsExceeded", "16 calls of this client are under way");
-    callers[0].read().await.unwrap();
-    waiting.iter().for_each(tokio::task::JoinHandle::abort);
+    polkit.say(Answer::Yes);
+    nobody.install().await.unwrap();
+}
+
+/// Waits until polkit has been asked so many questions.
+async fn asked(polkit: &Polkit, questions: usize) {
+    while polkit.asked.lock().unwrap().questions.len() < questions {
+        tokio::task::yield_now().await;
+    }
 }
 
 #[tokio::test]

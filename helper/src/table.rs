@@ -94,6 +94,8 @@ pub struct Table {
     counting: Option<Counting>,
     /// Why it does not count, though it should, or not by the latest prefixes.
     trouble: Option<String>,
+    /// `CLOCK_BOOTTIME` of the latest look.
+    looked_ns: u64,
 }
 
 impl Table {
@@ -117,6 +119,7 @@ impl Table {
             set_size,
             counting: None,
             trouble: None,
+            looked_ns: 0,
         };
         table.host = table.onlink.changed()?.unwrap_or_default();
         table.prefixes = table.judged();
@@ -217,8 +220,8 @@ impl Table {
         v4.map(IpNet::V4).chain(v6.map(IpNet::V6)).map(to_wire).collect()
     }
 
-    /// The rows for whose path `wanted` holds.
-    pub fn read(&mut self, wanted: impl Fn(&str) -> bool) -> Result<Sample, Error> {
+    /// Looks at the counters and takes in what has happened to cgroups. [`Self::rows`] are of the latest look.
+    pub fn look(&mut self) -> Result<(), Error> {
         if !self.setup.installed {
             return Err(Error::NotInstalled);
         }
@@ -238,14 +241,27 @@ impl Table {
             dumped = self.dump();
         }
         dumped?;
+        self.looked_ns = boottime_ns;
         // After the dump: every cgroup in it is known to the tree by now.
         self.follow_cgroups()?;
         let counting = self.counting.as_mut().ok_or(Error::NotInstalled)?;
-        let sample = Sample { epoch: counting.epoch(), boottime_ns, rows: counting.rows(&self.tree, wanted) };
         if let Err(error) = counting.tend(&self.tree) {
             eprintln!("{}; the counters of removed cgroups stay for now", error_chain(&error));
         }
-        Ok(sample)
+        Ok(())
+    }
+
+    /// The rows of the latest look for whose path `wanted` holds.
+    pub fn rows(&self, wanted: impl Fn(&str) -> bool) -> Result<Sample, Error> {
+        let counting = self.counting.as_ref().ok_or(Error::NotInstalled)?;
+        let rows = counting.rows(&self.tree, wanted);
+        Ok(Sample { epoch: counting.epoch(), boottime_ns: self.looked_ns, rows })
+    }
+
+    /// Looks, and says what is wanted of it.
+    pub fn read(&mut self, wanted: impl Fn(&str) -> bool) -> Result<Sample, Error> {
+        self.look()?;
+        self.rows(wanted)
     }
 
     fn dump(&mut self) -> Result<(), Error> {
