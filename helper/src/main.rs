@@ -2,7 +2,10 @@
 
 use std::{env, io, os::fd::OwnedFd, path::PathBuf, pin::pin, process::ExitCode, sync::Arc, time::Duration};
 
-use netglance_dbus::helper1::{BUS_NAME, Helper1, OBJECT_PATH};
+use netglance_dbus::{
+    helper1::{BUS_NAME, Helper1, OBJECT_PATH},
+    properties::Properties,
+};
 use netglance_helper::{
     authority::Authority, bus::Bus, counters::Service, descriptors, error_chain, log, nft::ruleset::SET_SIZE,
     setup::Command, table::Table,
@@ -93,6 +96,7 @@ fn wait_for(events: Vec<OwnedFd>, happened: &Arc<Notify>) -> io::Result<()> {
 async fn serve(bus: &Bus, service: Service, happened: &Notify) -> Result<(), Error> {
     let server = bus.serving.object_server();
     server.at(OBJECT_PATH, Helper1(service)).await?;
+    Properties::<Service>::replace(server).await?;
     let mut following = pin!(bus.follow_callers());
     tokio::select! {
         named = bus.serving.request_name(BUS_NAME) => named?,

@@ -10,7 +10,7 @@ use std::{
 use ipnet::{IpNet, Ipv4Subnets, Ipv6Subnets};
 use netglance_dbus::{
     cgroup::{self, Tree},
-    helper1::{self, WirePrefix, from_wire, to_wire},
+    helper1::{self, MOST_PREFIXES, WirePrefix, from_wire, to_wire},
     netlink,
     onlink::Onlink,
     sample::Sample,
@@ -25,9 +25,6 @@ use crate::{
     nft::{self, ruleset::Internal},
     store::{self, Store},
 };
-
-/// Additions or exceptions that one host may have.
-const MOST_PREFIXES: usize = 1024;
 
 /// What goes wrong.
 #[derive(Debug, thiserror::Error)]
@@ -194,7 +191,8 @@ impl Table {
     pub fn set_prefixes(&mut self, internal: &[WirePrefix], external: &[WirePrefix]) -> Result<(), Error> {
         let read = |wire: &[WirePrefix]| {
             if wire.len() > MOST_PREFIXES {
-                let text = format!("{} prefixes are more than the {MOST_PREFIXES} that are allowed", wire.len());
+                let text =
+                    format!("these are more than the {MOST_PREFIXES} prefixes that are allowed; nothing was changed");
                 return Err(Error::InvalidPrefix(text));
             }
             wire.iter().map(from_wire).collect::<Result<Vec<_>, _>>().map_err(|error| {
