@@ -12,7 +12,10 @@ use futures_lite::StreamExt as _;
 use lab::{Lab, OUTSIDE, eventually};
 use netglance_dbus::helper1::{Error, Helper1Proxy, OBJECT_PATH, WirePrefix};
 use system::{Answer, Bus, Daemon, Polkit, RealPolkit};
-use zbus::{DBusError as _, fdo::IntrospectableProxy};
+use zbus::{
+    DBusError as _,
+    fdo::{IntrospectableProxy, PropertiesProxy},
+};
 
 const ROOT: u32 = 0;
 /// Users that every Debian has, as dbus-daemon turns strangers away: `daemon` and `uucp`.
@@ -57,6 +60,49 @@ async fn the_interface_is_the_one_that_is_checked_in() {
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../dbus/org.netglance.Helper1.xml");
     let checked_in = std::fs::read_to_string(file).unwrap_or_default();
     assert_eq!(ours, checked_in, "{file} should be:\n{ours}");
+    // The standard interfaces are as zbus has them everywhere.
+    let above = IntrospectableProxy::builder(&connection).destination("org.netglance.Helper1").path("/org/netglance");
+    let above = above.build().await.unwrap().introspect().await.unwrap();
+    let standard = |xml: &str| {
+        let parts = xml.split("\n  <interface ").filter(|part| part.starts_with("name=\"org.freedesktop.DBus."));
+        parts.map(|part| part.split("</interface>").next().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(standard(&xml), standard(&above));
+    assert_eq!(standard(&xml).len(), 3);
+}
+
+/// What a client gets that asks for properties one by one, all at once, or for some that aren't there.
+#[tokio::test]
+async fn properties_are_answered_as_everywhere() {
+    let (lab, bus) = (Lab::default(), Bus::new());
+    let _daemon = Daemon::new(&lab, &bus).await;
+    let connection = bus.connect(NOBODY).await;
+    let proxy = PropertiesProxy::builder(&connection).destination("org.netglance.Helper1").path(OBJECT_PATH);
+    let properties = proxy.build().await.unwrap();
+    let helper = Bus::helper(&connection).await;
+    let of = |name: &'static str| zbus::names::InterfaceName::try_from(name).unwrap();
+    let all = properties.get_all(of("org.netglance.Helper1")).await.unwrap();
+    let xml =
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../dbus/org.netglance.Helper1.xml")).unwrap();
+    let names = xml.split("<property name=\"").skip(1).map(|part| part.split('"').next().unwrap());
+    assert_eq!(all.keys().map(String::as_str).collect::<HashSet<_>>(), names.collect());
+    for (name, value) in &all {
+        assert_eq!(properties.get(of("org.netglance.Helper1"), name).await.unwrap(), *value);
+    }
+    assert_eq!(bool::try_from(&all["Installed"]).unwrap(), helper.installed().await.unwrap());
+    assert_eq!(<&str>::try_from(&all["Version"]).unwrap(), env!("CARGO_PKG_VERSION"));
+    let prefixes: Vec<WirePrefix> = all["InternalPrefixes"].try_clone().unwrap().try_into().unwrap();
+    assert_eq!(prefixes, helper.internal_prefixes().await.unwrap());
+    assert!(properties.get_all(of("org.freedesktop.DBus.Peer")).await.unwrap().is_empty());
+    let names = [("org.netglance.Helper1", "UnknownProperty"), ("org.freedesktop.DBus.Peer", "UnknownProperty")];
+    for (interface, name) in names.into_iter().chain([("org.example.None", "UnknownInterface")]) {
+        let error = properties.get(of(interface), "Nothing").await.unwrap_err();
+        assert_eq!(error.name().as_str(), format!("org.freedesktop.DBus.Error.{name}"), "{error}");
+        let error = properties.set(of(interface), "Installed", &true.into()).await.unwrap_err();
+        assert_eq!(error.name().as_str(), format!("org.freedesktop.DBus.Error.{name}"), "{error}");
+    }
+    let error = properties.get_all(of("org.example.None")).await.unwrap_err();
+    assert_eq!(error.name().as_str(), "org.freedesktop.DBus.Error.UnknownInterface");
 }
 
 /// The sandbox by systemd's own judgement: 10 is a unit without any, 0 one that can do nothing.
@@ -278,20 +324,59 @@ async fn sixty_four_callers_are_served_and_one_that_floods_is_limited() {
     for read in reads {
         read.await.unwrap().unwrap();
     }
-    // One caller's dialogs, never answered.
+    // One caller's dialogs, never answered: two are open, further ones are refused, and all else goes on.
     let flood: Helper1Proxy<'static> = bus.helper_of(USER).await;
-    let waiting: Vec<_> = (0..16)
+    let open: Vec<_> = (0..2)
         .map(|_| {
             let flood = flood.clone();
             tokio::spawn(async move { flood.read_all().await })
         })
         .collect();
-    while polkit.asked.lock().unwrap().questions.len() < 16 {
+    asked(&polkit, 2).await;
+    for _ in 0..16 {
+        refused(flood.read_all().await, "LimitsExceeded", "2 questions for this user are open");
+        refused(bus.helper_of(USER).await.install().await, "LimitsExceeded", "2 questions for this user are open");
+    }
+    assert_eq!(polkit.asked.lock().unwrap().questions.len(), 2);
+    flood.read().await.unwrap();
+    callers[0].read().await.unwrap();
+    // Another user can be asked about.
+    polkit.say(Answer::Yes);
+    bus.helper_of(OTHER).await.read_all().await.unwrap();
+    open.iter().for_each(tokio::task::JoinHandle::abort);
+}
+
+/// 32 questions are open in all, then there is no room; whoever leaves makes some.
+#[tokio::test]
+async fn open_questions_of_all_users_together_are_bounded() {
+    let (lab, bus) = (Lab::default(), Bus::new());
+    let polkit = Polkit::new(&bus, Answer::Silence).await;
+    let _daemon = Daemon::new(&lab, &bus).await;
+    let mut connections = Vec::new();
+    for uid in (1..=10).chain([13, 33, 34, 38, 39, 42]) {
+        let connection = bus.connect(uid).await;
+        for _ in 0..2 {
+            let user = Bus::helper(&connection).await;
+            drop(tokio::spawn(async move { user.install().await }));
+        }
+        connections.push(connection);
+    }
+    asked(&polkit, 32).await;
+    let nobody = bus.helper_of(NOBODY).await;
+    refused(nobody.install().await, "LimitsExceeded", "32 questions for other users are open");
+    connections.pop().unwrap().close().await.unwrap();
+    while polkit.asked.lock().unwrap().cancelled < 2 {
         tokio::task::yield_now().await;
     }
-    refused(flood.read().await, "LimitsExceeded", "16 calls of this client are under way");
-    callers[0].read().await.unwrap();
-    waiting.iter().for_each(tokio::task::JoinHandle::abort);
+    polkit.say(Answer::Yes);
+    nobody.install().await.unwrap();
+}
+
+/// Waits until polkit has been asked so many questions.
+async fn asked(polkit: &Polkit, questions: usize) {
+    while polkit.asked.lock().unwrap().questions.len() < questions {
+        tokio::task::yield_now().await;
+    }
 }
 
 #[tokio::test]

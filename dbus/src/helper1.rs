@@ -31,12 +31,15 @@ pub enum Error {
     Kernel(String),
     /// A prefix that is none, or too many of them.
     InvalidPrefix(String),
-    /// The caller has too many calls under way.
+    /// The caller's user has too many calls under way or questions for a password open, or the answer would be too large.
     LimitsExceeded(String),
     /// Everything else: the bus, no helper, a reply that makes no sense.
     #[zbus(error)]
     Bus(zbus::Error),
 }
+
+/// Additions or exceptions that one host may have. `SetPrefixes` with more of either fails with [`Error::InvalidPrefix`].
+pub const MOST_PREFIXES: usize = 1024;
 
 /// A prefix on the bus: address in network byte order (4 or 16 bytes), prefix length in bits.
 pub type WirePrefix = (Vec<u8>, u8);
@@ -90,7 +93,7 @@ pub trait Counters: Send + Sync + 'static {
     fn read(&self, call: &Header<'_>) -> impl Future<Output = Result<Sample, Error>> + Send;
     /// All rows.
     fn read_all(&self, call: &Header<'_>) -> impl Future<Output = Result<Sample, Error>> + Send;
-    /// Replaces the host's own additions and exceptions.
+    /// Replaces the host's own additions and exceptions. More than [`MOST_PREFIXES`] of either are cut off one after the limit.
     fn set_prefixes(
         &self,
         call: &Header<'_>,
@@ -103,6 +106,13 @@ pub trait Counters: Send + Sync + 'static {
     fn warning(&self) -> impl Future<Output = String> + Send;
     /// The prefixes that are internal now, each address family sorted.
     fn internal_prefixes(&self) -> impl Future<Output = Vec<WirePrefix>> + Send;
+}
+
+/// Keeps no more than it takes to see that there are too many: they are held for as long as a person is asked for a password.
+fn bounded(mut prefixes: Vec<WirePrefix>) -> Vec<WirePrefix> {
+    prefixes.truncate(MOST_PREFIXES + 1);
+    prefixes.shrink_to_fit();
+    prefixes
 }
 
 /// The object on the bus.
@@ -149,6 +159,7 @@ impl<C: Counters> Helper1<C> {
         internal: Vec<WirePrefix>,
         external: Vec<WirePrefix>,
     ) -> Result<(), Error> {
+        let (internal, external) = (bounded(internal), bounded(external));
         self.0.set_prefixes(&call, &internal, &external).await
     }
 

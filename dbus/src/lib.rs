@@ -8,6 +8,7 @@ pub mod cgroup;
 pub mod helper1;
 pub mod netlink;
 pub mod onlink;
+pub mod properties;
 pub mod sample;
 pub mod scope;
 pub mod text;

@@ -137,13 +137,6 @@ pub const BUILTIN: &[Prefix] = &[
 /// IPv4-mapped (RFC 4291), NAT64's well-known prefix (RFC 6052), 6to4 (RFC 3056).
 const CARRIERS: [(u128, u8, u32); 3] = [(0xffff << 32, 96, 0), (0x0064_ff9b << 96, 96, 0), (0x2002 << 112, 16, 80)];
 
-/// Whether a range of IPv6 addresses is one of such a block, so that the IPv4 addresses inside decide about it.
-pub fn carries_v4(first: u128, last: u128) -> bool {
-    CARRIERS
-        .iter()
-        .any(|(net, len, _)| (*net..=*net | u128::MAX >> len).contains(&first) && last <= *net | u128::MAX >> len)
-}
-
 /// The IPv4 address that an IPv6 address carries.
 fn carried_v4(a: Ipv6Addr) -> Option<Ipv4Addr> {
     let bits = u128::from(a);

@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use futures_lite::StreamExt as _;
@@ -13,6 +13,8 @@ use zbus::{
     names::BusName,
 };
 use zbus_polkit::policykit1::{AuthorityProxy, CheckAuthorizationFlags, Subject};
+
+use crate::bus::Callers;
 
 /// What polkit is asked about: the actions of `polkit/org.netglance.policy`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,49 +45,74 @@ impl Action {
     }
 }
 
-/// Callers whose uid is remembered. A bus never gives a name to a second one.
-const REMEMBERED_CALLERS: usize = 1024;
+/// Questions that polkit may be asked for one user at a time, and for all together. Each may be a dialog on a person's screen.
+const OPEN: usize = 2;
+const OPEN_ALL: usize = 32;
 
 /// The bus and polkit as judges.
 #[derive(Debug)]
 pub struct Authority {
+    /// Nobody's calls come in here: what is asked on it is answered, however many call.
     connection: Connection,
-    uids: Mutex<HashMap<String, u32>>,
+    callers: Arc<Callers>,
+    /// Open questions of each user.
+    open: Mutex<HashMap<u32, usize>>,
     /// Numbers the questions, so that one can be taken back.
     questions: std::sync::atomic::AtomicU64,
 }
 
+/// Counts a question for as long as it is open.
+struct Open<'a> {
+    authority: &'a Authority,
+    uid: u32,
+}
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        let mut open = self.authority.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = open.get_mut(&self.uid) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                open.remove(&self.uid);
+            }
+        }
+    }
+}
+
 impl Authority {
-    /// Asks on this bus.
-    pub fn new(connection: Connection) -> Self {
-        Self { connection, uids: Mutex::default(), questions: 0.into() }
+    /// Asks on this connection about those who call.
+    pub fn new(connection: Connection, callers: Arc<Callers>) -> Self {
+        Self { connection, callers, open: Mutex::default(), questions: 0.into() }
     }
 
     /// The caller's uid, as the bus vouches for it.
-    pub async fn uid(&self, call: &Header<'_>) -> Result<u32, Error> {
+    pub fn uid(&self, call: &Header<'_>) -> Result<u32, Error> {
         let sender = call.sender().ok_or_else(|| refused("a call without a sender can't be answered"))?;
-        if let Some(uid) = self.uids.lock().unwrap_or_else(PoisonError::into_inner).get(sender.as_str()) {
-            return Ok(*uid);
+        self.callers.uid(sender).ok_or_else(|| refused("the caller has left"))
+    }
+
+    fn open(&self, uid: u32) -> Result<Open<'_>, Error> {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if open.get(&uid).is_some_and(|count| *count >= OPEN) {
+            let text = format!("{OPEN} questions for this user are open already; answer one or wait for it to end");
+            return Err(Error::LimitsExceeded(text));
         }
-        let bus = fdo::DBusProxy::new(&self.connection).await?;
-        let uid = bus
-            .get_connection_unix_user(BusName::from(sender.clone()))
-            .await
-            .map_err(|error| refused(&format!("the bus does not say who calls: {error}")))?;
-        let mut uids = self.uids.lock().unwrap_or_else(PoisonError::into_inner);
-        if uids.len() >= REMEMBERED_CALLERS {
-            uids.clear();
+        if open.values().sum::<usize>() >= OPEN_ALL {
+            let text = format!("{OPEN_ALL} questions for other users are open; try again when one has ended");
+            return Err(Error::LimitsExceeded(text));
         }
-        uids.insert(sender.to_string(), uid);
-        Ok(uid)
+        *open.entry(uid).or_default() += 1;
+        Ok(Open { authority: self, uid })
     }
 
     /// Whether the caller may. root may always; of others polkit decides, and may ask for a password if the call allows it.
     /// A caller that goes away meanwhile takes the question back.
     pub async fn check(&self, call: &Header<'_>, action: Action) -> Result<(), Error> {
-        if self.uid(call).await? == 0 {
+        let uid = self.uid(call)?;
+        if uid == 0 {
             return Ok(());
         }
+        let _open = self.open(uid)?;
         let sender = call.sender().ok_or_else(|| refused("a call without a sender can't be answered"))?;
         let subject = Subject::new_for_message_header(call).map_err(|error| refused(&error.to_string()))?;
         let may_ask = call.primary().flags().contains(Flags::ALLOW_INTERACTIVE_AUTH);
@@ -103,9 +130,8 @@ impl Authority {
         let answer = tokio::select! {
             answer = polkit.check_authorization(&subject, action.id(), &details, flags, &question) => answer,
             _ = leaves.next() => {
-                if let Err(error) = polkit.cancel_check_authorization(&question).await {
-                    eprintln!("cannot take a question to polkit back: {error}");
-                }
+                // Without an answer, as that would be one more that the bus has to wait for. If the bus is gone, so is the dialog.
+                let _ = polkit.inner().call_noreply("CancelCheckAuthorization", &question).await;
                 return Err(refused("the caller has left"));
             }
         };

@@ -2,23 +2,33 @@
 
 use std::{
     collections::HashMap,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use netglance_dbus::{
     helper1::{Counters, Error, WirePrefix},
     sample::Sample,
 };
-use tokio::{sync::Notify, time::Instant};
+use tokio::{
+    sync::{Notify, OwnedSemaphorePermit, Semaphore},
+    time::Instant,
+};
 use zbus::{DBusError as _, message::Header};
 
 use crate::{
     authority::{Action, Authority},
+    bus::Callers,
+    looks::Looks,
     table::{self, Table},
 };
 
-/// Calls that one caller may have under way at a time: enough for any client, too few to keep others waiting.
+/// Calls that one user may have under way at a time: enough for any client, too few to keep others waiting. Who has more is
+/// told so here; the bus's [gate](crate::bus::gate) has limits above this one, at which nobody is told anything.
 const CALLS_AT_ONCE: usize = 16;
+/// Answers with rows in them that are built and written at a time, of all users; of one user it is one.
+const ANSWERS_AT_ONCE: usize = 2;
+/// An answer may have so many bytes. The bus cuts off who sends more than 32 MiB.
+const MOST_BYTES: usize = 16 << 20;
 
 /// The object's state.
 #[derive(Debug)]
@@ -26,8 +36,15 @@ pub struct Service {
     /// Or why there can be none on this host.
     table: Mutex<Result<Table, Error>>,
     authority: Authority,
-    under_way: Mutex<HashMap<String, usize>>,
+    callers: Arc<Callers>,
+    looks: Looks<Error>,
+    answers: Arc<Semaphore>,
+    /// Each user's own turn.
+    turns: Mutex<HashMap<u32, Arc<Semaphore>>>,
+    under_way: Mutex<HashMap<u32, usize>>,
     last_call: Mutex<Instant>,
+    /// What is internal, made when somebody asks, forgotten when it may be another.
+    internal_prefixes: Mutex<Option<Vec<WirePrefix>>>,
     /// A property may be another now.
     pub changed: Notify,
 }
@@ -35,16 +52,16 @@ pub struct Service {
 /// Counts a call for as long as it lasts.
 struct Underway<'a> {
     service: &'a Service,
-    caller: String,
+    uid: u32,
 }
 
 impl Drop for Underway<'_> {
     fn drop(&mut self) {
         let mut under_way = lock(&self.service.under_way);
-        if let Some(count) = under_way.get_mut(&self.caller) {
+        if let Some(count) = under_way.get_mut(&self.uid) {
             *count = count.saturating_sub(1);
             if *count == 0 {
-                under_way.remove(&self.caller);
+                under_way.remove(&self.uid);
             }
         }
         *lock(&self.service.last_call) = Instant::now();
@@ -57,11 +74,16 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Service {
-    /// Serves `table` to those whom `authority` lets.
-    pub fn new(table: Result<Table, Error>, authority: Authority) -> Self {
+    /// Serves `table` to those of `callers` whom `authority` lets.
+    pub fn new(table: Result<Table, Error>, authority: Authority, callers: Arc<Callers>) -> Self {
         Self {
             table: Mutex::new(table),
             authority,
+            callers,
+            looks: Looks::new(),
+            answers: Arc::new(Semaphore::new(ANSWERS_AT_ONCE)),
+            turns: Mutex::default(),
+            internal_prefixes: Mutex::default(),
             under_way: Mutex::default(),
             last_call: Mutex::new(Instant::now()),
             changed: Notify::new(),
@@ -83,6 +105,20 @@ impl Service {
         }
     }
 
+    /// Takes in what happened to cgroups and routes.
+    pub fn follow(&self) -> Result<(), Error> {
+        let followed = self.with(Table::follow);
+        if !matches!(followed, Ok(false)) {
+            self.prefixes_changed();
+        }
+        followed.map(drop)
+    }
+
+    fn prefixes_changed(&self) {
+        *lock(&self.internal_prefixes) = None;
+        self.changed.notify_one();
+    }
+
     /// Since when nobody has called and nothing is counted; `None` while one of them is not so.
     pub fn idle_since(&self) -> Option<Instant> {
         let busy = self.with(|table| Ok(table.installed())).unwrap_or(false) || !lock(&self.under_way).is_empty();
@@ -90,16 +126,53 @@ impl Service {
     }
 
     fn begin(&self, call: &Header<'_>) -> Result<Underway<'_>, Error> {
-        let caller = call.sender().map(ToString::to_string).unwrap_or_default();
+        let uid = self.authority.uid(call)?;
         let mut under_way = lock(&self.under_way);
-        let count = under_way.entry(caller.clone()).or_default();
+        let count = under_way.entry(uid).or_default();
         if *count >= CALLS_AT_ONCE {
-            let text = format!("{CALLS_AT_ONCE} calls of this client are under way; wait for one to end");
+            let text = format!("{CALLS_AT_ONCE} calls of this user are under way; wait for one to end");
             return Err(Error::LimitsExceeded(text));
         }
         *count += 1;
-        Ok(Underway { service: self, caller })
+        Ok(Underway { service: self, uid })
     }
+
+    /// The rows of a cgroup and what is below it ("": all), of a look that begins from now on.
+    async fn answer(&self, call: &Header<'_>, uid: u32, top: &str) -> Result<Sample, Error> {
+        self.looks.later(|| self.with(Table::look)).await?;
+        let turn = self.turn(uid).await?;
+        let sample = self.with(|table| table.rows(top))?;
+        if let Some(sender) = call.sender() {
+            self.callers.until_sent(sender, call.primary().serial_num().get(), turn);
+        }
+        let bytes = bytes(&sample);
+        if bytes > MOST_BYTES {
+            let (mib, rows) = (bytes >> 20, sample.rows.len());
+            return Err(Error::LimitsExceeded(format!(
+                "the answer would have {mib} MiB in {rows} rows, and {} MiB is the most: too many control groups exist",
+                MOST_BYTES >> 20
+            )));
+        }
+        Ok(sample)
+    }
+
+    /// Waits for the user's turn, and for one of the few answers that are built at a time. It lasts until the answer is written.
+    async fn turn(&self, uid: u32) -> Result<[OwnedSemaphorePermit; 2], Error> {
+        let own = {
+            let mut turns = lock(&self.turns);
+            turns.retain(|_, turn| Arc::strong_count(turn) > 1); // somebody waits for it or has it
+            Arc::clone(turns.entry(uid).or_insert_with(|| Arc::new(Semaphore::new(1))))
+        };
+        let closed = |_| Error::LimitsExceeded("the helper is about to end".to_owned());
+        let own = own.acquire_owned().await.map_err(closed)?;
+        Ok([own, Arc::clone(&self.answers).acquire_owned().await.map_err(closed)?])
+    }
+}
+
+/// What a sample takes on the bus.
+fn bytes(sample: &Sample) -> usize {
+    // A row begins at a multiple of 8: the path with its length and its end, and four numbers.
+    sample.rows.iter().map(|row| (4 + row.cgroup.len() + 1).next_multiple_of(8) + 32).sum()
 }
 
 impl Counters for Service {
@@ -115,21 +188,21 @@ impl Counters for Service {
         let _underway = self.begin(call)?;
         self.authority.check(call, Action::Install).await?;
         let result = self.with(Table::uninstall);
-        self.changed.notify_one();
+        self.prefixes_changed();
         result
     }
 
     async fn read(&self, call: &Header<'_>) -> Result<Sample, Error> {
-        let _underway = self.begin(call)?;
-        let uid = self.authority.uid(call).await?;
+        let underway = self.begin(call)?;
+        let uid = underway.uid;
         let own = format!("/user.slice/user-{uid}.slice");
-        self.with(|table| table.look().and_then(|()| table.rows(&own)))
+        self.answer(call, uid, &own).await
     }
 
     async fn read_all(&self, call: &Header<'_>) -> Result<Sample, Error> {
-        let _underway = self.begin(call)?;
+        let underway = self.begin(call)?;
         self.authority.check(call, Action::ReadAll).await?;
-        self.with(|table| table.look().and_then(|()| table.rows("")))
+        self.answer(call, underway.uid, "").await
     }
 
     async fn set_prefixes(
@@ -140,9 +213,9 @@ impl Counters for Service {
     ) -> Result<(), Error> {
         let _underway = self.begin(call)?;
         self.authority.check(call, Action::Configure).await?;
-        self.with(|table| table.set_prefixes(internal, external))?;
-        self.changed.notify_one();
-        Ok(())
+        let result = self.with(|table| table.set_prefixes(internal, external));
+        self.prefixes_changed(); // also after a failure: they may stand, and the kernel have refused them
+        result
     }
 
     async fn installed(&self) -> bool {
@@ -155,6 +228,7 @@ impl Counters for Service {
     }
 
     async fn internal_prefixes(&self) -> Vec<WirePrefix> {
-        self.with(|table| Ok(table.internal_prefixes())).unwrap_or_default()
+        let mut known = lock(&self.internal_prefixes);
+        known.get_or_insert_with(|| self.with(|table| Ok(table.internal_prefixes())).unwrap_or_default()).clone()
     }
 }

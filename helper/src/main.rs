@@ -1,21 +1,25 @@
 //! The daemon: puts the parts together, serves the bus, follows the kernel, and leaves when nobody needs it.
 
-use std::{env, io, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
+use std::{env, io, os::fd::OwnedFd, path::PathBuf, pin::pin, process::ExitCode, sync::Arc, time::Duration};
 
-use futures_lite::StreamExt as _;
-use netglance_dbus::helper1::{BUS_NAME, Helper1, OBJECT_PATH};
+use netglance_dbus::{
+    helper1::{BUS_NAME, Counters as _, Helper1, OBJECT_PATH},
+    properties::Properties,
+};
 use netglance_helper::{
-    authority::Authority, counters::Service, descriptors, error_chain, nft::ruleset::SET_SIZE, setup::Command,
-    table::Table,
+    authority::Authority, bus::Bus, counters::Service, descriptors, error_chain, log, nft::ruleset::SET_SIZE,
+    setup::Command, table::Table,
 };
 use tokio::{
     sync::Notify,
     time::{Instant, sleep_until, timeout_at},
 };
-use zbus::{Connection, MessageStream};
 
 /// So long it stays without being installed and without a call.
 const STAYS: Duration = Duration::from_secs(30);
+/// Prefixes up to which everybody is told all of them when they change; of more it is told that they are others, and whoever
+/// wants them asks. (zbus makes 3 kB of each before it tells of it.)
+const MOST_TOLD: usize = 1024;
 /// The exit status for a command line that says nothing.
 const USAGE: u8 = 2;
 
@@ -24,11 +28,17 @@ enum Error {
     #[error(transparent)]
     Setup(#[from] netglance_helper::setup::Error),
     #[error("cannot serve {BUS_NAME} on the system bus")]
-    Bus(#[from] zbus::Error),
+    Bus(#[from] netglance_helper::bus::Error),
     #[error("cannot wait for the kernel")]
     Wait(#[from] io::Error),
     #[error("the system bus is gone")]
     BusGone,
+}
+
+impl From<zbus::Error> for Error {
+    fn from(error: zbus::Error) -> Self {
+        Self::Bus(error.into())
+    }
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -38,14 +48,14 @@ async fn main() -> ExitCode {
         Ok(None) => run().await,
         Ok(Some(command)) => command.execute().await.map_err(Error::from),
         Err(error) => {
-            eprintln!("netglance-helper: {error}");
+            log(format_args!("netglance-helper: {error}"));
             return ExitCode::from(USAGE);
         }
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("netglance-helper: {}", error_chain(&error));
+            log(format_args!("netglance-helper: {}", error_chain(&error)));
             ExitCode::FAILURE
         }
     }
@@ -61,28 +71,41 @@ async fn run() -> Result<(), Error> {
     );
     let happened = Arc::new(Notify::new());
     match &table {
-        Ok(table) => {
-            for fd in table.events()? {
-                let (fd, happened) = (descriptors::watch(fd)?, Arc::clone(&happened));
-                tokio::spawn(async move {
-                    while let Ok(mut ready) = fd.readable().await {
-                        ready.clear_ready(); // what is in it now is read afterwards, and what comes meanwhile wakes again
-                        happened.notify_one();
-                    }
-                });
-            }
-        }
+        Ok(table) => wait_for(table.events()?, &happened)?,
         // Whoever calls is told; then it leaves, and the next call tries again.
-        Err(error) => eprintln!("{}; nothing can be counted", error_chain(error)),
+        Err(error) => log(format_args!("{}; nothing can be counted", error_chain(error))),
     }
+    let bus = Bus::connect().await?;
+    let authority = Authority::new(bus.asking.clone(), Arc::clone(&bus.callers));
+    let service = Service::new(table.map_err(Into::into), authority, Arc::clone(&bus.callers));
+    serve(&bus, service, &happened).await
+}
 
-    let connection = Connection::system().await?;
-    let service = Service::new(table.map_err(Into::into), Authority::new(connection.clone()));
-    // Its end is the bus's end.
-    let mut messages = MessageStream::from(&connection);
-    connection.object_server().at(OBJECT_PATH, Helper1(service)).await?;
-    connection.request_name(BUS_NAME).await?;
-    let object = connection.object_server().interface::<_, Helper1<Service>>(OBJECT_PATH).await?;
+/// Has `happened` told whenever one of these is readable.
+fn wait_for(events: Vec<OwnedFd>, happened: &Arc<Notify>) -> io::Result<()> {
+    for fd in events {
+        let (fd, happened) = (descriptors::watch(fd)?, Arc::clone(happened));
+        tokio::spawn(async move {
+            while let Ok(mut ready) = fd.readable().await {
+                ready.clear_ready(); // what is in it now is read afterwards, and what comes meanwhile wakes again
+                happened.notify_one();
+            }
+        });
+    }
+    Ok(())
+}
+
+/// Serves until the bus is gone or nobody needs it.
+async fn serve(bus: &Bus, service: Service, happened: &Notify) -> Result<(), Error> {
+    let server = bus.serving.object_server();
+    server.at(OBJECT_PATH, Helper1(service)).await?;
+    Properties::<Service>::replace(server).await?;
+    let mut following = pin!(bus.follow_callers());
+    tokio::select! {
+        named = bus.serving.request_name(BUS_NAME) => named?,
+        _ = &mut following => return Err(Error::BusGone),
+    }
+    let object = server.interface::<_, Helper1<Service>>(OBJECT_PATH).await?;
     // Shared with every call: none of them wants it for itself.
     let helper = object.get().await;
     let service = &helper.0;
@@ -90,25 +113,26 @@ async fn run() -> Result<(), Error> {
         let idle = service.idle_since();
         let due = service.with(|table| Ok(table.due())).ok().flatten();
         tokio::select! {
-            () = happened_or_due(&happened, due) => {
-                match service.with(Table::follow) {
-                    Ok(true) => service.changed.notify_one(),
-                    Ok(false) => {}
-                    Err(error) => eprintln!("{}", error_chain(&error)),
+            () = happened_or_due(happened, due) => {
+                if let Err(error) = service.follow() {
+                    log(error_chain(&error));
                 }
             }
             () = service.changed.notified() => {
                 let emitter = object.signal_emitter();
                 helper.installed_changed(emitter).await?;
-                helper.internal_prefixes_changed(emitter).await?;
+                if service.internal_prefixes().await.len() <= MOST_TOLD {
+                    helper.internal_prefixes_changed(emitter).await?;
+                } else {
+                    helper.internal_prefixes_invalidate(emitter).await?;
+                }
                 helper.warning_changed(emitter).await?;
             }
-            message = messages.next() => if message.is_none_or(|message| message.is_err()) {
-                return Err(Error::BusGone);
-            },
+            () = bus.serving.closed() => return Err(Error::BusGone),
+            _ = &mut following => return Err(Error::BusGone),
             () = sleep_until(idle.unwrap_or_else(Instant::now) + STAYS) => {
                 if service.idle_since().is_some_and(|since| since.elapsed() >= STAYS) {
-                    connection.release_name(BUS_NAME).await?;
+                    bus.serving.release_name(BUS_NAME).await?;
                     return Ok(());
                 }
             }

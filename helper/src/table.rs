@@ -11,11 +11,11 @@ use std::{
 use ipnet::{IpNet, Ipv4Subnets, Ipv6Subnets};
 use netglance_dbus::{
     cgroup::{self, Tree},
-    helper1::{self, WirePrefix, from_wire, to_wire},
+    helper1::{self, MOST_PREFIXES, WirePrefix, from_wire, to_wire},
     netlink,
     onlink::{self, Onlink},
     sample::Sample,
-    scope::{Prefixes, carries_v4},
+    scope::Prefixes,
 };
 use rustix::time::ClockId;
 use serde::{Deserialize, Serialize};
@@ -26,11 +26,6 @@ use crate::{
     nft::{self, ruleset::Internal},
     store::{self, Store},
 };
-
-/// Additions or exceptions that one host may have.
-const MOST_PREFIXES: usize = 1024;
-/// Ranges of internal addresses up to which the bus is told all of them.
-const MOST_TOLD: usize = 8192;
 
 /// How long after trouble began, and after each try, the next one follows.
 const RETRIED_AFTER: Duration = Duration::from_secs(60);
@@ -234,7 +229,8 @@ impl Table {
     pub fn set_prefixes(&mut self, internal: &[WirePrefix], external: &[WirePrefix]) -> Result<(), Error> {
         let read = |wire: &[WirePrefix]| {
             if wire.len() > MOST_PREFIXES {
-                let text = format!("{} prefixes are more than the {MOST_PREFIXES} that are allowed", wire.len());
+                let text =
+                    format!("these are more than the {MOST_PREFIXES} prefixes that are allowed; nothing was changed");
                 return Err(Error::InvalidPrefix(text));
             }
             wire.iter().map(from_wire).collect::<Result<Vec<_>, _>>().map_err(|error| {
@@ -253,13 +249,9 @@ impl Table {
         self.replace_prefixes()
     }
 
-    /// What is internal now. Where that is very much, the IPv6 forms of IPv4 addresses are left out: the bus's library takes some
-    /// kilobyte of memory for each prefix.
+    /// What is internal now.
     pub fn internal_prefixes(&self) -> Vec<WirePrefix> {
-        let (v4, mut v6) = (self.prefixes.internal_v4(), self.prefixes.internal_v6());
-        if v4.len().saturating_add(v6.len()) > MOST_TOLD {
-            v6.retain(|(first, last)| !carries_v4(*first, *last));
-        }
+        let (v4, v6) = (self.prefixes.internal_v4(), self.prefixes.internal_v6());
         let v4 = v4.into_iter().flat_map(|(a, b)| Ipv4Subnets::new(a.into(), b.into(), 0));
         let v6 = v6.into_iter().flat_map(|(a, b)| Ipv6Subnets::new(a.into(), b.into(), 0));
         v4.map(IpNet::V4).chain(v6.map(IpNet::V6)).map(to_wire).collect()

@@ -1,0 +1,162 @@
+//! The helper while ordinary users flood it: it lives, stays small, and serves everybody else. Latencies are printed, never
+//! asserted: they are the machine's. `cargo bench -p netglance-helper -- floods` prints the table.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
+#[path = "support/flood.rs"]
+mod flood;
+#[path = "support/lab.rs"]
+mod lab;
+#[path = "support/system.rs"]
+mod system;
+
+use std::{fs::File, os::fd::AsFd as _, time::Duration};
+
+use flood::{Flood, Polite, cpu_ms, memory_kb, polite};
+use lab::Lab;
+use netglance_dbus::helper1::{BUS_NAME, OBJECT_PATH, WirePrefix};
+use system::{Answer, Bus, Daemon, Polkit};
+use zbus::Fd;
+
+const ROOT: u32 = 0;
+/// `daemon` is polite, `bin` floods.
+const POLITE: u32 = 1;
+const HOSTILE: u32 = 2;
+/// As many as 64 programs have.
+const CONNECTIONS: usize = 64;
+/// One flood.
+const SPAN: Duration = Duration::from_secs(2);
+/// The helper stays below, whatever anybody sends.
+const MOST_KB: u64 = 32 << 10;
+
+/// No test: what an application's process runs.
+#[test]
+fn application() {
+    lab::application();
+}
+
+/// Nobody was refused while it went on, and the helper is the same and small.
+#[track_caller]
+fn held(what: &str, daemon: &Daemon, seen: &Polite, sent: u64) {
+    let (read, bus, pid) = (&seen.read, &seen.bus, daemon.pid());
+    let hwm = memory_kb(pid, "VmHWM");
+    println!(
+        "{what}: {sent} messages; Read p50 {:.1} p99 {:.1} ms ({} of them), the bus itself p50 {:.1} p99 {:.1} ms; {hwm} kB",
+        read.percentile(50),
+        read.percentile(99),
+        read.count(),
+        bus.percentile(50),
+        bus.percentile(99),
+    );
+    assert!(seen.refused.is_empty(), "{what}: {} refused: {:?}", seen.refused.len(), seen.refused.first());
+    assert!(read.count() > 0 && sent > 0, "{what}");
+    assert!(hwm < MOST_KB, "{what}: the helper took {hwm} kB; it said: {}", daemon.said());
+}
+
+/// Prefixes that make an answer with all properties some 20 kB long.
+fn scattered() -> Vec<WirePrefix> {
+    (0..1000u16).map(|at| (vec![8, at.to_be_bytes()[0], at.to_be_bytes()[1], 128], 32)).collect()
+}
+
+#[tokio::test]
+async fn whatever_is_sent_at_full_speed_others_are_served_and_the_helper_stays_small() {
+    let (lab, bus) = (Lab::default(), Bus::new());
+    let _polkit = Polkit::new(&bus, Answer::Silence).await;
+    let daemon = Daemon::new(&lab, &bus).await;
+    bus.helper_of(ROOT).await.install().await.unwrap();
+    let prefixes = |count: usize| (vec![(Vec::<u8>::new(), 0u8); count], Vec::<WirePrefix>::new());
+    let floods = [
+        ("Read", vec![flood::member("Read")]),
+        ("all properties", vec![flood::get_all()]),
+        ("Introspect", vec![flood::call("org.freedesktop.DBus.Introspectable", "Introspect", &())]),
+        ("no such member", vec![flood::member("Nothing")]),
+        ("no such property", vec![flood::call("org.freedesktop.DBus.Properties", "Get", &(BUS_NAME, "Nothing"))]),
+        ("Read without an answer", vec![flood::silent("Read")]),
+        ("questions", vec![flood::member("Install"), flood::member("ReadAll")]),
+        ("the longest arguments", vec![flood::call(BUS_NAME, "SetPrefixes", &prefixes(16_000))]),
+        ("arguments that are too long", vec![flood::call(BUS_NAME, "SetPrefixes", &prefixes(2_000_000))]),
+        ("signals", vec![flood::signal(100), flood::signal(1 << 20)]),
+    ];
+    for (what, messages) in floods {
+        let flood = Flood::new(&bus, HOSTILE, CONNECTIONS, &messages, true);
+        let before = cpu_ms(daemon.pid());
+        let seen = polite(&bus, POLITE, SPAN).await;
+        let cpu = cpu_ms(daemon.pid()) - before;
+        held(&format!("{what} ({cpu} ms CPU)"), &daemon, &seen, flood.end());
+    }
+}
+
+#[tokio::test]
+async fn strangers_that_come_and_go_keep_nobody_out() {
+    let (lab, bus) = (Lab::default(), Bus::new());
+    let _polkit = Polkit::new(&bus, Answer::Silence).await;
+    let daemon = Daemon::new(&lab, &bus).await;
+    bus.helper_of(ROOT).await.install().await.unwrap();
+    let said = daemon.said();
+    let floods = [Flood::of_strangers(&bus, HOSTILE), Flood::of_strangers(&bus, 3)];
+    let mut seen = polite(&bus, POLITE, SPAN).await;
+    // Each time somebody whom the helper does not know yet.
+    for _ in 0..50 {
+        let one = polite(&bus, POLITE, Duration::from_millis(1)).await;
+        seen.refused.extend(one.refused);
+    }
+    let sent = floods.into_iter().map(Flood::end).sum();
+    held("strangers", &daemon, &seen, sent);
+    assert_eq!(daemon.said(), said, "they write no lines into the log");
+}
+
+/// dbus-daemon reads nothing more from a sender whose messages pile up, 127 MiB of them: the helper would be mute.
+#[tokio::test]
+async fn answers_that_nobody_reads_pile_up_for_nobody_else() {
+    let (lab, bus) = (Lab::default(), Bus::new());
+    let daemon = Daemon::new(&lab, &bus).await;
+    let root = bus.helper_of(ROOT).await;
+    root.install().await.unwrap();
+    root.set_prefixes(scattered(), vec![]).await.unwrap();
+    let before = memory_kb(flood::bus_pid(&bus), "VmRSS");
+    let flood = Flood::new(&bus, HOSTILE, 4, &[flood::get_all()], false);
+    let seen = polite(&bus, POLITE, 2 * SPAN).await;
+    held("unread answers", &daemon, &seen, flood.end());
+    let grown = memory_kb(flood::bus_pid(&bus), "VmHWM").saturating_sub(before);
+    println!("the bus grew by {grown} kB");
+    assert!(grown < 24 << 10, "the bus grew by {grown} kB");
+    // The next one who reads is served, of the same user too, as nothing is unread any more.
+    for uid in [HOSTILE, POLITE] {
+        let seen = polite(&bus, uid, Duration::from_millis(200)).await;
+        assert!(seen.refused.is_empty(), "{uid}: {:?}", seen.refused);
+    }
+}
+
+#[tokio::test]
+async fn who_reads_much_is_never_taken_for_one_who_does_not_read() {
+    let (lab, bus) = (Lab::default(), Bus::new());
+    let _daemon = Daemon::new(&lab, &bus).await;
+    let root = bus.helper_of(ROOT).await;
+    root.install().await.unwrap();
+    root.set_prefixes(scattered(), vec![]).await.unwrap();
+    // 8 MB to one connection, twice what may be unread.
+    let user = bus.helper_of(POLITE).await;
+    for _ in 0..400 {
+        tokio::time::timeout(Duration::from_secs(20), user.internal_prefixes()).await.expect("an answer").unwrap();
+    }
+}
+
+#[tokio::test]
+async fn descriptors_and_signals_never_reach_it() {
+    let (lab, bus) = (Lab::default(), Bus::new());
+    let daemon = Daemon::new(&lab, &bus).await;
+    let connection = bus.connect(HOSTILE).await;
+    let null = File::open("/dev/null").unwrap();
+    let fds = || (0..16).map(|_| Fd::from(null.as_fd())).collect::<Vec<_>>();
+    let open = || std::fs::read_dir(format!("/proc/{}/fd", daemon.pid())).unwrap().count();
+    let before = open();
+    for _ in 0..64 {
+        let body = fds();
+        let call = connection.call_method(Some(BUS_NAME), OBJECT_PATH, Some(BUS_NAME), "Read", &body);
+        let error = call.await.unwrap_err().to_string();
+        assert!(error.contains("AccessDenied"), "{error}");
+        connection.emit_signal(Some(BUS_NAME), OBJECT_PATH, BUS_NAME, "Noise", &body).await.unwrap();
+    }
+    let user = Bus::helper(&connection).await;
+    assert!(!user.version().await.unwrap().is_empty());
+    assert_eq!(open(), before);
+}
