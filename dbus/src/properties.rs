@@ -1,8 +1,7 @@
 //! `org.freedesktop.DBus.Properties` of the helper's object, in the place of zbus's own: the same members, errors and values.
 //!
 //! zbus makes a tree of every value before it writes it, 3 MB and milliseconds for a thousand prefixes. Here values are written
-//! as they are, so that whoever asks for all properties again and again costs next to nothing. It decides nothing, and emits
-//! no signal: [`Helper1`]'s own functions do.
+//! as they are, so that whoever asks for all properties again and again costs next to nothing. It decides nothing.
 
 use std::{borrow::Cow, collections::HashMap, marker::PhantomData};
 
@@ -19,6 +18,8 @@ use crate::helper1::{BUS_NAME, Counters, Helper1, OBJECT_PATH, WirePrefix};
 /// The names of the properties of [`Helper1`]; a test compares them with its definition.
 pub const NAMES: [&str; 4] = ["Installed", "InternalPrefixes", "Version", "Warning"];
 
+/// Prefixes up to which a change brings all of them to everybody who listens.
+const MOST_TOLD: usize = 1024;
 /// What else an object has, all of them without properties.
 const STANDARD: [&str; 3] =
     ["org.freedesktop.DBus.Introspectable", "org.freedesktop.DBus.Peer", "org.freedesktop.DBus.Properties"];
@@ -33,6 +34,19 @@ impl<C: Counters> Properties<C> {
         server.remove::<fdo::Properties, _>(OBJECT_PATH).await?;
         server.at(OBJECT_PATH, Self(PhantomData)).await?;
         Ok(())
+    }
+
+    /// Tells everybody who listens that the properties may be others now, with their values; of very many prefixes that alone, and
+    /// whoever wants them asks.
+    pub async fn tell_changed(server: &ObjectServer, emitter: &SignalEmitter<'_>) -> zbus::Result<()> {
+        let (mut changed, mut invalidated) = (HashMap::new(), Vec::new());
+        for name in NAMES.into_iter().filter(|name| *name != "Version") {
+            match value::<C>(server, name).await? {
+                Some(Value::Prefixes(prefixes)) if prefixes.len() > MOST_TOLD => invalidated.push(name),
+                value => changed.extend(value.map(|value| (name, value))),
+            }
+        }
+        emitter.emit("org.freedesktop.DBus.Properties", "PropertiesChanged", &(BUS_NAME, changed, invalidated)).await
     }
 }
 

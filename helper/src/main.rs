@@ -3,7 +3,7 @@
 use std::{env, io, os::fd::OwnedFd, path::PathBuf, pin::pin, process::ExitCode, sync::Arc, time::Duration};
 
 use netglance_dbus::{
-    helper1::{BUS_NAME, Counters as _, Helper1, OBJECT_PATH},
+    helper1::{BUS_NAME, Helper1, OBJECT_PATH},
     properties::Properties,
 };
 use netglance_helper::{
@@ -17,9 +17,6 @@ use tokio::{
 
 /// So long it stays without being installed and without a call.
 const STAYS: Duration = Duration::from_secs(30);
-/// Prefixes up to which everybody is told all of them when they change; of more it is told that they are others, and whoever
-/// wants them asks. (zbus makes 3 kB of each before it tells of it.)
-const MOST_TOLD: usize = 1024;
 /// The exit status for a command line that says nothing.
 const USAGE: u8 = 2;
 
@@ -119,14 +116,7 @@ async fn serve(bus: &Bus, service: Service, happened: &Notify) -> Result<(), Err
                 }
             }
             () = service.changed.notified() => {
-                let emitter = object.signal_emitter();
-                helper.installed_changed(emitter).await?;
-                if service.internal_prefixes().await.len() <= MOST_TOLD {
-                    helper.internal_prefixes_changed(emitter).await?;
-                } else {
-                    helper.internal_prefixes_invalidate(emitter).await?;
-                }
-                helper.warning_changed(emitter).await?;
+                Properties::<Service>::tell_changed(server, object.signal_emitter()).await?;
             }
             () = bus.serving.closed() => return Err(Error::BusGone),
             _ = &mut following => return Err(Error::BusGone),
