@@ -36,10 +36,13 @@ const UNDER_WAY_ALL: usize = 256;
 const HELD: usize = 512 << 10;
 const HELD_ALL: usize = 4 << 20;
 
-/// Calls that may wait for what the bus says about their sender: of one sender, of all, and their bytes.
-const WAITING: usize = 16;
-const WAITING_ALL: usize = 512;
-const WAITING_BYTES: usize = 1 << 20;
+/// Calls that may wait for what the bus says about their sender: of one sender, of all, and the bytes of all. Each connection
+/// that fits on the bus has room for its first calls. Long ones have a room of their own, so that they keep out no short ones.
+const WAITING: usize = 4;
+const WAITING_ALL: usize = 8192;
+const SHORT: usize = 1 << 10;
+const WAITING_SHORT: usize = 4 << 20;
+const WAITING_LONG: usize = 1 << 20;
 /// Senders that are known: twice as many as connections fit on Debian's bus. They are forgotten when they leave the bus.
 const CALLERS: usize = 4096;
 /// Users that are known.
@@ -105,7 +108,8 @@ pub struct Gate {
     under_way_all: usize,
     held_all: usize,
     waiting_all: usize,
-    waiting_bytes: usize,
+    waiting_short: usize,
+    waiting_long: usize,
     unread: Unread,
     whose: VecDeque<Box<str>>,
     released: VecDeque<Vec<u8>>,
@@ -217,9 +221,7 @@ impl Gate {
                 Verdict::Drop
             }
             None => {
-                let room = self.callers.len() < CALLERS && self.whose.len() < CALLERS;
-                let room = room && self.waiting_all < WAITING_ALL;
-                if room {
+                if self.callers.len() < CALLERS && self.whose.len() < CALLERS {
                     self.callers.insert(header.sender.into(), Caller::default());
                     self.whose.push_back(header.sender.into());
                     self.wait(message, header.sender, false);
@@ -290,20 +292,25 @@ impl Gate {
     }
 
     fn wait(&mut self, message: &[u8], sender: &str, counted: bool) {
-        let room = self.waiting_all < WAITING_ALL && self.waiting_bytes.saturating_add(message.len()) <= WAITING_BYTES;
-        if room
-            && let Some(caller) = self.callers.get_mut(sender)
-            && caller.waiting.len() < WAITING
-        {
+        let Some(caller) = self.callers.get_mut(sender) else { return };
+        let (used, most) = if message.len() <= SHORT {
+            (&mut self.waiting_short, WAITING_SHORT)
+        } else {
+            (&mut self.waiting_long, WAITING_LONG)
+        };
+        let bytes = used.saturating_add(message.len());
+        if self.waiting_all < WAITING_ALL && bytes <= most && caller.waiting.len() < WAITING {
             caller.waiting.push_back(Waiting { message: message.to_vec(), counted });
             self.waiting_all += 1;
-            self.waiting_bytes += message.len();
+            *used = bytes;
         }
     }
 
     fn not_waiting(&mut self, waiting: &Waiting) {
+        let bytes = waiting.message.len();
+        let used = if bytes <= SHORT { &mut self.waiting_short } else { &mut self.waiting_long };
+        *used = used.saturating_sub(bytes);
         self.waiting_all = self.waiting_all.saturating_sub(1);
-        self.waiting_bytes = self.waiting_bytes.saturating_sub(waiting.message.len());
     }
 
     /// Decides about what waited, in its order. What has to wait on goes on waiting.
