@@ -130,6 +130,17 @@ fn calls_under_way_are_bounded_and_end_with_their_answer() {
 }
 
 #[test]
+fn a_slow_bus_gets_less_of_each() {
+    let now = Instant::now();
+    let mut gate = gate(&[(":1.1", 7), (":1.3", 8)], now);
+    gate.is_slow(now);
+    let passed = |gate: &mut Gate, now| (0..50).filter(|_| gate.arrived(&call(":1.1"), now) == Verdict::Pass).count();
+    assert_eq!(passed(&mut gate, now), UNDER_WAY_SLOW);
+    assert_eq!(gate.arrived(&call(":1.3"), now), Verdict::Pass);
+    assert_eq!(passed(&mut gate, now + SLOW_FOR), UNDER_WAY - UNDER_WAY_SLOW);
+}
+
+#[test]
 fn all_users_together_are_bounded() {
     let now = Instant::now();
     let names: Vec<_> = (0..20).map(|at| (format!(":1.{at}"), at)).collect();
