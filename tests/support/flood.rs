@@ -98,16 +98,25 @@ pub struct Flood {
 impl Flood {
     /// So many connections of a user write these messages in turn. What is answered is read and thrown away, or left unread.
     pub fn new(bus: &Bus, uid: u32, connections: usize, messages: &[Vec<u8>], reads: bool) -> Self {
-        let mut streams: Vec<_> = (0..connections).map(|_| connect(bus, uid)).collect();
         let batch: Vec<_> = messages.iter().cycle().take(BATCH.max(messages.len())).cloned().collect();
         let batch = if batch.iter().map(Vec::len).sum::<usize>() > 1 << 20 { messages.to_vec() } else { batch };
+        Self::begin(bus, uid, connections, batch, reads, Duration::ZERO)
+    }
+
+    /// As [`Self::new`], each connection one message per `pause`.
+    pub fn paced(bus: &Bus, uid: u32, connections: usize, message: Vec<u8>, reads: bool, pause: Duration) -> Self {
+        Self::begin(bus, uid, connections, vec![message], reads, pause)
+    }
+
+    fn begin(bus: &Bus, uid: u32, connections: usize, batch: Vec<Vec<u8>>, reads: bool, pause: Duration) -> Self {
+        let mut streams: Vec<_> = (0..connections).map(|_| connect(bus, uid)).collect();
         let (stop, sent) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
         let share = connections.div_ceil(THREADS);
         let mut threads = Vec::new();
         while !streams.is_empty() {
             let own: Vec<_> = streams.drain(..share.min(streams.len())).collect();
             let (batch, stop, sent) = (batch.clone(), Arc::clone(&stop), Arc::clone(&sent));
-            threads.push(thread::spawn(move || write(own, batch, reads, &stop, &sent)));
+            threads.push(thread::spawn(move || write(own, &batch, reads, pause, &stop, &sent)));
         }
         Self { stop, sent, threads }
     }
@@ -152,12 +161,20 @@ struct Writing {
     bytes: Vec<u8>,
     from: usize,
     serial: u32,
+    next: Instant,
 }
 
-fn write(streams: Vec<UnixStream>, batch: Vec<Vec<u8>>, reads: bool, stop: &AtomicBool, sent: &AtomicU64) {
+fn write(
+    streams: Vec<UnixStream>,
+    batch: &[Vec<u8>],
+    reads: bool,
+    pause: Duration,
+    stop: &AtomicBool,
+    sent: &AtomicU64,
+) {
     let start = |stream: UnixStream| {
         stream.set_nonblocking(true).unwrap();
-        Writing { stream, bytes: Vec::new(), from: 0, serial: 1 }
+        Writing { stream, bytes: Vec::new(), from: 0, serial: 1, next: Instant::now() }
     };
     let mut connections: Vec<_> = streams.into_iter().map(start).collect();
     let mut answers = vec![0; 1 << 16];
@@ -165,7 +182,11 @@ fn write(streams: Vec<UnixStream>, batch: Vec<Vec<u8>>, reads: bool, stop: &Atom
         let mut idle = true;
         connections.retain_mut(|connection| {
             if connection.from == connection.bytes.len() {
-                refill(connection, &batch);
+                if connection.next > Instant::now() {
+                    return true;
+                }
+                connection.next += pause;
+                refill(connection, batch);
                 sent.fetch_add(batch.len() as u64, Ordering::Relaxed);
             }
             let read = if reads { connection.stream.read(&mut answers) } else { Err(ErrorKind::WouldBlock.into()) };

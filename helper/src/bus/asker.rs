@@ -13,7 +13,7 @@ use super::{
 };
 
 /// Questions that are under way at a time.
-const AT_ONCE: usize = 64;
+const AT_ONCE: usize = 256;
 const PATH: &str = "/org/freedesktop/DBus";
 /// dbus-daemon lets root ask this: `/usr/share/dbus-1/system.conf`. dbus-broker has the interface without this member.
 const STATS: &str = "org.freedesktop.DBus.Debug.Stats";

@@ -31,15 +31,23 @@ const ROOT: u32 = 10;
 
 /// Calls that one user may have under way, and all users together. A call is a task.
 const UNDER_WAY: usize = 32;
+/// While the bus takes answers slower than they are made, of one user: a busy dbus-daemon takes 16 KiB of the helper each time
+/// around, and what stands in front of others' answers should not be more than that.
+const UNDER_WAY_SLOW: usize = 4;
+/// So long a bus counts as slow that once did not take an answer at once.
+const SLOW_FOR: Duration = Duration::from_secs(1);
 const UNDER_WAY_ALL: usize = 256;
 /// Bytes that the arguments of these calls may have, of one user and of all together.
 const HELD: usize = 512 << 10;
 const HELD_ALL: usize = 4 << 20;
 
-/// Calls that may wait for what the bus says about their sender: of one sender, of all, and their bytes.
-const WAITING: usize = 16;
-const WAITING_ALL: usize = 512;
-const WAITING_BYTES: usize = 1 << 20;
+/// Calls that may wait for what the bus says about their sender: of one sender, of all, and the bytes of all. Each connection
+/// that fits on the bus has room for its first calls. Long ones have a room of their own, so that they keep out no short ones.
+const WAITING: usize = 4;
+const WAITING_ALL: usize = 8192;
+const SHORT: usize = 1 << 10;
+const WAITING_SHORT: usize = 4 << 20;
+const WAITING_LONG: usize = 1 << 20;
 /// Senders that are known: twice as many as connections fit on Debian's bus. They are forgotten when they leave the bus.
 const CALLERS: usize = 4096;
 /// Users that are known.
@@ -105,7 +113,9 @@ pub struct Gate {
     under_way_all: usize,
     held_all: usize,
     waiting_all: usize,
-    waiting_bytes: usize,
+    waiting_short: usize,
+    waiting_long: usize,
+    slow_until: Option<Instant>,
     unread: Unread,
     whose: VecDeque<Box<str>>,
     released: VecDeque<Vec<u8>>,
@@ -137,7 +147,17 @@ impl Gate {
         !silent
     }
 
-    /// A call that waited and may now come in.
+    /// The bus did not take an answer at once.
+    pub fn is_slow(&mut self, now: Instant) {
+        self.slow_until = Some(now + SLOW_FOR);
+    }
+
+    /// Puts down what comes in. Calls are bounded by what may be under way.
+    pub fn release(&mut self, message: Vec<u8>) {
+        self.released.push_back(message);
+    }
+
+    /// What comes in next.
     pub fn released(&mut self) -> Option<Vec<u8>> {
         self.released.pop_front()
     }
@@ -217,9 +237,7 @@ impl Gate {
                 Verdict::Drop
             }
             None => {
-                let room = self.callers.len() < CALLERS && self.whose.len() < CALLERS;
-                let room = room && self.waiting_all < WAITING_ALL;
-                if room {
+                if self.callers.len() < CALLERS && self.whose.len() < CALLERS {
                     self.callers.insert(header.sender.into(), Caller::default());
                     self.whose.push_back(header.sender.into());
                     self.wait(message, header.sender, false);
@@ -249,7 +267,9 @@ impl Gate {
     fn judge(&mut self, uid: u32, message: &[u8], header: &Header<'_>, now: Instant) -> Verdict {
         let bytes = message.len();
         let full = self.under_way_all >= UNDER_WAY_ALL || self.held_all.saturating_add(bytes) > HELD_ALL;
-        let user_is_full = |user: &User| user.under_way >= UNDER_WAY || user.held.saturating_add(bytes) > HELD;
+        let slow = self.slow_until.is_some_and(|until| now < until);
+        let most = if slow { UNDER_WAY_SLOW } else { UNDER_WAY };
+        let user_is_full = |user: &User| user.under_way >= most || user.held.saturating_add(bytes) > HELD;
         if full || self.users.get(&uid).is_none_or(user_is_full) {
             return Verdict::Drop;
         }
@@ -290,20 +310,25 @@ impl Gate {
     }
 
     fn wait(&mut self, message: &[u8], sender: &str, counted: bool) {
-        let room = self.waiting_all < WAITING_ALL && self.waiting_bytes.saturating_add(message.len()) <= WAITING_BYTES;
-        if room
-            && let Some(caller) = self.callers.get_mut(sender)
-            && caller.waiting.len() < WAITING
-        {
+        let Some(caller) = self.callers.get_mut(sender) else { return };
+        let (used, most) = if message.len() <= SHORT {
+            (&mut self.waiting_short, WAITING_SHORT)
+        } else {
+            (&mut self.waiting_long, WAITING_LONG)
+        };
+        let bytes = used.saturating_add(message.len());
+        if self.waiting_all < WAITING_ALL && bytes <= most && caller.waiting.len() < WAITING {
             caller.waiting.push_back(Waiting { message: message.to_vec(), counted });
             self.waiting_all += 1;
-            self.waiting_bytes += message.len();
+            *used = bytes;
         }
     }
 
     fn not_waiting(&mut self, waiting: &Waiting) {
+        let bytes = waiting.message.len();
+        let used = if bytes <= SHORT { &mut self.waiting_short } else { &mut self.waiting_long };
+        *used = used.saturating_sub(bytes);
         self.waiting_all = self.waiting_all.saturating_sub(1);
-        self.waiting_bytes = self.waiting_bytes.saturating_sub(waiting.message.len());
     }
 
     /// Decides about what waited, in its order. What has to wait on goes on waiting.

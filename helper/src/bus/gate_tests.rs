@@ -53,7 +53,7 @@ fn a_stranger_waits_until_the_bus_has_said_who_it_is() {
     for message in &messages {
         assert_eq!(gate.released().as_ref(), Some(message), "in their order");
     }
-    assert_eq!((gate.uid(":1.5"), gate.waiting_all, gate.waiting_bytes), (Some(7), 0, 0));
+    assert_eq!((gate.uid(":1.5"), gate.waiting_all, gate.waiting_short), (Some(7), 0, 0));
     assert_eq!(gate.arrived(&call(":1.5"), now), Verdict::Pass);
     gate.gone(":1.5", now);
     assert_eq!((gate.uid(":1.5"), gate.callers.len()), (None, 0));
@@ -71,14 +71,29 @@ fn strangers_that_come_and_go_leave_nothing() {
         if at % 3 == 0 {
             gate.gone(&name, now);
         }
-        assert!(gate.waiting_all <= WAITING_ALL && gate.waiting_bytes <= WAITING_BYTES);
+        assert!(gate.waiting_all <= WAITING_ALL && gate.waiting_long <= WAITING_LONG);
         assert!(gate.callers.len() <= CALLERS && gate.whose.len() <= CALLERS);
     }
     for at in 0..6_000 {
         gate.is_of(&format!(":1.{at}"), None, now);
     }
     assert_eq!(gate.question(), None);
-    assert_eq!((gate.callers.len(), gate.whose.len(), gate.waiting_all, gate.waiting_bytes), (0, 0, 0, 0));
+    assert_eq!((gate.callers.len(), gate.whose.len(), gate.waiting_all), (0, 0, 0));
+    assert_eq!((gate.waiting_short, gate.waiting_long), (0, 0));
+}
+
+#[test]
+fn long_first_calls_of_some_keep_out_no_short_ones_of_others() {
+    let (mut gate, now) = (Gate::default(), Instant::now());
+    for at in 0..300 {
+        gate.arrived(&call_with(&format!(":1.{at}"), "SetPrefixes", Flags::empty(), 100_000), now);
+        for _ in 0..100 {
+            gate.arrived(&call(&format!(":1.{at}")), now);
+        }
+    }
+    gate.arrived(&call(":1.999"), now);
+    gate.is_of(":1.999", Some(7), now);
+    assert!(gate.released().is_some());
 }
 
 #[test]
@@ -112,6 +127,17 @@ fn calls_under_way_are_bounded_and_end_with_their_answer() {
     }
     assert_eq!(gate.arrived(&call(":1.2"), now), Verdict::Pass);
     assert_eq!((gate.under_way_all, gate.users[&7].under_way), (2, 1));
+}
+
+#[test]
+fn a_slow_bus_gets_less_of_each() {
+    let now = Instant::now();
+    let mut gate = gate(&[(":1.1", 7), (":1.3", 8)], now);
+    gate.is_slow(now);
+    let passed = |gate: &mut Gate, now| (0..50).filter(|_| gate.arrived(&call(":1.1"), now) == Verdict::Pass).count();
+    assert_eq!(passed(&mut gate, now), UNDER_WAY_SLOW);
+    assert_eq!(gate.arrived(&call(":1.3"), now), Verdict::Pass);
+    assert_eq!(passed(&mut gate, now + SLOW_FOR), UNDER_WAY - UNDER_WAY_SLOW);
 }
 
 #[test]

@@ -4,9 +4,10 @@
 //! about actions, so that its answers never stand behind a flood of calls; nobody can call it. It decides nothing about who
 //! may do what: `authority.rs` does.
 //!
-//! `header`, `meter`, `unread` and `gate` are pure, `socket` reads and writes, `asker` asks.
+//! `header`, `framing`, `meter`, `unread` and `gate` are pure, `socket` reads and writes, `asker` asks.
 
 mod asker;
+pub mod framing;
 pub mod gate;
 pub mod header;
 pub mod meter;
@@ -19,7 +20,10 @@ use std::{
     io,
     os::{linux::net::SocketAddrExt as _, unix::ffi::OsStrExt as _, unix::net as unix},
     path::Path,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Instant,
 };
 
@@ -27,12 +31,11 @@ use tokio::sync::Notify;
 use zbus::{
     Address, Connection,
     address::transport::{Transport, UnixSocket},
-    connection::Builder,
+    connection::{Builder, socket::BoxedSplit},
     message::Message,
 };
 
-use gate::{Gate, Verdict};
-use socket::Rule;
+use gate::{Gate, Verdict, expect_reply};
 
 /// Why there is no bus.
 #[derive(Debug, thiserror::Error)]
@@ -63,8 +66,8 @@ impl Bus {
     /// Connects to the system bus twice. [`Self::follow_callers`] has to run for anybody to be served.
     pub async fn connect() -> Result<Self, Error> {
         let callers = Arc::<Callers>::default();
-        let serving = connect(Rule::Calls(Arc::clone(&callers))).await?;
-        let asking = connect(Rule::Answers).await?;
+        let serving = connect(|socket| socket::serving(socket, &callers)).await?;
+        let asking = connect(socket::asking).await?;
         Ok(Self { serving, asking, callers })
     }
 
@@ -74,7 +77,7 @@ impl Bus {
     }
 }
 
-async fn connect(rule: Rule) -> Result<Connection, Error> {
+async fn connect(split: impl FnOnce(unix::UnixStream) -> io::Result<BoxedSplit>) -> Result<Connection, Error> {
     let address = Address::system()?;
     let path = match address.transport() {
         Transport::Unix(unix) => unix.path(),
@@ -88,8 +91,7 @@ async fn connect(rule: Rule) -> Result<Connection, Error> {
     let failed = |error| Error::Connect(error, address.to_string());
     let socket = at.and_then(|at| unix::UnixStream::connect_addr(&at)).map_err(failed)?;
     socket.set_nonblocking(true).map_err(failed)?;
-    let socket = tokio::net::UnixStream::from_std(socket).map_err(failed)?;
-    Ok(Builder::socket(socket::split(socket, rule)).build().await?)
+    Ok(Builder::socket(split(socket).map_err(failed)?).build().await?)
 }
 
 /// Dropped when an answer is written.
@@ -103,8 +105,9 @@ pub struct Callers {
     until_sent: Mutex<HashMap<(String, u32), Vec<Guard>>>,
     /// The gate has a question.
     asked: Notify,
-    /// The gate has let a call go that waited.
+    /// The gate has let something in, or the bus is gone.
     released: Notify,
+    closed: AtomicBool,
 }
 
 impl Callers {
@@ -122,8 +125,38 @@ impl Callers {
         lock(&self.gate)
     }
 
-    fn arrived(&self, message: &[u8]) -> Verdict {
-        self.change(|gate, now| gate.arrived(message, now))
+    fn handshake(&self, line: &[u8]) {
+        self.change(|gate, _| gate.release(line.to_vec()));
+    }
+
+    fn arrived(&self, message: &mut [u8]) {
+        self.change(|gate, now| {
+            if gate.arrived(message, now) == Verdict::Pass {
+                expect_reply(message);
+                gate.release(message.to_vec());
+            }
+        });
+    }
+
+    fn bus_is_slow(&self) {
+        self.gate().is_slow(Instant::now());
+    }
+
+    fn closed(&self) {
+        self.closed.store(true, Ordering::Release);
+        self.released.notify_one();
+    }
+
+    /// The next message that comes in; `None` when the bus is gone.
+    async fn released(&self) -> Option<Vec<u8>> {
+        loop {
+            let closed = self.closed.load(Ordering::Acquire);
+            let released = self.gate().released();
+            if released.is_some() || closed {
+                return released;
+            }
+            self.released.notified().await;
+        }
     }
 
     /// Whether a message is to be written.

@@ -1,177 +1,160 @@
-//! The socket to the bus, both halves, as zbus drives them: where messages are let in, skipped and dropped while they are read.
+//! The sockets to the bus, as zbus drives them: where messages are let in, skipped and dropped while they are read.
 //!
 //! zbus allocates for a message what its header says, up to 128 MiB, and hands every call to a task. So nothing reaches zbus
-//! that has not passed here: this reads through one buffer of its own and gives zbus the bytes of what comes in, message by
+//! that has not passed here: this reads through a buffer of its own and gives zbus the bytes of what comes in, message by
 //! message. Descriptors are never taken: the bus is not told that they could be, and keeps messages with some.
 
-use std::{io, ops::Range, os::fd::OwnedFd, sync::Arc, time::Instant};
+use std::{
+    io,
+    ops::Range,
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::net::UnixStream,
+    },
+    sync::Arc,
+    thread,
+    time::Instant,
+};
 
+use rustix::{
+    event::{PollFd, PollFlags, poll},
+    io::{Errno, read},
+    net::sockopt::set_socket_send_buffer_size,
+};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::{
-        UnixStream,
-        unix::{OwnedReadHalf, OwnedWriteHalf},
-    },
-    task::yield_now,
+    net::unix::{OwnedReadHalf, OwnedWriteHalf},
 };
 use zbus::{
-    connection::socket::{ReadHalf, Split, WriteHalf},
+    connection::socket::{BoxedSplit, ReadHalf, Split, WriteHalf},
     export::async_trait::async_trait,
     message::Message,
 };
 
 use super::{
     Callers,
-    gate::{BUS, MOST_MESSAGE, Verdict, expect_reply},
-    header::{FIXED, Header, Kind, length},
+    framing::{Framing, Piece},
+    gate::BUS,
+    header::{Header, Kind},
 };
 
-/// Room for the longest message, and for many short ones.
-const BUFFER: usize = MOST_MESSAGE + (32 << 10);
-/// A line of the handshake is shorter.
-const LINE: usize = 1024;
+/// What the kernel keeps of answers that the bus has not taken: a queue that nobody can overtake.
+const SEND_BUFFER: usize = 8 << 10;
 
-/// Who decides what comes in.
-#[derive(Clone, Debug)]
-pub(super) enum Rule {
-    /// Callers come in as the gate says.
-    Calls(Arc<Callers>),
-    /// Answers, and the bus's own signals. Nobody calls here.
-    Answers,
+/// The connection that is called: what comes in is for the gate to say.
+pub(super) fn serving(socket: UnixStream, callers: &Arc<Callers>) -> io::Result<BoxedSplit> {
+    set_socket_send_buffer_size(&socket, SEND_BUFFER)?;
+    let (gate, reading) = (Arc::clone(callers), socket.try_clone()?);
+    // A thread of its own, so that nothing that the helper does for one caller makes messages of others pile up in the bus,
+    // which would write them out a few at a time.
+    thread::Builder::new().name("gate".into()).spawn(move || {
+        // Its end is the connection's; why the bus is gone helps nobody.
+        let _ = take_in(&reading, &gate);
+        gate.closed();
+    })?;
+    let (_, write) = tokio::net::UnixStream::from_std(socket)?.into_split();
+    let inbox = Inbox { callers: Arc::clone(callers), taken: Vec::new(), rest: 0..0 };
+    Ok(Split::new(
+        Box::new(inbox),
+        Box::new(Writer { socket: write, callers: Some(Arc::clone(callers)), unsent: None }),
+    ))
 }
 
-pub(super) fn split(socket: UnixStream, rule: Rule) -> Split<Box<dyn ReadHalf>, Box<dyn WriteHalf>> {
-    let (read, write) = socket.into_split();
-    let reader = Reader {
-        socket: read,
-        rule: rule.clone(),
-        buffer: vec![0; BUFFER],
-        filled: 0..0,
-        skip: 0,
-        handshake: true,
-        handed: 0..0,
-        released: Vec::new(),
-        released_rest: 0..0,
-    };
-    Split::new(Box::new(reader), Box::new(Writer { socket: write, rule, unsent: None }))
+/// The connection that asks: answers and the bus's own signals come in, and nobody's calls.
+pub(super) fn asking(socket: UnixStream) -> io::Result<BoxedSplit> {
+    let (read, write) = tokio::net::UnixStream::from_std(socket)?.into_split();
+    let answers = Answers { socket: read, framing: Framing::default(), rest: 0..0 };
+    Ok(Split::new(Box::new(answers), Box::new(Writer { socket: write, callers: None, unsent: None })))
 }
 
+/// Takes in everything as fast as it comes, until the bus is gone.
+fn take_in(socket: &UnixStream, callers: &Callers) -> io::Result<()> {
+    let mut framing = Framing::default();
+    loop {
+        while let Some(piece) = framing.piece()? {
+            match piece {
+                Piece::Line(line) => callers.handshake(framing.bytes(line)),
+                Piece::Message(message) => callers.arrived(framing.bytes(message)),
+            }
+        }
+        let came = match read(socket, framing.room()) {
+            Ok(0) => return Ok(()),
+            Ok(came) => came,
+            Err(Errno::AGAIN) => {
+                poll(&mut [PollFd::from_borrowed_fd(socket.as_fd(), PollFlags::IN)], None)?;
+                continue;
+            }
+            Err(Errno::INTR) => continue,
+            Err(error) => return Err(error.into()),
+        };
+        framing.came(came);
+    }
+}
+
+/// What has come in, zbus's to take.
 #[derive(Debug)]
-struct Reader {
-    socket: OwnedReadHalf,
-    rule: Rule,
-    buffer: Vec<u8>,
-    /// What has been read and not been looked at.
-    filled: Range<usize>,
-    /// So much of a message that is too long is still to come.
-    skip: u64,
-    /// Lines come first; a message begins with no letter that a line begins with.
-    handshake: bool,
-    /// The part of the buffer that is zbus's to take.
-    handed: Range<usize>,
-    /// A call that waited at the gate, zbus's to take.
-    released: Vec<u8>,
-    released_rest: Range<usize>,
+struct Inbox {
+    callers: Arc<Callers>,
+    taken: Vec<u8>,
+    rest: Range<usize>,
 }
 
 #[async_trait]
-impl ReadHalf for Reader {
+impl ReadHalf for Inbox {
     async fn recvmsg(&mut self, into: &mut [u8]) -> io::Result<(usize, Vec<OwnedFd>)> {
         loop {
-            if let Some(taken) = self.take(into) {
+            if let Some(taken) = hand(&self.taken, &mut self.rest, into) {
                 return Ok((taken, Vec::new()));
             }
-            if self.next()? {
-                continue;
+            let Some(message) = self.callers.released().await else { return Ok((0, Vec::new())) };
+            (self.rest, self.taken) = (0..message.len(), message);
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Answers {
+    socket: OwnedReadHalf,
+    framing: Framing,
+    rest: Range<usize>,
+}
+
+#[async_trait]
+impl ReadHalf for Answers {
+    async fn recvmsg(&mut self, into: &mut [u8]) -> io::Result<(usize, Vec<OwnedFd>)> {
+        loop {
+            let whole = self.rest.end;
+            if let Some(taken) = hand(self.framing.bytes(0..whole), &mut self.rest, into) {
+                return Ok((taken, Vec::new()));
             }
-            // Others get their turn before the next piece: dropping alone would go on for as long as somebody sends.
-            yield_now().await;
-            self.make_room();
-            if self.read().await? == Some(0) {
-                return Ok((0, Vec::new()));
+            match self.framing.piece()? {
+                Some(Piece::Line(line)) => self.rest = line,
+                Some(Piece::Message(message)) => {
+                    if is_answer(self.framing.bytes(message.clone())) {
+                        self.rest = message;
+                    }
+                }
+                None => {
+                    // Others get their turn: dropping alone would go on for as long as somebody sends.
+                    tokio::task::yield_now().await;
+                    let came = self.socket.read(self.framing.room()).await?;
+                    self.rest = 0..0;
+                    if came == 0 {
+                        return Ok((0, Vec::new()));
+                    }
+                    self.framing.came(came);
+                }
             }
         }
     }
 }
 
-impl Reader {
-    /// Gives zbus what is its own.
-    fn take(&mut self, into: &mut [u8]) -> Option<usize> {
-        hand(&self.released, &mut self.released_rest, into).or_else(|| hand(&self.buffer, &mut self.handed, into))
-    }
-
-    /// Finds what zbus gets next. Whether there is something, or may be on another look.
-    fn next(&mut self) -> io::Result<bool> {
-        if let Rule::Calls(callers) = &self.rule
-            && let Some(message) = callers.gate().released()
-        {
-            (self.released_rest, self.released) = (0..message.len(), message);
-            return Ok(true);
-        }
-        if self.skip > 0 {
-            let skipped = self.filled.len().min(usize::try_from(self.skip).unwrap_or(usize::MAX));
-            self.filled.start += skipped;
-            self.skip -= u64::try_from(skipped).unwrap_or_default();
-        }
-        let Some(waiting) = self.buffer.get(self.filled.clone()) else { return Ok(false) };
-        if self.handshake {
-            self.handshake = !matches!(waiting.first(), Some(b'l' | b'B'));
-            if self.handshake {
-                return self.line();
-            }
-        }
-        let Some(head) = waiting.get(..FIXED) else { return Ok(false) };
-        let length = length(head).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "no D-Bus message"))?;
-        let Some(short) = usize::try_from(length).ok().filter(|length| *length <= MOST_MESSAGE) else {
-            self.skip = length;
-            return Ok(true);
-        };
-        if waiting.len() < short {
-            return Ok(false);
-        }
-        let message = self.filled.start..self.filled.start + short;
-        self.filled.start = message.end;
-        if let Some(bytes) = self.buffer.get_mut(message.clone())
-            && self.rule.lets_in(bytes)
-        {
-            self.handed = message;
-        }
-        Ok(true)
-    }
-
-    fn line(&mut self) -> io::Result<bool> {
-        let waiting = self.buffer.get(self.filled.clone()).unwrap_or_default();
-        let end = waiting.iter().position(|byte| *byte == b'\n');
-        if end.is_none() && waiting.len() > LINE {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "the bus's handshake has no end"));
-        }
-        if let Some(end) = end {
-            self.handed = self.filled.start..self.filled.start + end + 1;
-            self.filled.start = self.handed.end;
-        }
-        Ok(end.is_some())
-    }
-
-    /// Moves what is left of a message to the buffer's begin.
-    fn make_room(&mut self) {
-        self.buffer.copy_within(self.filled.clone(), 0);
-        self.filled = 0..self.filled.len();
-    }
-
-    /// Reads more, unless a call that waited comes first. 0 is the end.
-    async fn read(&mut self) -> io::Result<Option<usize>> {
-        let Some(room) = self.buffer.get_mut(self.filled.end..) else { return Ok(None) };
-        let read = match &self.rule {
-            Rule::Answers => self.socket.read(room).await?,
-            Rule::Calls(callers) => tokio::select! {
-                biased;
-                () = callers.released.notified() => return Ok(None),
-                read = self.socket.read(room) => read?,
-            },
-        };
-        self.filled.end += read;
-        Ok(Some(read))
-    }
+fn is_answer(message: &[u8]) -> bool {
+    Header::read(message).is_some_and(|header| match header.kind {
+        Kind::Call => false,
+        Kind::Reply => true,
+        Kind::Signal => header.sender == BUS,
+    })
 }
 
 /// Copies the `rest` of some bytes, as far as there is room. `None` where nothing is left of them.
@@ -186,49 +169,38 @@ fn hand(bytes: &[u8], rest: &mut Range<usize>, into: &mut [u8]) -> Option<usize>
     Some(taken)
 }
 
-impl Rule {
-    fn lets_in(&self, message: &mut [u8]) -> bool {
-        match self {
-            Self::Calls(callers) => {
-                let passes = callers.arrived(message) == Verdict::Pass;
-                if passes {
-                    expect_reply(message);
-                }
-                passes
-            }
-            Self::Answers => Header::read(message).is_some_and(|header| match header.kind {
-                Kind::Call => false,
-                Kind::Reply => true,
-                Kind::Signal => header.sender == BUS,
-            }),
-        }
-    }
-}
-
 #[derive(Debug)]
 struct Writer {
     socket: OwnedWriteHalf,
-    rule: Rule,
+    /// Those who are answered here.
+    callers: Option<Arc<Callers>>,
     /// A message of which so much is written. Whoever wrote it may have given up waiting; the bus needs the rest all the same.
     unsent: Option<(Message, usize)>,
 }
 
 impl Writer {
     async fn finish(&mut self) -> io::Result<()> {
-        while let Some((message, written)) = &mut self.unsent {
+        let Self { socket, callers, unsent } = self;
+        while let Some((message, written)) = unsent {
             let rest = message.data().get(*written..).unwrap_or_default();
             if rest.is_empty() {
-                if let Rule::Calls(callers) = &self.rule {
+                if let Some(callers) = callers {
                     callers.sent(message);
                 }
-                self.unsent = None;
+                *unsent = None;
                 break;
             }
-            let now = self.socket.write(rest).await?;
-            if now == 0 {
-                return Err(io::ErrorKind::WriteZero.into());
+            match socket.try_write(rest) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(now) => *written += now,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    if let Some(callers) = callers {
+                        callers.bus_is_slow();
+                    }
+                    socket.writable().await?;
+                }
+                Err(error) => return Err(error),
             }
-            *written += now;
         }
         Ok(())
     }
@@ -238,11 +210,7 @@ impl Writer {
 impl WriteHalf for Writer {
     async fn send_message(&mut self, message: &Message) -> zbus::Result<()> {
         self.finish().await?;
-        let wanted = match &self.rule {
-            Rule::Calls(callers) => callers.sends(message, Instant::now()),
-            Rule::Answers => true,
-        };
-        if wanted {
+        if self.callers.as_ref().is_none_or(|callers| callers.sends(message, Instant::now())) {
             self.unsent = Some((message.clone(), 0));
             self.finish().await?;
         }
