@@ -69,6 +69,9 @@ fn follow(onlink: &mut Onlink, told: &mut Vec<IpNet>) {
 fn follows(onlink: &mut Onlink, told: &mut Vec<IpNet>, what: &str) {
     eventually(what, || {
         follow(onlink, told);
+        if onlink.due().is_some() {
+            return Err("it has more to tell".to_owned());
+        }
         let fresh = fresh();
         let only = |these: &[IpNet], others: &[IpNet]| {
             these.iter().filter(|net| !others.contains(net)).map(ToString::to_string).collect::<Vec<_>>()
