@@ -69,6 +69,9 @@ fn follow(onlink: &mut Onlink, told: &mut Vec<IpNet>) {
 fn follows(onlink: &mut Onlink, told: &mut Vec<IpNet>, what: &str) {
     eventually(what, || {
         follow(onlink, told);
+        if onlink.due().is_some() {
+            return Err("it has more to tell".to_owned());
+        }
         let fresh = fresh();
         let only = |these: &[IpNet], others: &[IpNet]| {
             these.iter().filter(|net| !others.contains(net)).map(ToString::to_string).collect::<Vec<_>>()
@@ -195,6 +198,65 @@ fn whatever_happens_to_the_routes_the_prefixes_are_what_a_fresh_read_says() {
     });
     println!("{} deeds, {refused} of them refused", done.len());
     assert!(refused < done.len() / 4 * 3);
+}
+
+/// What the kernel does without a word, or with too few.
+const RIDDLES: [&[&str]; 13] = [
+    &[
+        "route add 8.8.0.0/16 dev v1",
+        "link set v1 down",
+        "link set v1 up",
+        "route add 8.8.0.0/16 dev v1",
+        "link del v1",
+    ],
+    &["-6 route add 2a00::/32 dev v1", "link set v1 down"],
+    &["route add 8.8.0.0/16 dev v1 src 192.168.77.2", "addr del 192.168.77.2/24 dev up0"],
+    &["-6 route add 2a00::/32 dev v1 src fd77::2", "addr del fd77::2/64 dev up0", "-6 route del 2a00::/32 dev v1"],
+    &["nexthop add id 1 dev v1", "route add 8.8.0.0/16 nhid 1", "nexthop del id 1"],
+    &["nexthop add id 1 dev v1", "route add 8.8.0.0/16 nhid 1", "nexthop replace id 1 via 192.168.77.1 dev up0"],
+    &["-6 nexthop add id 11 dev v1", "-6 route add 2a00::/32 nhid 11", "nexthop del id 11"],
+    &[
+        "route add 8.8.0.0/16 dev v1",
+        "route append 8.8.0.0/16 via 192.168.77.1",
+        "route replace 8.8.0.0/16 via 192.168.77.3",
+    ],
+    &[
+        "route add 8.8.0.0/16 via 192.168.77.1",
+        "route append 8.8.0.0/16 dev v1",
+        "route append 8.8.0.0/16 dev v1 mtu 1400",
+        "route replace 8.8.0.0/16 via 192.168.77.3",
+        "route del 8.8.0.0/16 dev v1 mtu 1400",
+        "route del 8.8.0.0/16 dev v1",
+    ],
+    &["route add 8.8.0.0/16 dev v1", "route replace 8.8.0.0/16 dev v2", "route change 8.8.0.0/16 via 192.168.77.1"],
+    &[
+        "-6 route add 2a00::/32 dev v1",
+        "-6 route append 2a00::/32 dev v2",
+        "-6 route replace 2a00::/32 via fd77::1",
+        "-6 route replace 2a00::/32 via fd77::3",
+    ],
+    &["-6 route add 2a00::/32 dev v1", "-6 route replace 2a00::/32 nexthop via fd77::1 nexthop via fd77::3"],
+    &["route add 8.8.0.0/16 dev v1", "link set v1 arp off", "route add 9.0.0.0/8 dev v1", "link set v1 arp on"],
+];
+
+#[test]
+fn what_the_kernel_does_not_say_is_found_out() {
+    for (silent, deeds) in ["0", "1"].into_iter().flat_map(|silent| RIDDLES.map(|deeds| (silent, deeds))) {
+        let lab = Lab::default();
+        let host = &lab.host;
+        host.set("net/ipv6/route/skip_notify_on_dev_down", silent);
+        host.ip("link add v1 type veth peer name v2");
+        host.ip("link set v1 up");
+        host.ip("link set v2 up");
+        host.inside(|| {
+            let mut onlink = Onlink::open().unwrap();
+            let mut told = onlink.changed().unwrap().unwrap();
+            for deed in deeds {
+                host.ip(deed);
+                follows(&mut onlink, &mut told, &format!("{deed}, of {deeds:#?}"));
+            }
+        });
+    }
 }
 
 #[test]

@@ -63,7 +63,7 @@ const DISTURBED_READS: u8 = 3;
 /// Prefixes that change again and again are told so often: once in this time, and this much more for each of them, for what
 /// the caller does with them takes its time too.
 const TOLD_REST: Duration = Duration::from_millis(200);
-const TOLD_REST_EACH: Duration = Duration::from_micros(50);
+const TOLD_REST_EACH: Duration = Duration::from_micros(200);
 /// What can't be understood is reported so often at most.
 const ODD_REST: Duration = Duration::from_secs(60);
 
