@@ -540,3 +540,44 @@ async fn nobody_keeps_the_helper_busy() {
     host.honest.is_right().await;
     assert!(host.warning().await.starts_with(&format!("{SLICE} makes more than")), "{}", host.warning().await);
 }
+
+/// Nobody takes a byte from another's row, nor adds one, by cgroups that are gone before they are seen.
+#[tokio::test]
+async fn what_came_and_went_unseen_stays_where_it_was_first_booked() {
+    let mut host = Host::new().await;
+    let pid = rustix::process::Pid::from_raw(host.daemon.pid().cast_signed()).unwrap();
+    let stop = || rustix::process::kill_process(pid, rustix::process::Signal::STOP).unwrap();
+    let go = || rustix::process::kill_process(pid, rustix::process::Signal::CONT).unwrap();
+    let app = "user.slice/user-10.slice/user@10.service/app.slice/short.scope";
+    let mut application = host.lab.application(APP);
+    host.honest.is_right().await;
+    stop();
+    fs::create_dir(host.lab.cgroup.join(app)).unwrap();
+    application.enter(&host.lab, app);
+    application.run(&format!("flood {OUTSIDE_SINK} 10 100"));
+    application.enter(&host.lab, APP);
+    fs::remove_dir(host.lab.cgroup.join(app)).unwrap();
+    go();
+    let rows = async |host: &Host| {
+        let mut rows = host.honest.helper.read().await.unwrap().2;
+        rows.sort_by(|a, b| a.cgroup.cmp(&b.cgroup));
+        rows
+    };
+    let before = rows(&host).await;
+    assert_eq!(
+        before.iter().find(|row| row.cgroup == format!("/{app}")).unwrap().tx_bytes,
+        10 * DATAGRAM,
+        "{before:?}"
+    );
+    let manager = host.manager();
+    stop();
+    hostile(|| {
+        fs::create_dir(manager.join("gone")).unwrap();
+        fs::remove_dir(manager.join("gone")).unwrap();
+    });
+    go();
+    assert_eq!(rows(&host).await, before);
+    hostile(|| make(&manager, "later", 300));
+    assert_eq!(rows(&host).await, before);
+    assert_eq!(host.hostile_rows().await, []);
+}

@@ -286,8 +286,7 @@ impl Table {
         if self.counting.is_none() && self.setup.installed {
             self.start()?;
         }
-        self.tree.refresh();
-        let changed = self.tree.retry();
+        let changed = self.tree.refresh() | self.tree.retry();
         if let Some(counting) = &mut self.counting {
             counting.retry(&self.tree);
             if changed {
