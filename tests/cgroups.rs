@@ -579,5 +579,7 @@ async fn what_came_and_went_unseen_stays_where_it_was_first_booked() {
     assert_eq!(rows(&host).await, before);
     hostile(|| make(&manager, "later", 300));
     assert_eq!(rows(&host).await, before);
+    host.restart().await;
+    assert_eq!(rows(&host).await, before);
     assert_eq!(host.hostile_rows().await, []);
 }

@@ -83,7 +83,7 @@ pub struct Files {
 enum Line {
     /// Its id, its parent's, its name.
     Node(u64, u64, String),
-    /// Its id and its whole path, as version 0.1 wrote it.
+    /// Its id and its whole path, where that is all that is known, and as version 0.1 wrote it.
     Path(u64, String),
 }
 
@@ -334,14 +334,22 @@ impl Counting {
         outcome
     }
 
-    /// Decides where what is counted for unknown cgroups belongs.
+    /// Decides where what is counted for unknown cgroups belongs, and writes it down.
     fn find_lost(&mut self, tree: &Tree) {
         let (held, lost) = (&self.held, &mut self.lost);
         lost.retain(|id, _| held.holds(*id) && tree.nodes().level(*id).is_none());
-        for Doomed { cgroup_id, .. } in held.of(|id| tree.nodes().level(id).is_none()) {
-            if lost.len() < LOST_KEPT {
-                lost.entry(cgroup_id).or_insert_with(|| tree.nodes().nearest(cgroup_id));
-            }
+        let unknown = held.of(|id| tree.nodes().level(id).is_none() && !lost.contains_key(&id));
+        let ids: BTreeSet<_> = unknown.into_iter().map(|doomed| doomed.cgroup_id).collect();
+        let found: Vec<_> = ids.into_iter().take(LOST_KEPT.saturating_sub(lost.len())).collect();
+        if found.is_empty() {
+            return;
+        }
+        lost.extend(found.iter().map(|id| (*id, tree.nodes().nearest(*id))));
+        self.lines = self.lines.saturating_add(found.len());
+        if self.unwritten.is_none() {
+            let lines = found.iter().filter_map(|id| Some(Line::Path(*id, lost.get(id)?.clone())));
+            let appended = self.files.paths.append(lines);
+            self.note(appended);
         }
     }
 
@@ -422,8 +430,9 @@ impl Counting {
     fn remember(&mut self, tree: &Tree) {
         let mut ids: Vec<_> = tree.nodes().all().map(|(id, ..)| id).collect();
         ids.sort_unstable(); // a parent before what is below it
-        self.lines = ids.len();
-        let written = self.files.paths.rewrite(ids.into_iter().filter_map(|id| line(tree, id)));
+        self.lines = ids.len().saturating_add(self.lost.len());
+        let lost = self.lost.iter().map(|(id, path)| Line::Path(*id, path.clone()));
+        let written = self.files.paths.rewrite(ids.into_iter().filter_map(|id| line(tree, id)).chain(lost));
         let saved = self.files.books.save(&self.books, false);
         self.unwritten = None;
         self.note(written);
