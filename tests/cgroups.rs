@@ -417,3 +417,131 @@ async fn counters_of_new_cgroups_are_not_taken_for_those_of_ended_ones() {
     let sum: u64 = host.hostile_rows().await.iter().map(|row| row.tx_bytes).sum();
     assert_eq!(sum, 5001 * DATAGRAM);
 }
+
+/// That it can't be read shows when something is made in it, or far below it.
+#[tokio::test]
+async fn what_is_made_below_a_cgroup_that_was_closed_later_is_booked_to_it() {
+    let mut host = Host::new().await;
+    let manager = host.manager();
+    let below = ["a/new", "b/c/new"];
+    as_user(HOSTILE, || ["a", "b/c"].iter().for_each(|open| fs::create_dir_all(manager.join(open)).unwrap()));
+    host.honest.is_right().await;
+    as_user(HOSTILE, || {
+        let closed = fs::Permissions::from_mode(0o700);
+        ["a", "b"].iter().for_each(|top| fs::set_permissions(manager.join(top), closed.clone()).unwrap());
+        below.iter().for_each(|new| fs::create_dir(manager.join(new)).unwrap());
+    });
+    host.honest.is_right().await;
+    for new in below {
+        host.lab.application(&format!("{MANAGER}/{new}")).run(&format!("flood {OUTSIDE_SINK} 10 100"));
+    }
+    let mut rows = host.hostile_rows().await;
+    rows.sort_by(|a, b| a.cgroup.cmp(&b.cgroup));
+    let row = |top| Row { cgroup: format!("/{MANAGER}/{top}"), tx_bytes: 10 * DATAGRAM, ..Row::default() };
+    assert_eq!(rows, [row("a"), row("b")]);
+}
+
+#[tokio::test]
+async fn slices_that_are_gone_take_no_watches() {
+    let mut host = Host::new().await;
+    let instances = |host: &Host| {
+        let fds = fs::read_dir(format!("/proc/{}/fd", host.daemon.pid())).unwrap().flatten();
+        fds.filter(|fd| fs::read_link(fd.path()).is_ok_and(|of| of.ends_with("anon_inode:inotify"))).count()
+    };
+    let before = instances(&host);
+    assert!(before > 1, "{before}");
+    for _ in 0..40 {
+        let slice = host.lab.cgroup.join("user.slice/user-77.slice");
+        fs::create_dir_all(slice.join("session.scope/x")).unwrap();
+        host.honest.helper.read().await.unwrap();
+        ["session.scope/x", "session.scope", ""].iter().for_each(|gone| fs::remove_dir(slice.join(gone)).unwrap());
+    }
+    host.honest.is_right().await;
+    assert_eq!(instances(&host), before);
+}
+
+/// What takes the helper's time without a cgroup that lasts: gone before it is looked at, in the place of another, unreadable.
+#[tokio::test]
+async fn nobody_keeps_the_helper_busy() {
+    let mut host = Host::new().await;
+    let manager = host.manager();
+    as_user(HOSTILE, || make(&manager, "c", 12_000));
+    for _ in 0..20 {
+        host.honest.is_right().await;
+    }
+    assert_eq!(host.warning().await, "");
+    let (p, x) = (manager.join("p"), manager.join("p/x"));
+    as_user(HOSTILE, || fs::create_dir_all(&x).unwrap());
+    host.honest.is_right().await;
+    let before = cpu_ns(host.daemon.pid());
+    as_user(HOSTILE, || {
+        for _ in 0..200 {
+            fs::remove_dir(&x).unwrap();
+            fs::create_dir(&x).unwrap();
+            [&x, &p].iter().for_each(|gone| fs::remove_dir(gone).unwrap());
+            [&p, &x].iter().for_each(|new| fs::create_dir(new).unwrap());
+            thread::sleep(Duration::from_millis(8));
+        }
+    });
+    let took = (cpu_ns(host.daemon.pid()) - before) / 200;
+    println!("a parent in the place of another among 12,000: {took} ns of CPU");
+    assert!(took < 2_000_000, "{took} ns");
+    as_user(HOSTILE, || {
+        for i in 0..1200 {
+            fs::DirBuilder::new().create(manager.join(format!("s{i}"))).unwrap();
+            fs::set_permissions(manager.join(format!("s{i}")), fs::Permissions::from_mode(0o700)).unwrap();
+            fs::remove_dir(manager.join(format!("s{i}"))).unwrap();
+            fs::create_dir(&p).unwrap_err();
+            thread::sleep(Duration::from_micros(200));
+        }
+        for _ in 0..20_000 {
+            fs::create_dir(manager.join("gone")).unwrap();
+            fs::remove_dir(manager.join("gone")).unwrap();
+        }
+    });
+    host.honest.is_right().await;
+    assert!(host.warning().await.starts_with(&format!("{SLICE} makes more than")), "{}", host.warning().await);
+}
+
+/// Nobody takes a byte from another's row, nor adds one, by cgroups that are gone before they are seen.
+#[tokio::test]
+async fn what_came_and_went_unseen_stays_where_it_was_first_booked() {
+    let mut host = Host::new().await;
+    let pid = rustix::process::Pid::from_raw(host.daemon.pid().cast_signed()).unwrap();
+    let stop = || rustix::process::kill_process(pid, rustix::process::Signal::STOP).unwrap();
+    let go = || rustix::process::kill_process(pid, rustix::process::Signal::CONT).unwrap();
+    let app = "user.slice/user-10.slice/user@10.service/app.slice/short.scope";
+    let mut application = host.lab.application(APP);
+    host.honest.is_right().await;
+    stop();
+    fs::create_dir(host.lab.cgroup.join(app)).unwrap();
+    application.enter(&host.lab, app);
+    application.run(&format!("flood {OUTSIDE_SINK} 10 100"));
+    application.enter(&host.lab, APP);
+    fs::remove_dir(host.lab.cgroup.join(app)).unwrap();
+    go();
+    let rows = async |host: &Host| {
+        let mut rows = host.honest.helper.read().await.unwrap().2;
+        rows.sort_by(|a, b| a.cgroup.cmp(&b.cgroup));
+        rows
+    };
+    let before = rows(&host).await;
+    assert_eq!(
+        before.iter().find(|row| row.cgroup == format!("/{app}")).unwrap().tx_bytes,
+        10 * DATAGRAM,
+        "{before:?}"
+    );
+    let manager = host.manager();
+    stop();
+    as_user(HOSTILE, || {
+        fs::create_dir(manager.join("gone")).unwrap();
+        fs::remove_dir(manager.join("gone")).unwrap();
+    });
+    go();
+    assert_eq!(rows(&host).await, before);
+    as_user(HOSTILE, || make(&manager, "later", 300));
+    assert_eq!(rows(&host).await, before);
+    host.restart().await;
+    assert_eq!(rows(&host).await, before);
+    assert_eq!(host.hostile_rows().await, []);
+}

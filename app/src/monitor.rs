@@ -3,12 +3,12 @@
 use std::{
     collections::{BTreeMap, HashMap},
     path::PathBuf,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use ipnet::IpNet;
 use netglance_dbus::{
-    cgroup::{self, Tree},
+    cgroup::{self, RETRIED_AFTER, Tree},
     onlink::Onlink,
     scope::Prefixes,
 };
@@ -107,6 +107,8 @@ pub struct Monitor {
     tree: Tree,
     /// The paths of `tree`, made anew when it has changed.
     paths: Vec<String>,
+    /// When what of `tree` could not be followed was last tried again.
+    tried: Instant,
     onlink: Onlink,
     host_prefixes: Vec<IpNet>,
     prefixes: Prefixes,
@@ -156,6 +158,7 @@ impl Monitor {
     pub async fn open(only: Option<Source>) -> Result<Self, Error> {
         let mut monitor = Self {
             paths: Vec::new(),
+            tried: Instant::now(),
             tree: Tree::open()?,
             onlink: Onlink::open()?,
             host_prefixes: Vec::new(),
@@ -338,7 +341,12 @@ impl Monitor {
     }
 
     fn refresh_cgroups(&mut self) {
-        if self.tree.refresh() {
+        let mut changed = self.tree.refresh();
+        if !self.tree.is_whole() && self.tried.elapsed() >= RETRIED_AFTER {
+            self.tried = Instant::now();
+            changed |= self.tree.retry();
+        }
+        if changed {
             self.tree.tidy();
             self.paths = self.tree.paths().collect();
             self.own = None;

@@ -30,8 +30,10 @@ use crate::{
 const PRUNED_FROM: usize = 256;
 /// So many new cgroups, and the sets are looked at even though nobody reads: they may be full.
 const LOOKED_AT_AFTER: usize = 1024;
-/// Lines beyond twice the known cgroups at which their file is written anew.
+/// Lines beyond twice the known cgroups, or beyond them in a long file, at which it is written anew.
 const SPARE_LINES: usize = 1024;
+/// Counters of unknown cgroups whose paths are kept as they were first thought to be.
+const LOST_KEPT: usize = 1024;
 /// Times that more of what happened to cgroups is taken in before a look goes on without the rest.
 const ROUNDS: usize = 8;
 /// Dumps of one set when they keep being disturbed.
@@ -81,7 +83,7 @@ pub struct Files {
 enum Line {
     /// Its id, its parent's, its name.
     Node(u64, u64, String),
-    /// Its id and its whole path, as version 0.1 wrote it.
+    /// Its id and its whole path, where that is all that is known, and as version 0.1 wrote it.
     Path(u64, String),
 }
 
@@ -111,6 +113,8 @@ pub struct Counting {
     behind: bool,
     /// A set was at its limit when last looked at.
     full: bool,
+    /// Where the bytes of a cgroup are booked that came and went unseen: decided once, so that no row goes backwards.
+    lost: HashMap<u64, String>,
     /// Kept for its space.
     elements: Vec<Element>,
 }
@@ -148,10 +152,10 @@ impl Counting {
         let levels = create(&mut nft, levels(tree), set_size, internal)?;
         let books = Books::new(realtime_ns().max(last_epoch.saturating_add(1)));
         let mut counting = Self { deaths: tree.nodes().deaths(), ..Self::of(nft, levels, set_size, books, files) };
-        descriptors::keep(counting.nft.as_fd());
         counting.remember(tree);
         counting.follow_levels(tree)?;
         counting.add_tops(tree, tree.nodes().all().filter(|(.., is_live)| *is_live).map(|(id, ..)| id))?;
+        descriptors::keep(counting.nft.as_fd()); // a table that is of no use goes with its socket
         log(format_args!("counting begins, epoch {}; {levels} levels of cgroups", counting.books.epoch));
         Ok(counting)
     }
@@ -172,6 +176,7 @@ impl Counting {
             made: 0,
             behind: false,
             full: false,
+            lost: HashMap::new(),
             elements: Vec::new(),
         }
     }
@@ -182,8 +187,7 @@ impl Counting {
         self.dump()?;
         self.dump()?;
         self.recall(tree);
-        self.nft.set_opaque(self.levels, tree.nodes().opaque())?;
-        self.opaque = tree.nodes().opaque().clone();
+        self.set_opaque(tree)?;
         self.settle(tree);
         self.remember(tree);
         self.replace_internal(internal)?;
@@ -265,12 +269,14 @@ impl Counting {
                 }
             }
         }
-        if changed {
-            let opaque = tree.nodes().opaque();
-            let taken: BTreeSet<_> = opaque.iter().filter(|(level, _)| *level <= self.levels).copied().collect();
-            self.nft.set_opaque(self.levels, &taken)?;
-            self.opaque.clone_from(opaque);
-        }
+        if changed { self.set_opaque(tree) } else { Ok(()) }
+    }
+
+    fn set_opaque(&mut self, tree: &Tree) -> Result<(), Error> {
+        let opaque = tree.nodes().opaque();
+        let taken: BTreeSet<_> = opaque.iter().filter(|(level, _)| *level <= self.levels).copied().collect();
+        self.nft.set_opaque(self.levels, &taken)?;
+        self.opaque.clone_from(opaque);
         Ok(())
     }
 
@@ -296,8 +302,8 @@ impl Counting {
             // The path of nobody else's cgroup is made.
             Some(account) if accounts.as_ref().is_some_and(|accounts| !accounts.contains(&account)) => None,
             Some(_) => tree.path(id),
-            None if self.behind => None, // the next look knows it
-            None => Some(tree.nodes().nearest(id)),
+            None if self.behind && !self.lost.contains_key(&id) => None, // the next look knows it
+            None => Some(path_of(tree, &self.lost, id)),
         };
         self.books.rows(&self.held, path_of, top)
     }
@@ -307,6 +313,9 @@ impl Counting {
         self.made = 0;
         let was_full = self.full;
         self.full = self.at_limit();
+        if !self.behind {
+            self.find_lost(tree);
+        }
         let dead = self.held.of(|id| self.is_gone(tree, id)).len();
         let outcome = if dead >= PRUNED_FROM || (self.full && dead > 0) { self.prune(tree) } else { Ok(()) };
         self.full = self.at_limit();
@@ -317,7 +326,9 @@ impl Counting {
         self.deaths = tree.nodes().deaths();
         let held = &self.held;
         tree.forget(|id| held.holds(id));
-        if self.lines > tree.nodes().count_all().saturating_mul(2).saturating_add(SPARE_LINES) {
+        let known = tree.nodes().count_all();
+        let most = known.saturating_mul(if self.files.paths.is_long() { 1 } else { 2 }).saturating_add(SPARE_LINES);
+        if self.lines > most {
             self.remember(tree);
         }
         outcome
@@ -326,6 +337,25 @@ impl Counting {
     /// Whether [`Self::retry`] has something to do.
     pub fn is_troubled(&self) -> bool {
         self.unwritten.is_some()
+    }
+
+    /// Decides where what is counted for unknown cgroups belongs, and writes it down.
+    fn find_lost(&mut self, tree: &Tree) {
+        let (held, lost) = (&self.held, &mut self.lost);
+        lost.retain(|id, _| held.holds(*id) && tree.nodes().level(*id).is_none());
+        let unknown = held.of(|id| tree.nodes().level(id).is_none() && !lost.contains_key(&id));
+        let ids: BTreeSet<_> = unknown.into_iter().map(|doomed| doomed.cgroup_id).collect();
+        let found: Vec<_> = ids.into_iter().take(LOST_KEPT.saturating_sub(lost.len())).collect();
+        if found.is_empty() {
+            return;
+        }
+        lost.extend(found.iter().map(|id| (*id, tree.nodes().nearest(*id))));
+        self.lines = self.lines.saturating_add(found.len());
+        if self.unwritten.is_none() {
+            let lines = found.iter().filter_map(|id| Some(Line::Path(*id, lost.get(id)?.clone())));
+            let appended = self.files.paths.append(lines);
+            self.note(appended);
+        }
     }
 
     /// Writes the files that could not be written before.
@@ -386,11 +416,10 @@ impl Counting {
                 found.push((id, parent, name));
             }
             Line::Path(id, path) if wanted.remove(&id) => {
-                // Its parents are those of a live one of that path, if there is one.
-                if let Some((parent, name)) = path.rsplit_once('/')
-                    && let Some(parent) = tree.find(parent)
-                {
-                    found.push((id, parent, name.to_owned()));
+                // Its parents are those of a live one of that path: the nearest that there is, whose child then has a long name.
+                let mut above = path.rmatch_indices('/').map(|(end, _)| path.split_at(end));
+                if let Some((parent, name)) = above.find_map(|(above, name)| Some((tree.find(above)?, name))) {
+                    found.push((id, parent, name.trim_start_matches('/').to_owned()));
                 }
             }
             _ => {}
@@ -406,8 +435,9 @@ impl Counting {
     fn remember(&mut self, tree: &Tree) {
         let mut ids: Vec<_> = tree.nodes().all().map(|(id, ..)| id).collect();
         ids.sort_unstable(); // a parent before what is below it
-        self.lines = ids.len();
-        let written = self.files.paths.rewrite(ids.into_iter().filter_map(|id| line(tree, id)));
+        self.lines = ids.len().saturating_add(self.lost.len());
+        let lost = self.lost.iter().map(|(id, path)| Line::Path(*id, path.clone()));
+        let written = self.files.paths.rewrite(ids.into_iter().filter_map(|id| line(tree, id)).chain(lost));
         let saved = self.files.books.save(&self.books, false);
         self.unwritten = None;
         self.note(written);
@@ -427,7 +457,7 @@ impl Counting {
 
     /// Finishes a deletion of which it is not known whether it happened. The latest dump came after it.
     fn settle(&mut self, tree: &Tree) {
-        self.books.settle(&self.held, |id| path_of(tree, id));
+        self.books.settle(&self.held, |id| path_of(tree, &self.lost, id));
         let saved = self.files.books.save(&self.books, false);
         self.note(saved);
     }
@@ -463,7 +493,7 @@ impl Counting {
             let last: HashMap<_, _> = last.into_iter().map(|(counter, e)| ((counter, e.cgroup_id), e.bytes)).collect();
             for Doomed { counter, cgroup_id, bytes } in std::mem::take(&mut self.books.doomed) {
                 let bytes = last.get(&(counter, cgroup_id)).copied().unwrap_or(bytes);
-                self.books.fold(&path_of(tree, cgroup_id), counter, bytes);
+                self.books.fold(&path_of(tree, &self.lost, cgroup_id), counter, bytes);
                 self.held.remove(counter, cgroup_id);
             }
         }
@@ -487,8 +517,8 @@ fn create(nft: &mut Nft, wanted: u8, set_size: u32, internal: Internal) -> Resul
     }
 }
 
-fn path_of(tree: &Tree, id: u64) -> String {
-    tree.path(id).unwrap_or_else(|| tree.nodes().nearest(id))
+fn path_of(tree: &Tree, lost: &HashMap<u64, String>, id: u64) -> String {
+    tree.path(id).or_else(|| lost.get(&id).cloned()).unwrap_or_else(|| tree.nodes().nearest(id))
 }
 
 fn line(tree: &Tree, id: u64) -> Option<Line> {

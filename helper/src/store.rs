@@ -115,6 +115,11 @@ impl Store {
         append().map_err(self.failed("write"))
     }
 
+    /// Whether the file is longer than one of ours has to be on most hosts.
+    pub fn is_long(&self) -> bool {
+        fs::metadata(&self.path).is_ok_and(|metadata| metadata.len() > MOST_BYTES / 4)
+    }
+
     /// Puts these lines in the place of those that were there.
     pub fn rewrite<T: Serialize>(&self, values: impl Iterator<Item = T>) -> Result<(), Error> {
         let bytes = lines(values).map_err(self.failed("write"))?;

@@ -5,12 +5,12 @@
 use std::{
     os::fd::{AsFd, OwnedFd},
     path::Path,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use ipnet::{IpNet, Ipv4Subnets, Ipv6Subnets};
 use netglance_dbus::{
-    cgroup::{self, Tree},
+    cgroup::{self, RETRIED_AFTER, Tree},
     helper1::{self, MOST_PREFIXES, WirePrefix, from_wire, to_wire},
     netlink,
     onlink::{self, Onlink},
@@ -26,9 +26,6 @@ use crate::{
     nft::{self, ruleset::Internal},
     store::{self, Store},
 };
-
-/// How long after trouble began, and after each try, the next one follows.
-const RETRIED_AFTER: Duration = Duration::from_secs(60);
 
 /// What goes wrong.
 #[derive(Debug, thiserror::Error)]
@@ -305,8 +302,7 @@ impl Table {
         if self.counting.is_none() {
             self.start()?;
         }
-        self.tree.refresh();
-        let changed = self.tree.retry();
+        let changed = self.tree.refresh() | self.tree.retry();
         if let Some(counting) = &mut self.counting {
             counting.retry(&self.tree);
             if changed {

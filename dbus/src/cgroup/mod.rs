@@ -10,7 +10,7 @@ use std::{
         unix::{ffi::OsStrExt as _, fs::MetadataExt as _},
     },
     path::{Path, PathBuf},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use rustix::{
@@ -26,6 +26,8 @@ use self::{
 pub mod nodes;
 mod watches;
 
+/// How long after trouble began, and after each try, [`Tree::retry`] is to be called while [`Tree::is_whole`] does not hold.
+pub const RETRIED_AFTER: Duration = Duration::from_secs(60);
 /// Deaths after which an app's tree forgets the older ones; the helper says itself what it still needs.
 const TIDIED_AFTER: u64 = 4096;
 /// A path that is opened in one go: below the kernel's limit of 4,096 bytes.
@@ -90,7 +92,7 @@ impl Tree {
         let watches = Watches::open(id).ok();
         let mut tree = Self { mount, top, root, watches, nodes, made: vec![id], tidied: 0 };
         tree.look_below(id);
-        tree.end_crowded();
+        tree.end_unfollowed();
         Ok(tree)
     }
 
@@ -114,13 +116,19 @@ impl Tree {
     pub fn refresh(&mut self) -> bool {
         self.made.clear();
         let mut changed = false;
-        for account in self.watches.as_ref().map(Watches::ready).unwrap_or_default() {
+        let mut ready = self.watches.as_ref().map(Watches::ready).unwrap_or_default();
+        ready.sort_by_key(|account| *account == self.nodes.root()); // what was in an account comes before its end
+        for account in ready {
             changed |= self.take_in(account);
         }
-        if self.watches.is_none() {
+        if !self.is_watching() {
             changed |= self.scan(self.nodes.root());
         }
         changed
+    }
+
+    fn is_watching(&self) -> bool {
+        self.watches.as_ref().is_some_and(Watches::are_given)
     }
 
     /// Whether there is more that [`Self::refresh`] would take in now.
@@ -128,12 +136,14 @@ impl Tree {
         self.watches.as_ref().is_some_and(|watches| !watches.ready().is_empty())
     }
 
-    /// Looks again at what could not be followed: to be called once a minute while [`Self::is_whole`] does not hold. Whether
-    /// anything is another now.
+    /// Looks again at what could not be followed: see [`RETRIED_AFTER`]. Whether anything is another now.
     pub fn retry(&mut self) -> bool {
         let mut changed = false;
-        if self.watches.is_none() {
-            self.watches = Watches::open(self.nodes.root()).ok();
+        if !self.is_watching() {
+            match &mut self.watches {
+                Some(watches) => watches.begin_again(),
+                None => self.watches = Watches::open(self.nodes.root()).ok(),
+            }
             changed |= self.scan(self.nodes.root());
         }
         for id in self.nodes.closed() {
@@ -152,13 +162,13 @@ impl Tree {
                 changed = true;
             }
         }
-        self.end_crowded();
+        self.end_unfollowed();
         changed
     }
 
     /// Whether everything is followed.
     pub fn is_whole(&self) -> bool {
-        self.watches.is_some() && self.nodes.opaque().is_empty()
+        self.is_watching() && self.nodes.opaque().is_empty()
     }
 
     /// What is known of each cgroup.
@@ -223,24 +233,45 @@ impl Tree {
         } else if lost {
             self.scan(account);
         }
-        self.end_crowded();
+        self.end_unfollowed();
         changed || lost
     }
 
     fn happened(&mut self, Event { parent, name, is_removed }: &Event) {
-        let directory = match self.directory_of(*parent) {
-            Ok(directory) => directory,
-            Err(Errno::ACCESS | Errno::PERM) => return self.close_above(*parent),
-            Err(_) => return,
-        };
-        if !is_removed {
-            self.look(*parent, directory.as_fd(), name, Met::Told);
-        } else if let Some(id) = self.nodes.child(*parent, name) {
-            // It may be back already under a new id; then the directory is there and stays.
-            let now = rustix::fs::statat(&directory, &**name, AtFlags::SYMLINK_NOFOLLOW).map(|stat| stat.st_ino);
-            if now != Ok(id) {
-                self.nodes.remove(id);
+        let directory = self.directory_of(*parent);
+        if matches!(directory, Err(Errno::ACCESS | Errno::PERM)) {
+            self.close_above(*parent);
+        }
+        match (directory, self.nodes.child(*parent, name)) {
+            (Ok(directory), _) if !is_removed => self.look(*parent, directory.as_fd(), name, Met::Told),
+            (Ok(directory), Some(id)) => {
+                // It may be back already under a new id; then the directory is there and stays.
+                let now = rustix::fs::statat(&directory, &**name, AtFlags::SYMLINK_NOFOLLOW).map(|stat| stat.st_ino);
+                if now != Ok(id) {
+                    self.nodes.remove(id);
+                }
             }
+            (Err(_), Some(id)) if *is_removed => self.nodes.remove(id),
+            (Err(Errno::NOENT), _) if !is_removed => self.nodes.miss(*parent, name, None, Instant::now()),
+            _ => {}
+        }
+    }
+
+    /// A cgroup can't be reached: the one that bars the way can't be read.
+    fn close_above(&mut self, mut id: u64) {
+        let mut barred = self.nodes.closed_above(id);
+        while barred.is_none()
+            && let Some((above, _)) = self.nodes.named(id)
+        {
+            barred = match self.directory_of(above) {
+                Err(Errno::ACCESS | Errno::PERM) => None,
+                Ok(_) => Some(above),
+                Err(_) => return,
+            };
+            id = above;
+        }
+        if let Some(barred) = barred {
+            self.nodes.close(barred, Instant::now());
         }
     }
 
@@ -267,7 +298,7 @@ impl Tree {
         let directory = match rustix::fs::openat(above, name, LOOK, Mode::empty()) {
             Ok(directory) => directory,
             Err(Errno::ACCESS | Errno::PERM) => return self.nodes.close(parent, Instant::now()),
-            Err(_) => return self.nodes.miss(parent, name, None),
+            Err(_) => return self.nodes.miss(parent, name, None, Instant::now()),
         };
         let Ok(stat) = rustix::fs::fstat(&directory) else { return };
         match self.nodes.add(parent, name, stat.st_ino, met, Instant::now()) {
@@ -281,12 +312,16 @@ impl Tree {
 
     fn watch_and_list(&mut self, id: u64, directory: &OwnedFd, below: Met) {
         // Watch first, list then: what is made in between is seen twice, not missed.
-        if let Some(watches) = &mut self.watches {
+        while let Some(watches) = self.watches.as_mut().filter(|watches| watches.are_given()) {
             match watches.add(self.nodes.teller(id), directory.as_fd(), id) {
-                Watched::Yes | Watched::Gone => {}
+                Watched::Yes | Watched::Gone => break,
                 Watched::Unreadable => return self.nodes.close(id, Instant::now()),
+                Watched::Refused if self.nodes.spare_watches(Instant::now()) => self.end_unfollowed(),
                 // From now on the tree is read whole, which is slower and misses nothing that lasts.
-                Watched::Refused => self.watches = None,
+                Watched::Refused => watches.give_up(),
+            }
+            if !self.nodes.is_live(id) {
+                return;
             }
         }
         // A directory has a link from each below it, one from above and one from itself; most have none below.
@@ -304,14 +339,20 @@ impl Tree {
             if name != b"." && name != b".." {
                 self.look(id, directory.as_fd(), name, below);
             }
-            if !self.nodes.is_followed(id) {
+            if !self.nodes.is_followed(id) || self.nodes.is_closed(id) {
                 return;
             }
         }
     }
 
-    /// Opens a cgroup's directory, in pieces where its path is too long for the kernel.
+    /// Opens a cgroup's directory. Another one that has its path by now is not it.
     fn directory_of(&self, id: u64) -> Result<OwnedFd, Errno> {
+        let directory = self.directory_at(id)?;
+        if rustix::fs::fstat(&directory)?.st_ino == id { Ok(directory) } else { Err(Errno::NOENT) }
+    }
+
+    /// Opens the directory at a cgroup's path, in pieces where that is too long for the kernel.
+    fn directory_at(&self, id: u64) -> Result<OwnedFd, Errno> {
         let mut directory = None;
         let mut path = Vec::new();
         for name in self.nodes.names(id) {
@@ -328,6 +369,7 @@ impl Tree {
         match directory {
             Some(directory) if path.is_empty() => Ok(directory),
             from => {
+                // With a dot at the end it would need the right to search it.
                 if path.is_empty() {
                     path.push(b'.');
                 }
@@ -336,20 +378,13 @@ impl Tree {
         }
     }
 
-    /// One of the cgroups above can't be entered any more.
-    fn close_above(&mut self, id: u64) {
-        let chain = self.nodes.chain(id);
-        let entered = |id: &u64| self.directory_of(*id).is_ok();
-        if let Some(last) = chain.into_iter().take_while(entered).last() {
-            self.nodes.close(last, Instant::now());
-        }
-    }
-
     /// Lets go of the watches of accounts that are not followed any more.
-    fn end_crowded(&mut self) {
-        for account in std::mem::take(&mut self.nodes.newly_crowded) {
-            if let Some(watches) = &mut self.watches {
-                watches.end(account);
+    fn end_unfollowed(&mut self) {
+        for account in std::mem::take(&mut self.nodes.ended) {
+            let (nodes, Some(watches)) = (&self.nodes, &mut self.watches) else { return };
+            // Those of one that has gone have gone with it.
+            if !watches.end(account) && nodes.is_live(account) {
+                watches.end_common(|id| nodes.is_live(id));
             }
         }
     }

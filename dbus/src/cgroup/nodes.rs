@@ -26,6 +26,10 @@ const PATH_BYTES_IN_ALL: usize = 8 << 20;
 const MADE_AT_ONCE: u32 = 16_384;
 /// … and how often one in the long run. Each costs its follower some 25 µs, removal included.
 const MADE_EVERY: Duration = Duration::from_millis(2);
+/// What one that can't be read costs: as much as so many that are made, as the kernel's rules are written anew.
+const CLOSED_COSTS: u32 = 16;
+/// An account with so many is crowded where the kernel gives no more watches. Where none has, all can be read each time.
+const WATCHED_AN_ACCOUNT: usize = 1024;
 /// Unreadable cgroups that one account may have.
 const CLOSED_AN_ACCOUNT: usize = 256;
 /// Levels below its top at which one account may have unreadable cgroups, and all accounts together: each level costs every
@@ -80,6 +84,7 @@ enum Why {
     Paths,
     Churn,
     Closed,
+    Watches,
 }
 
 #[derive(Debug, Default)]
@@ -87,7 +92,8 @@ struct Account {
     live: usize,
     path_bytes: usize,
     closed: usize,
-    /// Each cgroup that is made moves this on by [`MADE_EVERY`]; it may be so far ahead of now.
+    /// Each cgroup that is made moves this on by [`MADE_EVERY`], whether it could be looked at or was gone; it may be
+    /// [`MADE_AT_ONCE`] times that ahead of now.
     paid_until: Option<Instant>,
     crowded: Option<(Why, Instant)>,
     /// Oldest first.
@@ -132,15 +138,15 @@ pub struct Nodes {
     /// Live cgroups at each level.
     levels: Vec<u32>,
     /// Accounts with a nameless one after which nothing was made yet.
-    unnamed: Vec<u64>,
+    unnamed: BTreeSet<u64>,
     live: usize,
     path_bytes: usize,
     deaths: u64,
     scan: u32,
     /// Level and id of every cgroup below which nothing is followed.
     opaque: BTreeSet<(u8, u64)>,
-    /// Accounts that became crowded since this was last taken.
-    pub newly_crowded: Vec<u64>,
+    /// Accounts that became crowded, or whose top has gone, since this was last taken.
+    pub ended: Vec<u64>,
 }
 
 impl Nodes {
@@ -167,13 +173,13 @@ impl Nodes {
             accounts: HashMap::from([(root, Account::default())]),
             dead_accounts: VecDeque::new(),
             levels: vec![0; usize::from(DEEPEST) + 1],
-            unnamed: Vec::new(),
+            unnamed: BTreeSet::new(),
             live: 1,
             path_bytes: 0,
             deaths: 0,
             scan: 0,
             opaque: BTreeSet::new(),
-            newly_crowded: Vec::new(),
+            ended: Vec::new(),
         }
     }
 
@@ -197,15 +203,15 @@ impl Nodes {
                 node.told |= told;
                 if told_twice {
                     // The one that the first event meant was gone before.
-                    self.miss(parent, name, Some(id));
+                    self.miss(parent, name, Some(id), now);
                 }
-                return Found::Known;
+                return if self.is_live(id) { Found::Known } else { Found::Beyond };
             }
-            Some(old) => self.bury(old),
+            Some(old) => self.remove(old),
             None => {}
         }
         if self.is_live(id) {
-            self.bury(id); // it was renamed, which no cgroup can be
+            self.remove(id); // it was renamed, which no cgroup can be
         }
         self.name_later_ones(id);
         let Some(above) = self.by_id.get(&parent) else { return Found::Beyond };
@@ -244,7 +250,7 @@ impl Nodes {
         account.path_bytes = account.path_bytes.saturating_add(path_bytes);
         while self.live > LIVE_IN_ALL || self.path_bytes > PATH_BYTES_IN_ALL {
             let (by_paths, why) = (self.path_bytes > PATH_BYTES_IN_ALL, [Why::Many, Why::Paths]);
-            let size = |account: &Account| if by_paths { account.path_bytes } else { account.live };
+            let size = |_, account: &Account| if by_paths { account.path_bytes } else { account.live };
             if !self.crowd_the_largest(size, why[usize::from(by_paths)], now) {
                 break;
             }
@@ -254,14 +260,11 @@ impl Nodes {
 
     /// Whether one more fits; its account is crowded if not. (What root has made at the first levels always does.)
     fn has_room(&mut self, account_id: u64, path_bytes: usize, met: Met, now: Instant) -> bool {
-        let account = self.accounts.entry(account_id).or_default();
-        if met != Met::Scanned {
-            account.paid_until = account.paid_until.max(Some(now)).and_then(|until| until.checked_add(MADE_EVERY));
+        if met != Met::Scanned && !self.charge(account_id, 1, now) {
+            return false;
         }
-        let ahead = account.paid_until.map(|until| until.saturating_duration_since(now)).unwrap_or_default();
-        let why = if ahead > MADE_EVERY * MADE_AT_ONCE {
-            Why::Churn
-        } else if account.live >= LIVE_AN_ACCOUNT {
+        let account = self.accounts.entry(account_id).or_default();
+        let why = if account.live >= LIVE_AN_ACCOUNT {
             Why::Many
         } else if account.path_bytes.saturating_add(path_bytes) > PATH_BYTES_AN_ACCOUNT {
             Why::Paths
@@ -270,6 +273,28 @@ impl Nodes {
         };
         self.crowd(account_id, why, now);
         false
+    }
+
+    /// Something happened in an account that takes its follower as much time as so many cgroups that are made. Whether it may
+    /// go on so; it is crowded if not.
+    fn charge(&mut self, account_id: u64, times: u32, now: Instant) -> bool {
+        if account_id == self.root {
+            return true;
+        }
+        let account = self.accounts.entry(account_id).or_default();
+        account.paid_until = account.paid_until.max(Some(now)).and_then(|until| until.checked_add(MADE_EVERY * times));
+        let ahead = account.paid_until.map(|until| until.saturating_duration_since(now)).unwrap_or_default();
+        let may = ahead <= MADE_EVERY * MADE_AT_ONCE;
+        if !may {
+            self.crowd(account_id, Why::Churn, now);
+        }
+        may
+    }
+
+    /// The kernel gives no more watches: whoever has the most of them has none any more. Whether anybody had many.
+    pub fn spare_watches(&mut self, now: Instant) -> bool {
+        let many = |_, account: &Account| if account.live > WATCHED_AN_ACCOUNT { account.live } else { 0 };
+        self.crowd_the_largest(many, Why::Watches, now)
     }
 
     /// More happened in an account than the kernel keeps for its follower.
@@ -284,7 +309,12 @@ impl Nodes {
         };
         account.crowded = Some((why, now));
         account.nameless.clear();
-        self.newly_crowded.push(account_id);
+        // What was made and gone until now, and has no name any more, is the account's.
+        if let Some(top) = self.by_id.get(&account_id) {
+            account.nameless.push_back(Nameless { parent: top.parent, name: Arc::clone(&top.name), before: None });
+            self.unnamed.insert(account_id);
+        }
+        self.ended.push(account_id);
         let mut below: Vec<_> = self
             .by_id
             .iter()
@@ -297,11 +327,13 @@ impl Nodes {
         self.opaque.insert((ACCOUNT_LEVEL, account_id));
     }
 
-    /// Crowds the account with the most of something; whether there was one.
-    fn crowd_the_largest(&mut self, of: impl Fn(&Account) -> usize, why: Why, now: Instant) -> bool {
-        let can_be =
-            |(id, account): &(&u64, &Account)| **id != self.root && account.crowded.is_none() && of(account) > 0;
-        let largest = self.accounts.iter().filter(can_be).max_by_key(|(_, account)| of(account)).map(|(id, _)| *id);
+    /// Crowds the account with the most of something; whether there was one. One that has its top alone would give nothing.
+    fn crowd_the_largest(&mut self, of: impl Fn(u64, &Account) -> usize, why: Why, now: Instant) -> bool {
+        let can_be = |(id, account): &(&u64, &Account)| {
+            **id != self.root && account.crowded.is_none() && account.live > 1 && of(**id, account) > 0
+        };
+        let largest =
+            self.accounts.iter().filter(can_be).max_by_key(|(id, account)| of(**id, account)).map(|(id, _)| *id);
         if let Some(id) = largest {
             self.crowd(id, why, now);
         }
@@ -310,10 +342,11 @@ impl Nodes {
 
     /// The cgroup can't be read: what is below it is booked to it.
     pub fn close(&mut self, id: u64, now: Instant) {
-        let Some(node) = self.by_id.get_mut(&id).filter(|node| node.is_live && !node.is_closed) else { return };
-        node.is_closed = true;
+        let Some(node) = self.by_id.get_mut(&id).filter(|node| node.is_live) else { return };
+        let was_closed = std::mem::replace(&mut node.is_closed, true);
         let (level, account_id) = (node.level, node.account);
-        if level == 0 {
+        if was_closed || level == 0 {
+            self.charge(account_id, 1, now);
             return;
         }
         self.opaque.insert((level, id));
@@ -323,6 +356,9 @@ impl Nodes {
         let Some(account) = self.accounts.get_mut(&account_id) else { return };
         account.closed += 1;
         let too_many = account.closed > CLOSED_AN_ACCOUNT;
+        if !self.charge(account_id, CLOSED_COSTS, now) {
+            return;
+        }
         let levels = |nodes: &Self, of: Option<u64>| -> usize {
             let below = nodes.opaque.range((ACCOUNT_LEVEL.saturating_add(1), 0)..);
             let of_it = below.filter(|(_, id)| of.is_none() || nodes.by_id.get(id).map(|node| node.account) == of);
@@ -331,9 +367,28 @@ impl Nodes {
         if too_many || levels(self, Some(account_id)) > CLOSED_LEVELS[0] {
             self.crowd(account_id, Why::Closed, now);
         }
-        while levels(self, None) > CLOSED_LEVELS[1]
-            && self.crowd_the_largest(|account| account.closed, Why::Closed, now)
-        {}
+        while levels(self, None) > CLOSED_LEVELS[1] {
+            // Who takes the most levels pays, not who has the most at one.
+            let closed = self.accounts.iter().filter(|(_, account)| account.closed > 0);
+            let taken: HashMap<_, _> = closed.map(|(id, _)| (*id, levels(self, Some(*id)))).collect();
+            let of = |id, account: &Account| {
+                taken.get(&id).map_or(0, |levels| levels.saturating_mul(CLOSED_AN_ACCOUNT * 2) + account.closed)
+            };
+            if !self.crowd_the_largest(of, Why::Closed, now) {
+                break;
+            }
+        }
+    }
+
+    /// The lowest of a cgroup and those above it that can't be read.
+    pub fn closed_above(&self, mut id: u64) -> Option<u64> {
+        loop {
+            let node = self.by_id.get(&id)?;
+            if node.is_closed {
+                return Some(id);
+            }
+            id = Some(node.parent).filter(|above| *above != id)?;
+        }
     }
 
     /// A closed cgroup can be read.
@@ -341,7 +396,10 @@ impl Nodes {
         let Some(node) = self.by_id.get_mut(&id).filter(|node| node.is_closed) else { return };
         node.is_closed = false;
         let (level, account) = (node.level, node.account);
-        self.opaque.remove(&(level, id));
+        let is_crowded = self.accounts.get(&id).is_some_and(|account| account.crowded.is_some());
+        if !is_crowded {
+            self.opaque.remove(&(level, id));
+        }
         if level > ACCOUNT_LEVEL
             && let Some(account) = self.accounts.get_mut(&account)
         {
@@ -428,6 +486,7 @@ impl Nodes {
             account.crowded = None;
             self.opaque.remove(&(ACCOUNT_LEVEL, id));
             self.dead_accounts.push_back(id);
+            self.ended.push(id);
         }
     }
 
@@ -509,19 +568,27 @@ impl Nodes {
     }
 
     /// One was made and gone before its id could be read.
-    pub fn miss(&mut self, parent: u64, name: &[u8], before: Option<u64>) {
+    pub fn miss(&mut self, parent: u64, name: &[u8], before: Option<u64>, now: Instant) {
         let Some(node) = self.by_id.get(&parent) else { return };
         let id = node.account;
+        if !self.charge(id, 1, now) {
+            return;
+        }
+        let top = self.by_id.get(&id).filter(|_| id != self.root).map(|top| (top.parent, Arc::clone(&top.name)));
         let account = self.accounts.entry(id).or_default();
         if account.crowded.is_some() {
             return;
         }
-        if before.is_none() && self.unnamed.last() != Some(&id) {
-            self.unnamed.push(id);
+        if before.is_none() {
+            self.unnamed.insert(id);
         }
         account.nameless.push_back(Nameless { parent, name: name.into(), before });
         if account.nameless.len() > REMEMBERED_NAMELESS {
             account.nameless.pop_front();
+            // The oldest stands for those that are forgotten: theirs is their account's, and nobody else's.
+            if let Some((oldest, (parent, name))) = account.nameless.front_mut().zip(top) {
+                (oldest.parent, oldest.name) = (parent, name);
+            }
         }
     }
 
@@ -529,7 +596,7 @@ impl Nodes {
     fn name_later_ones(&mut self, id: u64) {
         for account in std::mem::take(&mut self.unnamed) {
             let Some(account) = self.accounts.get_mut(&account) else { continue };
-            for nameless in account.nameless.iter_mut().rev().take_while(|nameless| nameless.before.is_none()) {
+            for nameless in account.nameless.iter_mut().filter(|nameless| nameless.before.is_none()) {
                 nameless.before = Some(id);
             }
         }
@@ -578,7 +645,7 @@ impl Nodes {
     }
 
     /// The ids from the root down to this cgroup.
-    pub fn chain(&self, mut id: u64) -> Vec<u64> {
+    fn chain(&self, mut id: u64) -> Vec<u64> {
         let mut chain = Vec::new();
         while let Some(node) = self.by_id.get(&id).filter(|_| chain.len() <= usize::from(DEEPEST)) {
             chain.push(id);
@@ -610,6 +677,11 @@ impl Nodes {
     /// Whether it is there.
     pub fn is_live(&self, id: u64) -> bool {
         self.by_id.get(&id).is_some_and(|node| node.is_live)
+    }
+
+    /// Whether it can't be read.
+    pub fn is_closed(&self, id: u64) -> bool {
+        self.by_id.get(&id).is_some_and(|node| node.is_closed)
     }
 
     /// Whether it was seen to go.
@@ -678,6 +750,9 @@ impl Nodes {
                     Why::Paths => "has control groups with very long names".to_owned(),
                     Why::Churn => format!("makes more than {} control groups a second", 1000 / MADE_EVERY.as_millis()),
                     Why::Closed => "has too many control groups that cannot be read".to_owned(),
+                    Why::Watches => "has more control groups than this kernel gives watches for \
+                                     (fs.inotify.max_user_watches)"
+                        .to_owned(),
                 };
                 format!("{path} {why}, so its traffic is counted as a whole")
             })
@@ -696,9 +771,10 @@ fn common(mut paths: impl Iterator<Item = String>) -> String {
     shared
 }
 
-/// The bytes of a name where it is written as JSON: a control character takes six.
+/// The bytes of a name where it is written as JSON: a control character takes six, what is no UTF-8 up to three for each byte.
 fn cost(name: &[u8]) -> usize {
-    name.iter()
+    String::from_utf8_lossy(name)
+        .bytes()
         .map(|byte| if byte.is_ascii_control() { 6 } else { 1 + usize::from(matches!(byte, b'"' | b'\\')) })
         .sum()
 }

@@ -45,7 +45,7 @@ fn who_has_too_many_is_booked_as_a_whole_and_nobody_else() {
     assert_eq!(host.fill(3, Met::Scanned), LIVE_AN_ACCOUNT - 1);
     assert_eq!((host.live_below(3), host.live_below(4)), (1, 2));
     assert_eq!(host.nodes.opaque(), &BTreeSet::from([(2, 3)]));
-    assert_eq!(host.nodes.newly_crowded, [3]);
+    assert_eq!(host.nodes.ended, [3]);
     assert!(
         host.warnings().starts_with("/user.slice/user-3.slice has more than 16384 control groups"),
         "{}",
@@ -119,6 +119,7 @@ fn long_paths_and_depth_are_bounded() {
     assert_eq!(host.warnings(), "");
     // As JSON a control character takes six bytes.
     assert_eq!(cost(b"a\x1b\\"), 9);
+    assert_eq!(cost(b"\xff\xff"), 6);
 }
 
 #[test]
@@ -207,4 +208,105 @@ fn paths_have_in_common_what_they_have() {
     ] {
         assert_eq!(common(paths.iter().map(|path| (*path).to_owned())), shared, "{paths:?}");
     }
+}
+
+#[test]
+fn what_was_gone_or_cannot_be_read_costs_as_much_as_what_is_made() {
+    let mut host = Host::new(2);
+    let closed = host.make(3, Met::Told).unwrap();
+    for user in [3, 4] {
+        let mut missed = 0;
+        while host.nodes.is_followed(user) {
+            if user == 3 {
+                host.nodes.close(closed, host.now);
+            } else {
+                host.nodes.miss(4, b"gone", None, host.now);
+            }
+            missed += 1;
+        }
+        assert!(missed <= MADE_AT_ONCE + 1, "{missed}");
+    }
+    assert_eq!(host.warnings().matches("makes more than").count(), 2);
+    // The root's own are never too many, and two who take turns leave nothing.
+    for _ in 0..3 * MADE_AT_ONCE {
+        host.nodes.miss(2, b"gone", None, host.now);
+    }
+    assert!(host.nodes.is_followed(2) && host.nodes.unnamed.len() <= 3);
+}
+
+#[test]
+fn what_an_account_made_and_is_forgotten_is_nobody_elses() {
+    let mut host = Host::new(2);
+    host.nodes.miss(4, b"honest", None, host.now);
+    let below = host.make(3, Met::Told).unwrap();
+    // Told twice: what was missed before gets its name all the same.
+    host.nodes.miss(3, b"early", None, host.now);
+    host.nodes.miss(3, b"told twice", Some(below), host.now);
+    let theirs = host.next + 1;
+    host.next += 1000;
+    let later = host.make(3, Met::Told).unwrap();
+    assert_eq!(host.nodes.nearest(theirs), "/user.slice/user-3.slice/early");
+    assert_eq!(host.nodes.nearest(later + 1), "/");
+    for _ in 0..=REMEMBERED_NAMELESS {
+        host.nodes.miss(3, b"gone", None, host.now);
+    }
+    assert_eq!(host.nodes.nearest(theirs), "/user.slice/user-3.slice");
+    let mut host = Host::new(2);
+    host.nodes.miss(3, b"gone", None, host.now);
+    let theirs = host.next;
+    host.next += 1;
+    host.nodes.overrun(3, host.now);
+    host.make(4, Met::Told);
+    host.nodes.miss(4, b"honest", None, host.now);
+    assert_eq!(host.nodes.nearest(theirs), "/user.slice/user-3.slice");
+}
+
+#[test]
+fn who_has_unreadable_ones_at_most_levels_pays_and_not_who_has_most_at_one() {
+    let mut host = Host::new(3);
+    let chains: Vec<Vec<_>> = (3..6)
+        .map(|user| {
+            let mut parent = user;
+            let mut deeper = || {
+                parent = host.make(parent, Met::Told).unwrap();
+                parent
+            };
+            (0..6).map(|_| deeper()).collect()
+        })
+        .collect();
+    for _ in 0..5 {
+        let id = host.make(chains[0][0], Met::Told).unwrap();
+        host.nodes.close(id, host.now);
+    }
+    for id in [chains[1][2], chains[1][3], chains[2][4], chains[2][5]] {
+        host.nodes.close(id, host.now);
+    }
+    assert!(host.nodes.is_followed(3) && host.nodes.is_followed(4) != host.nodes.is_followed(5));
+}
+
+#[test]
+fn where_watches_are_few_who_has_the_most_has_none() {
+    let mut host = Host::new(2);
+    for _ in 0..WATCHED_AN_ACCOUNT {
+        host.make(3, Met::Scanned);
+    }
+    host.make(4, Met::Scanned);
+    assert!(host.nodes.spare_watches(host.now) && !host.nodes.spare_watches(host.now));
+    assert_eq!((host.nodes.is_followed(3), host.nodes.is_followed(4)), (false, true));
+    // Its top may be unreadable as well, and readable again: it stays crowded.
+    host.nodes.close(3, host.now);
+    host.nodes.open(3);
+    assert_eq!(host.nodes.opaque(), &BTreeSet::from([(2, 3)]));
+    host.nodes.remove(3);
+    assert!(host.nodes.opaque().is_empty());
+    assert_eq!(host.nodes.ended, [3, 3]);
+}
+
+#[test]
+fn services_alone_crowd_nobody() {
+    let mut host = Host::new(1);
+    for _ in 0..LIVE_IN_ALL + 10 {
+        host.make(2, Met::Scanned);
+    }
+    assert!(host.nodes.opaque().is_empty());
 }

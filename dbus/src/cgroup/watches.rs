@@ -74,8 +74,23 @@ impl Watches {
     pub fn open(common: u64) -> Result<Self, Errno> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         let mut this = Self { epoll, instances: HashMap::new(), common };
-        this.begin(common)?;
+        this.begin_again();
         Ok(this)
+    }
+
+    /// Whether the kernel gives any.
+    pub fn are_given(&self) -> bool {
+        self.instances.contains_key(&self.common)
+    }
+
+    /// Lets go of all of them. What is waited on stays the same.
+    pub fn give_up(&mut self) {
+        self.instances.clear();
+    }
+
+    /// Asks the kernel anew.
+    pub fn begin_again(&mut self) {
+        _ = self.begin(self.common); // see `are_given`
     }
 
     fn begin(&mut self, account: u64) -> Result<(), Errno> {
@@ -105,14 +120,28 @@ impl Watches {
         }
     }
 
-    /// Ends all watches of an account.
-    pub fn end(&mut self, account: u64) {
+    /// Ends all watches of an account. Whether it had an instance of its own.
+    pub fn end(&mut self, account: u64) -> bool {
         if account == self.common {
-            return;
+            return true;
         }
-        if let Some(instance) = self.instances.remove(&account) {
+        let instance = self.instances.remove(&account);
+        if let Some(instance) = &instance {
             _ = epoll::delete(&self.epoll, &instance.fd); // closing it would do
         }
+        instance.is_some()
+    }
+
+    /// Ends the watches of the common instance but for those that `keep` holds for.
+    pub fn end_common(&mut self, keep: impl Fn(u64) -> bool) {
+        let Some(Instance { fd, of }) = self.instances.get_mut(&self.common) else { return };
+        of.retain(|watch, id| {
+            let stays = keep(*id);
+            if !stays {
+                _ = inotify::remove_watch(&*fd, *watch); // it may have gone with its cgroup
+            }
+            stays
+        });
     }
 
     /// The accounts of which something is to be told.
