@@ -1,6 +1,8 @@
 //! The helper on a real bus: who may do what, each refusal by its name, and that nothing a caller does hurts it.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
+#[path = "support/flood.rs"]
+mod flood;
 #[path = "support/lab.rs"]
 mod lab;
 #[path = "support/system.rs"]
@@ -24,6 +26,8 @@ const OTHER: u32 = 10;
 /// `games`, who may by the test's rule, and `nobody`, who may not.
 const GAMES: u32 = 5;
 const NOBODY: u32 = 65534;
+/// `sys`, who floods.
+const FLOODS: u32 = 3;
 
 /// No test: what an application's process runs.
 #[test]
@@ -130,7 +134,28 @@ async fn polkit_is_asked_for_each_call_by_the_callers_name() {
     let (lab, bus) = (Lab::default(), Bus::new());
     let polkit = Polkit::new(&bus, Answer::No).await;
     let _daemon = Daemon::new(&lab, &bus).await;
-    let connection = bus.connect(USER).await;
+    everything_is_judged(&lab, &bus, &polkit, USER).await;
+}
+
+#[tokio::test]
+async fn polkit_is_asked_while_a_flood_goes_on() {
+    let (lab, bus) = (Lab::default(), Bus::new());
+    let polkit = Polkit::new(&bus, Answer::No).await;
+    let _daemon = Daemon::new(&lab, &bus).await;
+    let floods = floods(&bus);
+    everything_is_judged(&lab, &bus, &polkit, USER).await;
+    assert!(floods.into_iter().map(flood::Flood::end).all(|sent| sent > 0));
+}
+
+/// What another user does meanwhile: calls that polkit is not asked about, as fast as they go, and strangers that come and go.
+fn floods(bus: &Bus) -> [flood::Flood; 2] {
+    let calls = [flood::member("Read"), flood::member("Nothing"), flood::get_all(), flood::silent("Read")];
+    [flood::Flood::new(bus, FLOODS, 8, &calls, true), flood::Flood::of_strangers(bus, FLOODS, &flood::member("Read"))]
+}
+
+/// Who may do what, by what polkit says, in an empty table.
+async fn everything_is_judged(lab: &Lab, bus: &Bus, polkit: &Polkit, uid: u32) {
+    let connection = bus.connect(uid).await;
     let name = connection.unique_name().unwrap().to_string();
     let user = Bus::helper(&connection).await;
     let prefixes: Vec<WirePrefix> = vec![(vec![8, 8, 8, 0], 24)];
@@ -191,6 +216,20 @@ async fn the_real_polkitd_decides_by_its_rules_and_our_actions() {
     let (lab, bus) = (Lab::default(), Bus::new());
     let _polkit = RealPolkit::new(&bus).await;
     let _daemon = Daemon::new(&lab, &bus).await;
+    the_rules_decide(&bus).await;
+}
+
+#[tokio::test]
+async fn the_real_polkitd_decides_while_a_flood_goes_on() {
+    let (lab, bus) = (Lab::default(), Bus::new());
+    let _polkit = RealPolkit::new(&bus).await;
+    let _daemon = Daemon::new(&lab, &bus).await;
+    let floods = floods(&bus);
+    the_rules_decide(&bus).await;
+    assert!(floods.into_iter().map(flood::Flood::end).all(|sent| sent > 0));
+}
+
+async fn the_rules_decide(bus: &Bus) {
     let (games, nobody) = (bus.helper_of(GAMES).await, bus.helper_of(NOBODY).await);
     for refusal in [
         nobody.install().await,

@@ -93,7 +93,7 @@ async fn strangers_that_come_and_go_keep_nobody_out() {
     let daemon = Daemon::new(&lab, &bus).await;
     bus.helper_of(ROOT).await.install().await.unwrap();
     let said = daemon.said();
-    let floods = [Flood::of_strangers(&bus, HOSTILE), Flood::of_strangers(&bus, 3)];
+    let floods = [HOSTILE, 3].map(|uid| Flood::of_strangers(&bus, uid, &flood::member("Install")));
     let mut seen = polite(&bus, POLITE, SPAN).await;
     // Each time somebody whom the helper does not know yet.
     for _ in 0..50 {

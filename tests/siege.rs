@@ -110,7 +110,7 @@ fn floods(bus: &Bus) -> Vec<Flood> {
         Flood::new(bus, 3, 2, &[flood::call(BUS_NAME, "SetPrefixes", &prefixes)], true),
         Flood::new(bus, 3, 8, &[flood::signal(100), flood::signal(1 << 20)], true),
         Flood::new(bus, 4, 8, &[flood::get_all(), flood::member("Read")], false),
-        Flood::of_strangers(bus, 4),
+        Flood::of_strangers(bus, 4, &flood::member("Install")),
     ]
 }
 

@@ -1,4 +1,5 @@
-//! What exact counting costs: `cargo bench -p netglance-helper` prints the tables; `-- packets`, `-- reads`, `-- cgroups` a part of them. Needs root, nft, ip and dbus-daemon, as the
+//! What exact counting costs: `cargo bench -p netglance-helper` prints the tables; `-- packets`, `-- reads`, `-- cgroups` or
+//! `-- floods` a part of them. Needs root, nft, ip and dbus-daemon, as the
 //! tests do.
 //!
 //! What is compared runs side by side: a round is one measurement of each, and a figure is the median of the rounds. CPU times
@@ -6,6 +7,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a benchmark stops at the first surprise")]
 #![allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "figures for people")]
 
+#[path = "../../tests/support/flood.rs"]
+mod flood;
 #[path = "../../tests/support/lab.rs"]
 mod lab;
 #[path = "../../tests/support/system.rs"]
@@ -37,16 +40,20 @@ const APP: &str = "2/3/4/5/6";
 fn main() {
     let only = std::env::args().nth(1).unwrap_or_default();
     let wanted = |part: &str| only.is_empty() || only == "--bench" || only == part;
+    let tokio = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     if wanted("packets") {
         packets();
         streams();
     }
     if wanted("cgroups") {
-        tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(cgroups());
+        tokio().block_on(cgroups());
+    }
+    if wanted("floods") {
+        tokio().block_on(floods());
     }
     if wanted("reads") {
         println!("\n| helper | CPU a call | bytes of the reply | resident |\n|---|---|---|---|");
-        let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let tokio = tokio();
         tokio.block_on(reads("external traffic alone", &[OUTSIDE[0]], &[1000]));
         tokio.block_on(reads("external and internal", &[OUTSIDE[0], LAN[0]], &[10, 100, 1000, 10_000]));
         println!("goals: Read of 1,000 cgroups 2 ms; 0.2 % of a core at 2 Reads a second; 8 MB resident");
@@ -298,6 +305,43 @@ async fn reads(what: &str, addresses: &[&str], goals: &[usize]) {
             let share = (cpu_ns(&daemon) - before) / start.elapsed().as_nanos() as f64 * 100.0;
             println!("| {goal} cgroups, 2 Reads a second for 10 s | {share:.3} % of a core | | |");
         }
+    }
+}
+
+/// What one user sees of `Read`, and of a call that the bus answers itself, while another one floods the helper.
+async fn floods() {
+    let (lab, bus) = (Lab::default(), Bus::new());
+    let daemon = Daemon::new(&lab, &bus).await;
+    bus.helper_of(0).await.install().await.unwrap();
+    println!(
+        "\n| flood, 6 s | messages | Read p50, p99 | GetId of the bus p50, p99 | refused | CPU of the helper | its peak memory |"
+    );
+    println!("|---|---|---|---|---|---|---|");
+    let arguments = (vec![(Vec::<u8>::new(), 0u8); 16_000], Vec::<(Vec<u8>, u8)>::new());
+    let long = (vec![(Vec::<u8>::new(), 0u8); 2_000_000], Vec::<(Vec<u8>, u8)>::new());
+    let bus_name = "org.netglance.Helper1";
+    let kinds = [
+        ("none", 0, flood::member("Read")),
+        ("Read, 1 connection", 1, flood::member("Read")),
+        ("Read, 64 connections", 64, flood::member("Read")),
+        ("all properties, 64", 64, flood::get_all()),
+        ("Introspect, 64", 64, flood::call("org.freedesktop.DBus.Introspectable", "Introspect", &())),
+        ("no such member, 64", 64, flood::member("Nothing")),
+        ("Read without an answer, 64", 64, flood::silent("Read")),
+        ("SetPrefixes of 128 kB, 64", 64, flood::call(bus_name, "SetPrefixes", &arguments)),
+        ("SetPrefixes of 16 MB, 64", 64, flood::call(bus_name, "SetPrefixes", &long)),
+        ("signals, 64", 64, flood::signal(100)),
+    ];
+    for (what, connections, message) in kinds {
+        let flood = flood::Flood::new(&bus, 2, connections, &[message], true);
+        let before = cpu_ns(&daemon);
+        let seen = flood::polite(&bus, 1, Duration::from_secs(6)).await;
+        let cpu = (cpu_ns(&daemon) - before) / 6e9 * 100.0;
+        let sent = flood.end();
+        let of = |seen: &flood::Latencies| format!("{:.1}, {:.1} ms", seen.percentile(50), seen.percentile(99));
+        let (read, floor, refused) = (of(&seen.read), of(&seen.bus), seen.refused.len());
+        let peak = flood::memory_kb(daemon.pid(), "VmHWM");
+        println!("| {what} | {sent} | {read} | {floor} | {refused} | {cpu:.0} % | {:.1} MB |", peak as f64 / 1e3);
     }
 }
 

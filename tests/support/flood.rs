@@ -122,11 +122,11 @@ impl Flood {
     }
 
     /// Users who connect, call a few times and leave, over and over.
-    pub fn of_strangers(bus: &Bus, uid: u32) -> Self {
+    pub fn of_strangers(bus: &Bus, uid: u32, message: &[u8]) -> Self {
         let (stop, sent) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
         let path = bus.address.strip_prefix("unix:path=").unwrap().to_owned();
         let (ended, count) = (Arc::clone(&stop), Arc::clone(&sent));
-        let calls = member("Install").repeat(20);
+        let calls = message.repeat(20);
         let thread = thread::spawn(move || {
             while !ended.load(Ordering::Relaxed) {
                 if let Some(mut stream) = try_connect(&path, uid)
