@@ -129,6 +129,36 @@ async fn root_alone_may_own_the_name() {
     bus.connect(ROOT).await.request_name("org.netglance.Helper1").await.unwrap();
 }
 
+/// Signals may be sent to anybody on the system bus, but not to where the helper hears polkit's answers.
+#[tokio::test]
+async fn nobody_can_send_to_the_connection_that_asks() {
+    let (lab, bus) = (Lab::default(), Bus::new());
+    let _daemon = Daemon::new(&lab, &bus).await;
+    let root = bus.connect(ROOT).await;
+    let dbus = zbus::fdo::DBusProxy::new(&root).await.unwrap();
+    let owner = dbus.get_name_owner("org.netglance.Helper1.Asking".try_into().unwrap()).await.unwrap();
+    assert_ne!(owner, dbus.get_name_owner("org.netglance.Helper1".try_into().unwrap()).await.unwrap());
+    let user = bus.connect(USER).await;
+    let error = user.request_name("org.netglance.Helper1.Asking").await.unwrap_err();
+    assert!(error.to_string().contains("AccessDenied"), "{error}");
+    let noise = vec![7u8; 1 << 20];
+    for _ in 0..20 {
+        user.emit_signal(Some(owner.as_str()), "/", "org.x.Y", "Noise", &noise).await.unwrap();
+    }
+    let ping = user.call_method(Some(owner.as_str()), "/", Some("org.freedesktop.DBus.Peer"), "Ping", &());
+    assert!(ping.await.unwrap_err().to_string().contains("AccessDenied"));
+    // What was on its way to it at most, in the bus's own books.
+    let bus_itself = Some("org.freedesktop.DBus");
+    let stats = Some("org.freedesktop.DBus.Debug.Stats");
+    let answer =
+        root.call_method(bus_itself, "/org/freedesktop/DBus", stats, "GetConnectionStats", &owner.as_str()).await;
+    let answer = answer.unwrap();
+    let stats: std::collections::HashMap<String, zbus::OwnedVariant> = answer.body().deserialize().unwrap();
+    let peak = stats.get("PeakOutgoingBytes").and_then(|bytes| u32::try_from(bytes).ok()).unwrap();
+    assert!(peak < 1 << 20, "{peak} bytes");
+    alive(&bus).await;
+}
+
 #[tokio::test]
 async fn polkit_is_asked_for_each_call_by_the_callers_name() {
     let (lab, bus) = (Lab::default(), Bus::new());

@@ -73,7 +73,7 @@ impl Error {
 pub struct Files {
     /// [`Books`].
     pub books: Store,
-    /// Every cgroup that was met: a [`Line`] for each.
+    /// Every cgroup that was met: a line for each.
     pub paths: Store,
 }
 

@@ -35,7 +35,12 @@ use zbus::{
     message::Message,
 };
 
+use crate::log;
 use gate::{Gate, Verdict, expect_reply};
+
+/// The name of the connection that asks. It serves nobody: the bus's policy lets nobody send to who has it, which it could not
+/// say of a connection without a name, and signals would else be anybody's to send.
+const ASKING: &str = "org.netglance.Helper1.Asking";
 
 /// Why there is no bus.
 #[derive(Debug, thiserror::Error)]
@@ -68,6 +73,11 @@ impl Bus {
         let callers = Arc::<Callers>::default();
         let serving = connect(|socket| socket::serving(socket, &callers)).await?;
         let asking = connect(socket::asking).await?;
+        if let Err(error) = asking.request_name(ASKING).await {
+            log(format_args!(
+                "others may send to the connection that asks polkit, as the bus does not give it a name: {error}"
+            ));
+        }
         Ok(Self { serving, asking, callers })
     }
 
