@@ -16,7 +16,10 @@ use std::{
 };
 
 use netglance_dbus::helper1::{BUS_NAME, OBJECT_PATH};
-use zbus::message::{Builder, Flags, Message};
+use zbus::{
+    Connection,
+    message::{Builder, Flags, Message},
+};
 
 use crate::system::Bus;
 
@@ -250,8 +253,12 @@ pub struct Polite {
 
 /// Looks from a new connection of a user.
 pub async fn polite(bus: &Bus, uid: u32, span: Duration) -> Polite {
-    let connection = bus.connect(uid).await;
-    let (helper, daemon) = (Bus::helper(&connection).await, zbus::fdo::DBusProxy::new(&connection).await.unwrap());
+    polite_on(&bus.connect(uid).await, span).await
+}
+
+/// Looks from this connection.
+pub async fn polite_on(connection: &Connection, span: Duration) -> Polite {
+    let (helper, daemon) = (Bus::helper(connection).await, zbus::fdo::DBusProxy::new(connection).await.unwrap());
     let mut seen = Polite { read: Latencies::default(), bus: Latencies::default(), refused: Vec::new() };
     let end = Instant::now() + span;
     while Instant::now() < end {
