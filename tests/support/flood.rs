@@ -23,6 +23,8 @@ use zbus::{
 
 use crate::system::Bus;
 
+/// Longer than anything here takes on a slow machine; only a failure waits for it.
+const PATIENCE: Duration = Duration::from_secs(60);
 /// Threads that write; each has its share of the connections.
 const THREADS: usize = 2;
 /// Messages that are written at once.
@@ -80,7 +82,7 @@ fn try_connect(path: &str, uid: u32) -> Option<UnixStream> {
     let hello = bytes(hello.interface("org.freedesktop.DBus"), &());
     stream.write_all(format!("\0AUTH EXTERNAL {hex}\r\nBEGIN\r\n").as_bytes()).ok()?;
     stream.write_all(&hello).ok()?;
-    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
     let mut read = Vec::new();
     // The answer to Hello and the signal that comes with it name the connection.
     while read.windows(3).filter(|part| part.starts_with(b":1.")).count() < 2 {
@@ -263,7 +265,7 @@ pub async fn polite_on(connection: &Connection, span: Duration) -> Polite {
     let end = Instant::now() + span;
     while Instant::now() < end {
         let start = Instant::now();
-        let read = tokio::time::timeout(Duration::from_secs(20), helper.read()).await;
+        let read = tokio::time::timeout(PATIENCE, helper.read()).await;
         seen.read.add(start.elapsed());
         match read {
             Ok(Ok(_)) => {}
