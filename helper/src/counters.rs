@@ -232,3 +232,23 @@ impl Counters for Service {
         known.get_or_insert_with(|| self.with(|table| Ok(table.internal_prefixes())).unwrap_or_default()).clone()
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use netglance_dbus::sample::Row;
+    use zbus::Message;
+
+    use super::*;
+
+    #[test]
+    fn an_answer_is_as_long_as_it_is_taken_for() {
+        for length in [0, 1, 2, 3, 4, 100, 4095] {
+            let rows = vec![Row { cgroup: "x".repeat(length), ..Row::default() }; 9];
+            let sample = Sample { epoch: 1, boottime_ns: 2, rows };
+            let message = Message::signal("/", "org.x.Y", "Z").build(&(1u64, 2u64, &sample.rows)).unwrap();
+            // Before the rows stand two numbers and the length of all, which is aligned as a row is.
+            assert_eq!(message.body().data().len(), 24 + bytes(&sample), "{length}");
+        }
+    }
+}

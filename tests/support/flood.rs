@@ -16,10 +16,15 @@ use std::{
 };
 
 use netglance_dbus::helper1::{BUS_NAME, OBJECT_PATH};
-use zbus::message::{Builder, Flags, Message};
+use zbus::{
+    Connection,
+    message::{Builder, Flags, Message},
+};
 
 use crate::system::Bus;
 
+/// Longer than anything here takes on a slow machine; only a failure waits for it.
+const PATIENCE: Duration = Duration::from_secs(60);
 /// Threads that write; each has its share of the connections.
 const THREADS: usize = 2;
 /// Messages that are written at once.
@@ -77,7 +82,7 @@ fn try_connect(path: &str, uid: u32) -> Option<UnixStream> {
     let hello = bytes(hello.interface("org.freedesktop.DBus"), &());
     stream.write_all(format!("\0AUTH EXTERNAL {hex}\r\nBEGIN\r\n").as_bytes()).ok()?;
     stream.write_all(&hello).ok()?;
-    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
     let mut read = Vec::new();
     // The answer to Hello and the signal that comes with it name the connection.
     while read.windows(3).filter(|part| part.starts_with(b":1.")).count() < 2 {
@@ -250,13 +255,17 @@ pub struct Polite {
 
 /// Looks from a new connection of a user.
 pub async fn polite(bus: &Bus, uid: u32, span: Duration) -> Polite {
-    let connection = bus.connect(uid).await;
-    let (helper, daemon) = (Bus::helper(&connection).await, zbus::fdo::DBusProxy::new(&connection).await.unwrap());
+    polite_on(&bus.connect(uid).await, span).await
+}
+
+/// Looks from this connection.
+pub async fn polite_on(connection: &Connection, span: Duration) -> Polite {
+    let (helper, daemon) = (Bus::helper(connection).await, zbus::fdo::DBusProxy::new(connection).await.unwrap());
     let mut seen = Polite { read: Latencies::default(), bus: Latencies::default(), refused: Vec::new() };
     let end = Instant::now() + span;
     while Instant::now() < end {
         let start = Instant::now();
-        let read = tokio::time::timeout(Duration::from_secs(20), helper.read()).await;
+        let read = tokio::time::timeout(PATIENCE, helper.read()).await;
         seen.read.add(start.elapsed());
         match read {
             Ok(Ok(_)) => {}
