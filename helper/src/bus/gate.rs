@@ -31,11 +31,6 @@ const ROOT: u32 = 10;
 
 /// Calls that one user may have under way, and all users together. A call is a task.
 const UNDER_WAY: usize = 32;
-/// While the bus takes answers slower than they are made, of one user: a busy dbus-daemon takes 16 KiB of the helper each time
-/// around, and what stands in front of others' answers should not be more than that.
-const UNDER_WAY_SLOW: usize = 4;
-/// So long a bus counts as slow that once did not take an answer at once.
-const SLOW_FOR: Duration = Duration::from_secs(1);
 const UNDER_WAY_ALL: usize = 256;
 /// Bytes that the arguments of these calls may have, of one user and of all together.
 const HELD: usize = 512 << 10;
@@ -115,7 +110,6 @@ pub struct Gate {
     waiting_all: usize,
     waiting_short: usize,
     waiting_long: usize,
-    slow_until: Option<Instant>,
     unread: Unread,
     whose: VecDeque<Box<str>>,
     released: VecDeque<Vec<u8>>,
@@ -147,9 +141,9 @@ impl Gate {
         !silent
     }
 
-    /// The bus did not take an answer at once.
-    pub fn is_slow(&mut self, now: Instant) {
-        self.slow_until = Some(now + SLOW_FOR);
+    /// The user who made a call that is under way, also if the caller has left meanwhile.
+    pub fn called_by(&self, name: &str, serial: u32) -> Option<u32> {
+        self.under_way.get(name)?.iter().find(|call| call.serial == serial).map(|call| call.uid)
     }
 
     /// Puts down what comes in. Calls are bounded by what may be under way.
@@ -267,9 +261,7 @@ impl Gate {
     fn judge(&mut self, uid: u32, message: &[u8], header: &Header<'_>, now: Instant) -> Verdict {
         let bytes = message.len();
         let full = self.under_way_all >= UNDER_WAY_ALL || self.held_all.saturating_add(bytes) > HELD_ALL;
-        let slow = self.slow_until.is_some_and(|until| now < until);
-        let most = if slow { UNDER_WAY_SLOW } else { UNDER_WAY };
-        let user_is_full = |user: &User| user.under_way >= most || user.held.saturating_add(bytes) > HELD;
+        let user_is_full = |user: &User| user.under_way >= UNDER_WAY || user.held.saturating_add(bytes) > HELD;
         if full || self.users.get(&uid).is_none_or(user_is_full) {
             return Verdict::Drop;
         }

@@ -122,22 +122,12 @@ fn calls_under_way_are_bounded_and_end_with_their_answer() {
     // Who leaves has them under way all the same.
     gate.gone(":1.1", now);
     assert_eq!(gate.arrived(&call(":1.2"), now), Verdict::Drop);
+    assert_eq!(gate.called_by(":1.1", serial(&calls[3])), Some(7));
     for message in &calls {
         gate.answered(":1.1", serial(message), 100, now);
     }
     assert_eq!(gate.arrived(&call(":1.2"), now), Verdict::Pass);
     assert_eq!((gate.under_way_all, gate.users[&7].under_way), (2, 1));
-}
-
-#[test]
-fn a_slow_bus_gets_less_of_each() {
-    let now = Instant::now();
-    let mut gate = gate(&[(":1.1", 7), (":1.3", 8)], now);
-    gate.is_slow(now);
-    let passed = |gate: &mut Gate, now| (0..50).filter(|_| gate.arrived(&call(":1.1"), now) == Verdict::Pass).count();
-    assert_eq!(passed(&mut gate, now), UNDER_WAY_SLOW);
-    assert_eq!(gate.arrived(&call(":1.3"), now), Verdict::Pass);
-    assert_eq!(passed(&mut gate, now + SLOW_FOR), UNDER_WAY - UNDER_WAY_SLOW);
 }
 
 #[test]

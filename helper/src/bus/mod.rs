@@ -4,13 +4,14 @@
 //! about actions, so that its answers never stand behind a flood of calls; nobody can call it. It decides nothing about who
 //! may do what: `authority.rs` does.
 //!
-//! `header`, `framing`, `meter`, `unread` and `gate` are pure, `socket` reads and writes, `asker` asks.
+//! `header`, `framing`, `meter`, `unread`, `outbox` and `gate` are pure, `socket` reads and writes, `asker` asks.
 
 mod asker;
 pub mod framing;
 pub mod gate;
 pub mod header;
 pub mod meter;
+pub mod outbox;
 mod socket;
 pub mod unread;
 
@@ -37,6 +38,7 @@ use zbus::{
 
 use crate::log;
 use gate::{Gate, Verdict, expect_reply};
+use outbox::Outbox;
 
 /// The name of the connection that asks. It serves nobody: the bus's policy lets nobody send to who has it, which it could not
 /// say of a connection without a name, and signals would else be anybody's to send.
@@ -118,6 +120,9 @@ pub struct Callers {
     /// The gate has let something in, or the bus is gone.
     released: Notify,
     closed: AtomicBool,
+    outbox: Mutex<Outbox<Message>>,
+    /// There is something in the outbox.
+    put: Notify,
 }
 
 impl Callers {
@@ -148,8 +153,23 @@ impl Callers {
         });
     }
 
-    fn bus_is_slow(&self) {
-        self.gate().is_slow(Instant::now());
+    /// Puts a message down for [`Self::next_out`].
+    fn put(&self, message: Message) {
+        let uid = answer(&message).and_then(|(to, serial)| self.gate().called_by(&to, serial));
+        lock(&self.outbox).put(uid, message);
+        self.put.notify_one();
+    }
+
+    /// The next message that is to be written; [`Self::sent`] is owed for it.
+    async fn next_out(&self) -> Message {
+        loop {
+            let next = lock(&self.outbox).take();
+            match next {
+                Some(message) if self.sends(&message, Instant::now()) => return message,
+                Some(_) => {}
+                None => self.put.notified().await,
+            }
+        }
     }
 
     fn closed(&self) {

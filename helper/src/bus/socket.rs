@@ -13,7 +13,6 @@ use std::{
     },
     sync::Arc,
     thread,
-    time::Instant,
 };
 
 use rustix::{
@@ -52,6 +51,8 @@ pub(super) fn serving(socket: UnixStream, callers: &Arc<Callers>) -> io::Result<
         let _ = take_in(&reading, &gate);
         gate.closed();
     })?;
+    let out = tokio::net::UnixStream::from_std(socket.try_clone()?)?;
+    tokio::spawn(write_out(out, Arc::clone(callers)));
     let (_, write) = tokio::net::UnixStream::from_std(socket)?.into_split();
     let inbox = Inbox { callers: Arc::clone(callers), taken: Vec::new(), rest: 0..0 };
     Ok(Split::new(
@@ -88,6 +89,15 @@ fn take_in(socket: &UnixStream, callers: &Callers) -> io::Result<()> {
             Err(error) => return Err(error.into()),
         };
         framing.came(came);
+    }
+}
+
+/// Writes what is answered, each user's in turn, until the bus is gone.
+async fn write_out(mut socket: tokio::net::UnixStream, callers: Arc<Callers>) -> io::Result<()> {
+    loop {
+        let message = callers.next_out().await;
+        socket.write_all(message.data()).await?;
+        callers.sent(&message);
     }
 }
 
@@ -172,7 +182,7 @@ fn hand(bytes: &[u8], rest: &mut Range<usize>, into: &mut [u8]) -> Option<usize>
 #[derive(Debug)]
 struct Writer {
     socket: OwnedWriteHalf,
-    /// Those who are answered here.
+    /// Those who are answered here, in their turn.
     callers: Option<Arc<Callers>>,
     /// A message of which so much is written. Whoever wrote it may have given up waiting; the bus needs the rest all the same.
     unsent: Option<(Message, usize)>,
@@ -180,27 +190,17 @@ struct Writer {
 
 impl Writer {
     async fn finish(&mut self) -> io::Result<()> {
-        let Self { socket, callers, unsent } = self;
-        while let Some((message, written)) = unsent {
+        while let Some((message, written)) = &mut self.unsent {
             let rest = message.data().get(*written..).unwrap_or_default();
             if rest.is_empty() {
-                if let Some(callers) = callers {
-                    callers.sent(message);
-                }
-                *unsent = None;
+                self.unsent = None;
                 break;
             }
-            match socket.try_write(rest) {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(now) => *written += now,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    if let Some(callers) = callers {
-                        callers.bus_is_slow();
-                    }
-                    socket.writable().await?;
-                }
-                Err(error) => return Err(error),
+            let now = self.socket.write(rest).await?;
+            if now == 0 {
+                return Err(io::ErrorKind::WriteZero.into());
             }
+            *written += now;
         }
         Ok(())
     }
@@ -209,12 +209,13 @@ impl Writer {
 #[async_trait]
 impl WriteHalf for Writer {
     async fn send_message(&mut self, message: &Message) -> zbus::Result<()> {
-        self.finish().await?;
-        if self.callers.as_ref().is_none_or(|callers| callers.sends(message, Instant::now())) {
-            self.unsent = Some((message.clone(), 0));
-            self.finish().await?;
+        if let Some(callers) = &self.callers {
+            callers.put(message.clone());
+            return Ok(());
         }
-        Ok(())
+        self.finish().await?;
+        self.unsent = Some((message.clone(), 0));
+        Ok(self.finish().await?)
     }
 
     async fn sendmsg(&mut self, bytes: &[u8], _fds: &[std::os::fd::BorrowedFd<'_>]) -> io::Result<usize> {
