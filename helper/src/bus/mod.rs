@@ -153,11 +153,16 @@ impl Callers {
         });
     }
 
-    /// Puts a message down for [`Self::next_out`].
+    /// Puts a message down for [`Self::next_out`]. Where too much waits for its user, it is thrown away.
     fn put(&self, message: Message) {
         let uid = answer(&message).and_then(|(to, serial)| self.gate().called_by(&to, serial));
-        lock(&self.outbox).put(uid, message);
-        self.put.notify_one();
+        let bytes = message.data().len();
+        let refused = lock(&self.outbox).put(uid, message, bytes);
+        match refused {
+            Some(message) if self.sends(&message, Instant::now()) => self.sent(&message),
+            Some(_) => {}
+            None => self.put.notify_one(),
+        }
     }
 
     /// The next message that is to be written; [`Self::sent`] is owed for it.
