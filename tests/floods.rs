@@ -9,7 +9,12 @@ mod lab;
 #[path = "support/system.rs"]
 mod system;
 
-use std::{fs::File, os::fd::AsFd as _, time::Duration};
+use std::{
+    fs::File,
+    io::{Read as _, Write as _},
+    os::fd::AsFd as _,
+    time::Duration,
+};
 
 use flood::{Flood, Polite, cpu_ms, memory_kb, polite, polite_on};
 use lab::Lab;
@@ -164,6 +169,14 @@ async fn descriptors_and_signals_never_reach_it() {
         let error = call.await.unwrap_err().to_string();
         assert!(error.contains("AccessDenied"), "{error}");
         connection.emit_signal(Some(BUS_NAME), OBJECT_PATH, BUS_NAME, "Noise", &body).await.unwrap();
+    }
+    // The bus says so to whoever sends one without: nothing of it comes as far as the helper.
+    let mut raw = flood::connect(&bus, HOSTILE);
+    raw.write_all(&flood::signal(10)).unwrap();
+    let (mut said, mut piece) = (String::new(), [0; 1024]);
+    while !said.contains("AccessDenied") {
+        let length = raw.read(&mut piece).expect("the bus refuses a signal to the helper");
+        said += &String::from_utf8_lossy(&piece[..length]);
     }
     let user = Bus::helper(&connection).await;
     assert!(!user.version().await.unwrap().is_empty());
