@@ -1,4 +1,4 @@
-use super::*;
+use super::{accounts::*, *};
 
 /// A tree in which every id is told by the caller: 1 the root, 2 user.slice, 3 and up the users' slices.
 struct Host {
