@@ -1,6 +1,14 @@
 //! The daemon: puts the parts together, serves the bus, follows the kernel, and leaves when nobody needs it.
 
-use std::{env, io, os::fd::OwnedFd, path::PathBuf, pin::pin, process::ExitCode, sync::Arc, time::Duration};
+use std::{
+    env, io,
+    os::fd::OwnedFd,
+    path::PathBuf,
+    pin::{Pin, pin},
+    process::ExitCode,
+    sync::Arc,
+    time::Duration,
+};
 
 use netglance_dbus::{
     helper1::{BUS_NAME, Helper1, OBJECT_PATH},
@@ -42,7 +50,7 @@ impl From<zbus::Error> for Error {
 async fn main() -> ExitCode {
     let arguments: Vec<_> = env::args_os().skip(1).collect();
     let result = match Command::parse(&arguments) {
-        Ok(None) => run().await,
+        Ok(None) => daemon().await,
         Ok(Some(command)) => command.execute().await.map_err(Error::from),
         Err(error) => {
             log(format_args!("netglance-helper: {error}"));
@@ -56,6 +64,11 @@ async fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// [`run`] on the heap: set-up, which is started under its caller's limits, needs none of the stack that it takes.
+fn daemon() -> Pin<Box<dyn Future<Output = Result<(), Error>>>> {
+    Box::pin(run())
 }
 
 async fn run() -> Result<(), Error> {
