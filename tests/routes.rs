@@ -2,6 +2,8 @@
 //! always those that a fresh read of the routing table says, and nobody waits for them.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
+#[path = "support/hostile.rs"]
+mod hostile;
 #[path = "support/lab.rs"]
 mod lab;
 #[path = "support/system.rs"]
@@ -315,13 +317,6 @@ fn a_large_table_is_read_again_step_by_step() {
     });
 }
 
-/// What all threads of a process have used.
-fn cpu_ns(pid: u32) -> u64 {
-    let threads = fs::read_dir(format!("/proc/{pid}/task")).unwrap().flatten();
-    let stat = threads.filter_map(|thread| fs::read_to_string(thread.path().join("schedstat")).ok());
-    stat.filter_map(|stat| stat.split(' ').next()?.parse::<u64>().ok()).sum()
-}
-
 struct Counted {
     helper: Helper1Proxy<'static>,
     daemon: Daemon,
@@ -391,15 +386,15 @@ async fn a_full_table_that_changes_keeps_nobody_waiting() {
             }
         }
     });
-    let (begun, before, mut reads) = (Instant::now(), cpu_ns(counted.daemon.pid()), 0);
+    let (begun, before, mut reads) = (Instant::now(), hostile::cpu_ns(counted.daemon.pid()), 0);
     while !changes.is_finished() {
         other.read().await.unwrap();
         reads += 1;
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     changes.join().unwrap();
-    let share =
-        Duration::from_nanos(cpu_ns(counted.daemon.pid()) - before).as_secs_f64() / begun.elapsed().as_secs_f64();
+    let share = Duration::from_nanos(hostile::cpu_ns(counted.daemon.pid()) - before).as_secs_f64()
+        / begun.elapsed().as_secs_f64();
     println!("{reads} calls answered, {:.2} % of a core", share * 100.0);
     assert!(reads > 10, "{reads}");
     assert!(share < 0.2, "{share} of a core");

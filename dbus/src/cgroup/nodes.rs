@@ -171,33 +171,16 @@ impl Nodes {
             self.remove(id); // it was renamed, which no cgroup can be
         }
         self.name_later_ones(id);
-        let Some(above) = self.by_id.get(&parent) else { return Found::Beyond };
-        let level = above.level.saturating_add(1);
-        let path_bytes = above.path_bytes.saturating_add(1).saturating_add(cost(name));
-        let account = match level {
-            0..ACCOUNT_LEVEL => self.root,
-            ACCOUNT_LEVEL => id,
-            _ => above.account,
-        };
+        let Some(node) = self.below(parent, id, Arc::clone(&key.1)) else { return Found::Beyond };
+        let Node { level, account, path_bytes, .. } = node;
         if level > ACCOUNT_LEVEL && account != self.root && !self.has_room(account, path_bytes, met, now) {
             return Found::Beyond;
         }
         if let Some(above) = self.by_id.get_mut(&parent) {
             above.children = above.children.saturating_add(1);
         }
-        self.by_name.insert(key.clone(), id);
-        let node = Node {
-            parent,
-            account,
-            name: key.1,
-            path_bytes,
-            children: 0,
-            scan: self.scan,
-            level,
-            is_live: true,
-            told,
-            is_closed: false,
-        };
+        self.by_name.insert(key, id);
+        let node = Node { is_live: true, told, ..node };
         self.by_id.insert(id, node);
         self.live += 1;
         self.note_level(level, true);
@@ -304,27 +287,36 @@ impl Nodes {
         self.dead_accounts.retain(|id| self.accounts.contains_key(id));
     }
 
-    /// A removed cgroup that an earlier process knew. Its parent must be known.
-    pub fn recall(&mut self, id: u64, parent: u64, name: &[u8]) {
-        let Some(above) = self.by_id.get(&parent).filter(|_| !self.by_id.contains_key(&id)) else { return };
+    /// A cgroup below a known one, not live yet.
+    fn below(&self, parent: u64, id: u64, name: Name) -> Option<Node> {
+        let above = self.by_id.get(&parent)?;
         let level = above.level.saturating_add(1);
         let account = match level {
             0..ACCOUNT_LEVEL => self.root,
             ACCOUNT_LEVEL => id,
             _ => above.account,
         };
-        let node = Node {
+        Some(Node {
             parent,
             account,
-            name: name.into(),
-            path_bytes: above.path_bytes.saturating_add(1).saturating_add(cost(name)),
+            path_bytes: above.path_bytes.saturating_add(1).saturating_add(cost(&name)),
+            name,
             children: 0,
             scan: self.scan,
             level,
             is_live: false,
             told: false,
             is_closed: false,
-        };
+        })
+    }
+
+    /// A removed cgroup that an earlier process knew. Its parent must be known.
+    pub fn recall(&mut self, id: u64, parent: u64, name: &[u8]) {
+        if self.by_id.contains_key(&id) {
+            return;
+        }
+        let Some(node) = self.below(parent, id, name.into()) else { return };
+        let account = node.account;
         self.by_id.insert(id, node);
         self.accounts.entry(account).or_default().dead.push_front(id);
         if account == id {
