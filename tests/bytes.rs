@@ -11,6 +11,7 @@ use lab::{Lab, OUTSIDE, OUTSIDE_SINK, eventually};
 use netglance_dbus::{sample::Row, scope::Prefixes};
 use netglance_helper::{
     nft::{
+        key::Key,
         Nft,
         ruleset::{Counter, Internal, SET_SIZE},
     },
@@ -50,17 +51,17 @@ impl Scene {
 
     /// What is booked to the application; to nobody else is anything.
     fn booked(&mut self) -> [u64; 4] {
-        let mut rows: HashMap<u64, [u64; 4]> = HashMap::new();
+        let mut rows: HashMap<Key, [u64; 4]> = HashMap::new();
         for (i, counter) in Counter::ALL.into_iter().enumerate() {
             let mut elements = Vec::new();
             self.nft.read(counter, &mut elements).unwrap();
             for element in elements {
-                rows.entry(element.cgroup_id).or_default()[i] = element.bytes;
+                rows.entry(element.key).or_default()[i] = element.bytes;
             }
         }
-        let own = rows.remove(&self.application.cgroup_id).unwrap_or_default();
-        let labs = self.lab.cgroup_ids();
-        rows.retain(|id, _| labs.contains(id));
+        let own = rows.remove(&self.application.key).unwrap_or_default();
+        let labs = self.lab.keys();
+        rows.retain(|key, _| labs.contains(key));
         assert!(rows.is_empty(), "booked to others: {rows:?}");
         own
     }

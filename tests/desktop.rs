@@ -223,7 +223,7 @@ fn a_password_once_and_every_byte_is_counted() {
     assert!(ended(install).status.success());
     desktop.resume();
     assert!(installed(&desktop));
-    assert!(desktop.root("nft list table inet netglance").ok().contains("socket cgroupv2 level"));
+    assert!(desktop.root("nft list ruleset").ok().contains("socket cgroupv2 level"));
     a_known_amount(&desktop);
     let exact = desktop.cad("netglance watch --json --app StB --source exact --count 1").ok();
     assert_eq!(serde_json::from_str::<Value>(&exact).unwrap()["source"], "exact");

@@ -301,17 +301,16 @@ fn real_tools_agree() {
 
     // nft's own list of the sets.
     for actor in [Actor::Bystander, Actor::App] {
-        let id = fs::metadata(world.cgroup(actor)).unwrap().ino();
+        let key = Key::of(fs::metadata(world.cgroup(actor)).unwrap().ino()).bytes();
+        let key = [&key[..4], &key[4..]].map(|half| u32::from_ne_bytes(half.try_into().unwrap()));
         let booked = world.booked_to(actor).unwrap();
         for (set, bytes) in [("rx_external", booked.rx_bytes), ("tx_external", booked.tx_bytes)] {
-            let list = ["-j", "list", "set", "inet", "netglance", set];
-            let list: Value = serde_json::from_str(&world.inside(|| tool("nft", &list, "")).unwrap().unwrap()).unwrap();
-            let elements =
-                list["nftables"].as_array().unwrap().iter().find_map(|entry| entry["set"]["elem"].as_array());
-            let mine = |element: &&Value| {
-                element["elem"]["val"].as_str().is_some_and(|val| names(val, &world.cgroup(actor), id))
-            };
-            let element = elements.unwrap().iter().find(mine).unwrap_or_else(|| panic!("no {id} in {list:#}"));
+            let list = world.inside(|| tool("nft", &["-j", "list", "ruleset"], "")).unwrap().unwrap();
+            let list: Value = serde_json::from_str(&list).unwrap();
+            let sets = list["nftables"].as_array().unwrap().iter().filter(|entry| entry["set"]["name"] == set);
+            let mut elements = sets.flat_map(|entry| entry["set"]["elem"].as_array().unwrap());
+            let mine = |element: &&Value| element["elem"]["val"]["concat"] == serde_json::json!(key);
+            let element = elements.find(mine).unwrap_or_else(|| panic!("no {key:?} in {list:#}"));
             assert_eq!(element["elem"]["counter"]["bytes"], bytes, "{actor:?} {set}");
             assert!(bytes > 60_000);
         }

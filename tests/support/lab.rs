@@ -19,6 +19,7 @@ use std::{
 };
 
 use netglance_dbus::cgroup::Tree;
+use netglance_helper::nft::key::Key;
 use rustix::{
     net::{AddressFamily, Protocol, SocketType, ipproto},
     thread::{LinkNameSpaceType, move_into_link_name_space},
@@ -139,6 +140,20 @@ impl Namespace {
         self.inside(|| std::fs::write(format!("/proc/sys/{name}"), value)).unwrap();
     }
 
+    /// Our table as `nft list ruleset` shows it; empty where there is none. nft can't be asked for it by its name.
+    pub fn ours(&self) -> String {
+        let ruleset = self.nft("list ruleset").unwrap();
+        let table = ruleset.find("table inet netglance  {").map(|start| &ruleset[start..]);
+        table.map(|text| text[..text.find("\n}").unwrap()].to_owned()).unwrap_or_default()
+    }
+
+    /// A set or chain of our table: "set internal4".
+    pub fn part_of_ours(&self, what: &str) -> String {
+        let table = self.ours();
+        let start = table.find(&format!("\t{what} {{")).unwrap_or_else(|| panic!("no {what} in:\n{table}"));
+        table[start..].split("\n\t}").next().unwrap().to_owned()
+    }
+
     /// Runs `nft` inside, on a script.
     pub fn nft(&self, script: &str) -> Result<String, String> {
         self.inside(|| tool("nft", &["-f", "-"], script))
@@ -203,7 +218,7 @@ impl Lab {
     pub fn application(&self, below: &str) -> Application {
         let cgroup = self.cgroup.join(below);
         fs::create_dir_all(&cgroup).unwrap();
-        let cgroup_id = fs::metadata(&cgroup).unwrap().ino();
+        let key = Key::of(fs::metadata(&cgroup).unwrap().ino());
         let mut child = self.host.inside(|| {
             let mut command = Command::new(std::env::current_exe().unwrap());
             command.args(["--exact", "application", "--nocapture", "--test-threads=1"]).env(APPLICATION, "1");
@@ -211,7 +226,7 @@ impl Lab {
         });
         fs::write(cgroup.join("cgroup.procs"), child.id().to_string()).unwrap();
         let (stdin, stdout) = (child.stdin.take().unwrap(), BufReader::new(child.stdout.take().unwrap()));
-        Application { child, stdin: Some(stdin), stdout, cgroup_id }
+        Application { child, stdin: Some(stdin), stdout, key }
     }
 
     /// The hardware address of the peer's end.
@@ -226,24 +241,24 @@ impl Lab {
         self.cgroup.join(below).strip_prefix(mount).unwrap().components().count().try_into().unwrap()
     }
 
-    /// The ids of the lab's cgroups. The namespaces' own sockets (for neighbour discovery and the like) belong to the test's.
-    pub fn cgroup_ids(&self) -> HashSet<u64> {
-        fn below(directory: &Path, ids: &mut HashSet<u64>) {
-            ids.extend(fs::metadata(directory).map(|metadata| metadata.ino()));
+    /// The keys of the lab's cgroups. The namespaces' own sockets (for neighbour discovery and the like) belong to the test's.
+    pub fn keys(&self) -> HashSet<Key> {
+        fn below(directory: &Path, keys: &mut HashSet<Key>) {
+            keys.extend(fs::metadata(directory).map(|metadata| Key::of(metadata.ino())));
             for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
                 if entry.file_type().is_ok_and(|t| t.is_dir()) {
-                    below(&entry.path(), ids);
+                    below(&entry.path(), keys);
                 }
             }
         }
-        let mut ids = HashSet::new();
-        below(&self.cgroup, &mut ids);
-        ids
+        let mut keys = HashSet::new();
+        below(&self.cgroup, &mut keys);
+        keys
     }
 
-    /// The id of a cgroup below the lab's.
-    pub fn cgroup_id(&self, below: &str) -> u64 {
-        fs::metadata(self.cgroup.join(below)).unwrap().ino()
+    /// The key of a cgroup below the lab's.
+    pub fn key(&self, below: &str) -> Key {
+        Key::of(fs::metadata(self.cgroup.join(below)).unwrap().ino())
     }
 
     /// What the peer counted: rx external, tx external, rx internal, tx internal, as the host would say it.
@@ -281,7 +296,7 @@ pub struct Application {
     stdin: Option<ChildStdin>,
     stdout: BufReader<ChildStdout>,
     /// Its cgroup's id.
-    pub cgroup_id: u64,
+    pub key: Key,
 }
 
 impl Application {

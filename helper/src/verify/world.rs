@@ -33,6 +33,7 @@ use crate::{
     counting, error_chain,
     nft::{
         Nft,
+        key::Key,
         ruleset::{self, Counter, Internal, SET_SIZE, TABLE},
     },
 };
@@ -60,8 +61,8 @@ pub fn run(program: &Path, stop: &Stop) -> Result<Report, Error> {
     })
 }
 
-/// Bytes by cgroup id, in the order of [`Counter::ALL`].
-type Booked = HashMap<u64, [u64; 4]>;
+/// Bytes by cgroup, in the order of [`Counter::ALL`].
+type Booked = HashMap<Key, [u64; 4]>;
 
 /// The scratch world. Dropped, it is gone.
 #[derive(Debug)]
@@ -73,12 +74,12 @@ pub struct World {
     _peer: Peer,
     host: Namespace,
     cgroups: Cgroups,
-    /// Those of this process, by id: nothing in them is of a case's doing.
-    own: Vec<u64>,
+    /// Those of this process: nothing in them is of a case's doing.
+    own: Vec<Key>,
     /// Where the cgroup tree is mounted: paths are told from it.
     mount: PathBuf,
-    /// Paths of the scratch cgroups by id.
-    names: HashMap<u64, String>,
+    /// Paths of the scratch cgroups.
+    names: HashMap<Key, String>,
     has_ipv6: bool,
     has_tunnel: bool,
 }
@@ -109,7 +110,7 @@ impl World {
             _peer: peer,
             host,
             cgroups,
-            own: cgroups::own(&mount),
+            own: cgroups::own(&mount).into_iter().map(Key::of).collect(),
             mount,
             names: HashMap::new(),
             has_ipv6,
@@ -157,8 +158,8 @@ impl World {
 
     /// What the table booked to the actor's cgroup since it was made. It is asked anew.
     pub fn booked_to(&mut self, actor: Actor) -> Result<Figures, Error> {
-        let id = self.cgroups.id(actor.cgroup())?;
-        Ok(figures(self.booked()?.get(&id).copied().unwrap_or_default()))
+        let key = self.key(actor.cgroup())?;
+        Ok(figures(self.booked()?.get(&key).copied().unwrap_or_default()))
     }
 
     /// What went over the wire to and from an address, received and sent.
@@ -176,7 +177,7 @@ impl World {
     }
 
     fn try_one(&mut self, case: &Case, mover: &mut Mover, stop: &Stop) -> Result<verify::Case, Error> {
-        let id = self.cgroups.id(case.actor.cgroup())?;
+        let key = self.key(case.actor.cgroup())?;
         let (before, passed_before) = (self.booked()?, self.passed(case.remote())?);
         match mover.run(&case.task, stop) {
             Err(Error::Stopped) => return Err(Error::Stopped),
@@ -194,13 +195,13 @@ impl World {
         loop {
             let now = self.booked()?;
             let expected = self.expected(case, passed_before)?;
-            let (counted, strays) = self.since(case, &before, &now, id);
+            let (counted, strays) = self.since(case, &before, &now, key);
             let done = matches!(&expected, Ok(expected) if *expected == counted) && strays.is_empty();
             if now != still_since.1 {
                 still_since = (Instant::now(), now);
             }
             if done || still_since.0.elapsed() > SETTLED {
-                let cgroup = self.names.get(&id).map(String::as_str).unwrap_or_default();
+                let cgroup = self.names.get(&key).map(String::as_str).unwrap_or_default();
                 let (expected, meaning) = match expected {
                     Ok(expected) => (expected, meaning::of_failure(case, cgroup, &expected, &counted, &strays)),
                     Err((expected, why)) => (expected, Some(why)),
@@ -240,16 +241,16 @@ impl World {
     }
 
     /// What was booked between two looks: to the actor's cgroup, and to others.
-    fn since(&self, case: &Case, before: &Booked, now: &Booked, own: u64) -> (Figures, Vec<Stray>) {
+    fn since(&self, case: &Case, before: &Booked, now: &Booked, own: Key) -> (Figures, Vec<Stray>) {
         let mut counted = Figures::default();
         let mut strays = Vec::new();
-        for (id, booked) in now {
-            let earlier = before.get(id).copied().unwrap_or_default();
+        for (key, booked) in now {
+            let earlier = before.get(key).copied().unwrap_or_default();
             let moved = figures(std::array::from_fn(|i| booked[i].saturating_sub(earlier[i])));
-            if *id == own {
+            if *key == own {
                 counted = moved;
-            } else if moved != Figures::default() && !self.own.contains(id) {
-                let cgroup = self.names.get(id).cloned().unwrap_or_else(|| format!("the cgroup with the id {id}"));
+            } else if moved != Figures::default() && !self.own.contains(key) {
+                let cgroup = self.names.get(key).cloned().unwrap_or_else(|| "another cgroup of this host".to_owned());
                 strays.push(Stray { cgroup, counted: moved });
             }
         }
@@ -259,13 +260,17 @@ impl World {
         (counted, strays)
     }
 
+    fn key(&self, cgroup: &str) -> Result<Key, Error> {
+        Ok(Key::of(self.cgroups.id(cgroup)?))
+    }
+
     fn booked(&mut self) -> Result<Booked, Error> {
         let (mut booked, mut elements) = (Booked::new(), Vec::new());
         for counter in Counter::ALL {
             // Nobody else changes the ruleset of this namespace, so that no dump is disturbed.
             self.nft.read(counter, &mut elements)?;
             for element in &elements {
-                booked.entry(element.cgroup_id).or_default()[counter as usize] = element.bytes;
+                booked.entry(element.key).or_default()[counter as usize] = element.bytes;
             }
         }
         Ok(booked)
@@ -279,7 +284,7 @@ impl World {
                     let directory = self.cgroups.directory(path);
                     let name = directory.strip_prefix(&self.mount).unwrap_or(&directory);
                     self.names.insert(
-                        self.cgroups.id(path)?,
+                        self.key(path)?,
                         format!("/{}", name.display()).trim_end_matches('/').to_owned(),
                     );
                 }
