@@ -4,12 +4,13 @@
 #[path = "support/lab.rs"]
 mod lab;
 
-use std::{collections::BTreeSet, fs};
+use std::{collections::BTreeSet, env, fs};
 
 use lab::{Lab, Namespace, OUTSIDE, eventually, tool};
 use netglance_dbus::scope::Prefixes;
 use netglance_helper::nft::{
     Nft,
+    message::Element,
     ruleset::{Counter, Internal, LEFTOVER, SET_SIZE},
 };
 
@@ -51,41 +52,83 @@ fn counting(lab: &Lab) -> Nft {
     nft
 }
 
-fn load(there: &Namespace, file: &str) -> Result<String, String> {
-    there.inside(|| tool("nft", &["-c", "-f", file], "")).and_then(|_| there.inside(|| tool("nft", &["-f", file], "")))
+/// This system's nft, Debian 13's, and whatever else is named (with colons between).
+fn nfts() -> Vec<String> {
+    let newer = tool(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/nft-1.1"), &[], "").unwrap();
+    let more = env::var("NETGLANCE_NFTS").unwrap_or_default();
+    let more = more.split(':').filter(|path| !path.is_empty());
+    ["nft", newer.trim()].into_iter().chain(more).map(str::to_owned).collect()
+}
+
+fn load(nft: &str, there: &Namespace, file: &str) -> Result<String, String> {
+    there.inside(|| tool(nft, &["-c", "-f", file], "")).and_then(|_| there.inside(|| tool(nft, &["-f", file], "")))
 }
 
 /// Where its cgroups are, and where there are none.
 #[test]
 fn what_nft_shows_loads_again_wherever_it_is() {
-    let lab = Lab::default();
+    let (lab, boot) = (Lab::default(), Lab::default());
     let mut nft = counting(&lab);
-    let file = std::env::temp_dir().join(lab.host.name.clone()).display().to_string();
+    let file = env::temp_dir().join(lab.host.name.clone()).display().to_string();
     let mut saved = Vec::new();
-    for options in [&[][..], &["-s"], &["-n"], &["-s", "-n"], &["-a"]] {
-        let list = [options, &["list", "ruleset"]].concat();
-        saved.push((options, lab.host.inside(|| tool("nft", &list, "")).unwrap()));
+    for program in nfts() {
+        for options in [&[][..], &["-s"], &["-n"], &["-s", "-n"], &["-a"]] {
+            let list = [options, &["list", "ruleset"]].concat();
+            let text = lab.host.inside(|| tool(&program, &list, "")).unwrap_or_else(|e| panic!("{program} {list:?}: {e}"));
+            saved.push((format!("{program} {list:?}"), text));
+        }
     }
     for below in ["a", "whole/a", "whole/b", "whole"] {
         eventually("the cgroup is gone", || fs::remove_dir(lab.cgroup.join(below)).map_err(|error| error.to_string()));
     }
-    for (options, text) in saved {
-        assert!(text.contains("tx_external") && text.contains("chain tx_external_9"), "{options:?}: {text}");
+    let mut before = Vec::new();
+    nft.read(Counter::TxExternal, &mut before).unwrap();
+    let sorted = |elements: &[Element]| elements.iter().map(|e| (e.key, e.bytes)).collect::<BTreeSet<_>>();
+    for (shown, text) in saved {
+        assert!(text.contains("chain tx_external_9") && text.contains("counter packets") != shown.contains(r#""-s""#), "{text}");
         fs::write(&file, format!("flush ruleset\n{text}")).unwrap();
-        // Here, while the table counts: its own socket alone may write into it, and it goes on.
-        let ours = lab.host.part_of_ours("set tx_external");
-        load(&lab.host, &file).unwrap_or_else(|error| panic!("{options:?}: {error}\n{text}"));
-        assert_eq!(lab.host.part_of_ours("set tx_external"), ours);
-        let now = lab.host.nft("list ruleset").unwrap();
-        assert!(now.contains(USERS), "{now}");
-        assert_eq!(now.matches("table inet netglance").count(), 1, "{now}");
-        // At another boot.
-        let boot = Lab::default();
-        load(&boot.host, &file).unwrap_or_else(|error| panic!("{options:?}: {error}\n{text}"));
-        assert_eq!(boot.host.nft("list ruleset").unwrap().trim_end(), USERS, "{options:?}");
+        for program in nfts() {
+            // What one nft has loaded an older one may not be able to list, whatever it is.
+            let list = |there: &Namespace| there.inside(|| tool(&program, &["list", "ruleset"], "")).unwrap();
+            // Here, while the table counts: its own socket alone may write into it, and it goes on.
+            load(&program, &lab.host, &file).unwrap_or_else(|error| panic!("{program}, {shown}: {error}\n{text}"));
+            let now = list(&lab.host);
+            assert!(now.contains(USERS) && now.matches("table inet netglance").count() == 1, "{now}");
+            let mut elements = Vec::new();
+            nft.read(Counter::TxExternal, &mut elements).unwrap();
+            assert_eq!(sorted(&elements), sorted(&before));
+            // At another boot.
+            load(&program, &boot.host, &file).unwrap_or_else(|error| panic!("{program}, {shown}: {error}\n{text}"));
+            assert_eq!(list(&boot.host).trim_end(), USERS, "{program}, {shown}");
+            for host in [&lab.host, &boot.host] {
+                host.inside(|| tool(&program, &["flush", "ruleset"], "")).unwrap();
+            }
+        }
     }
     fs::remove_file(&file).unwrap();
     nft.delete_table().unwrap();
+}
+
+/// nft's JSON has no words for a cgroup's level, so it can't be loaded, whosever table it is in. It can be read.
+#[test]
+fn what_nft_shows_as_json_is_all_there() {
+    let lab = Lab::default();
+    let _nft = counting(&lab);
+    for program in nfts() {
+        let text = lab.host.inside(|| tool(&program, &["-j", "list", "ruleset"], "")).unwrap();
+        let list: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let sets = list["nftables"].as_array().unwrap().iter().filter(|entry| entry["set"]["name"] == "tx_external");
+        assert!(sets.into_iter().all(|entry| entry["set"]["elem"].as_array().unwrap().len() > 2), "{program}: {text}");
+        // Somebody else's rule: nothing of ours.
+        let rules = "add table inet one; add set inet one s { type cgroupsv2; flags dynamic; size 9; }; add chain inet one c; \
+                     add rule inet one c add @s { socket cgroupv2 level 1 }";
+        let other = Lab::default();
+        other.host.nft(rules).unwrap();
+        let text = other.host.inside(|| tool(&program, &["-j", "list", "ruleset"], "")).unwrap();
+        other.host.nft("flush ruleset").unwrap();
+        let refused = other.host.inside(|| tool(&program, &["-j", "-f", "-"], &text)).unwrap_err();
+        assert!(!refused.is_empty(), "{program}");
+    }
 }
 
 /// A file in which somebody has deleted `flags owner`, or an nft that does not know it.

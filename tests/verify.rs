@@ -7,6 +7,7 @@ mod lab;
 mod system;
 
 use std::{
+    collections::BTreeSet,
     fs,
     io::{Read as _, Write as _},
     mem::MaybeUninit,
@@ -31,6 +32,7 @@ use netglance_dbus::{
 use netglance_helper::{
     nft::{
         Nft,
+        key::Key,
         ruleset::{Internal, SET_SIZE},
     },
     verify::{
@@ -94,6 +96,10 @@ fn it_passes_here_and_leaves_nothing_behind() {
     let (running, tried) = report.cases.split_last().unwrap();
     assert_eq!(tried.len(), cases::all().len());
     for case in tried {
+        if case.verdict == Outcome::Skipped && case.case.contains("nft reset") {
+            assert!(case.meaning.as_ref().is_some_and(|why| why.contains("kernel (before 6.5)")), "{case:?}");
+            continue;
+        }
         assert_eq!((case.verdict, &case.expected), (Outcome::Pass, &case.counted), "{case:?}");
         assert!(case.expected.is_some() && case.strays.is_empty() && case.meaning.is_none(), "{case:?}");
     }
@@ -335,11 +341,6 @@ fn real_tools_agree() {
     }
 }
 
-/// nft writes a cgroup as its path where it can find it, else as its id.
-fn names(value: &str, directory: &Path, id: u64) -> bool {
-    value == id.to_string() || directory.to_string_lossy().ends_with(&format!("/{}", value.trim_matches(['/', '"'])))
-}
-
 #[test]
 fn ss_agrees_on_a_connection_that_stands() {
     let mut world = World::new(Path::new(PROGRAM), None).unwrap();
@@ -402,12 +403,10 @@ fn the_running_table_is_compared_with_what_it_should_be() {
     check(Outcome::Fail, "The set internal6 of the running table holds other prefixes");
     nft.delete_table().unwrap();
 
-    // Somebody's own, which counts in one direction only.
-    let made = "table inet netglance {
-        chain tx_external { meta l4proto tcp accept; }
-        chain output { type filter hook output priority 200; goto tx_external; }
-    }";
-    lab.host.nft(made).unwrap();
+    // One that books what three levels have to those above.
+    let mut nft = lab.host.inside(Nft::open).unwrap();
+    nft.create(11, SET_SIZE, Internal { v4: &v4, v6: &v6 }).unwrap();
+    nft.set_opaque(5, &BTreeSet::new()).unwrap();
     check(Outcome::Fail, "of the running table has other rules than netglance gives it");
 }
 

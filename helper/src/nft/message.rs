@@ -38,6 +38,7 @@ pub enum Kind {
     NewSetElem = 12,
     GetSetElem = 13,
     DelSetElem = 14,
+    GetSetElemReset = 33,
 }
 
 impl Kind {

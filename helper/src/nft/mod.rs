@@ -294,6 +294,17 @@ impl Nft {
         Ok(!steady.disturbed)
     }
 
+    /// Does what `nft reset` does, which whoever may read the counters may do as well. `false`: this kernel can't.
+    pub fn reset_counters(&mut self) -> Result<bool, Error> {
+        for counter in Counter::ALL {
+            match self.dump(&ruleset::reset_counters(TABLE, counter), |_| Ok(())) {
+                Err(error) if error.is_unsupported() || error.has_errno(Errno::INVAL) => return Ok(false),
+                other => other?,
+            }
+        }
+        Ok(true)
+    }
+
     /// Adds elements for these cgroups to all four sets, where there are none.
     pub fn add(&mut self, keys: &[Key]) -> Result<(), Error> {
         if keys.is_empty() { Ok(()) } else { self.commit(&ruleset::add_elements(TABLE, keys)).map(drop) }

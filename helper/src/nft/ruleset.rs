@@ -258,6 +258,13 @@ pub fn dump_counters(table: &str, counter: Counter) -> Request {
     })
 }
 
+/// Asks for a set's elements and has their counters set back to zero.
+pub fn reset_counters(table: &str, counter: Counter) -> Request {
+    Request::new(Kind::GetSetElemReset, NLM_F_DUMP, "setting counters back", |a| {
+        a.string(1, table).string(2, counter.name());
+    })
+}
+
 /// Asks for all rules.
 pub fn dump_rules(table: &str) -> Request {
     Request::new(Kind::GetRule, NLM_F_DUMP, "reading the rules", |a| {

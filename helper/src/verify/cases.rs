@@ -108,6 +108,8 @@ pub struct Case {
     pub task: Task,
     /// What it is.
     pub scope: Scope,
+    /// Whether another program sets the counters back just before.
+    pub is_reset: bool,
 }
 
 impl Case {
@@ -204,7 +206,7 @@ pub fn peer_addresses() -> Vec<SocketAddr> {
 #[rustfmt::skip]
 pub fn all() -> Vec<Case> {
     use Actor::{App, Bystander, Child, Restarted};
-    let case = |name, actor, task, scope| Case { name, actor, task, scope };
+    let case = |name, actor, task, scope| Case { name, actor, task, scope, is_reset: false };
     vec![
         case("IPv4 loopback", App, own(v4(127, 0, 0, 1)), Internal),
         case("IPv6 loopback", App, own(v6([0, 0, 0, 0, 0, 0, 0, 1])), Internal),
@@ -229,6 +231,7 @@ pub fn all() -> Vec<Case> {
         case("Public IPv6, TCP", App, tcp(PUBLIC6), External),
         case("Public IPv6, UDP", App, udp(PUBLIC6), External),
         case("Public IPv4 through a tunnel (VXLAN)", App, udp(BEHIND_TUNNEL), External),
+        Case { is_reset: true, ..case("Public IPv4, after a reset of the counters (nft reset)", App, tcp(PUBLIC4), External) },
         case("Public IPv4, TCP", Child, tcp(PUBLIC4), External),
         case("Public IPv6, UDP", Child, udp(PUBLIC6), External),
         case("The LAN over IPv4, TCP", Child, tcp(PEER_LAN4), Internal),

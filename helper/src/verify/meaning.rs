@@ -41,7 +41,7 @@ pub fn of_failure(
         .or_else(|| as_estimate(case, counted))
         .or_else(|| through_tunnel(case, expected, counted))
         .or_else(|| wrong_scope(case, expected, counted))
-        .or_else(|| (sum(counted) == [0, 0]).then(|| NOTHING.to_owned()))
+        .or_else(|| (sum(counted) == [0, 0]).then(|| if case.is_reset { RESET } else { NOTHING }.to_owned()))
         .or_else(|| half(expected, counted))
         .unwrap_or_else(|| wrong_amount(expected, counted));
     let who = if case.actor == Actor::App { String::new() } else { format!(", {}", case.actor.name()) };
@@ -51,7 +51,10 @@ pub fn of_failure(
 /// What [`super::cgroups::CHILD`] adds to its parent's path.
 const CHILD_OF_APP: &str = "/child";
 const NOTHING: &str = "nothing of it was counted, so the figures are too low by all of it. The table's chains do not see these packets: \
-     look whether their rules are all there (nft list table inet netglance).";
+     look whether their rules are all there (nft list ruleset).";
+
+const RESET: &str = "what was counted after another program had set the counters back to zero is missing, so the figures are too low \
+     whenever somebody does that (nft reset, accounting scripts).";
 
 fn swapped(expected: &Figures, counted: &Figures) -> Option<String> {
     let turn = |[rx, tx]: Ways| [tx, rx];
@@ -108,7 +111,7 @@ fn as_estimate(case: &Case, counted: &Figures) -> Option<String> {
     (!case.is_tcp() && sum(counted) == [0, 0]).then(|| {
         "nothing of these datagrams was counted, so the figures are too low by all UDP (QUIC, calls, DNS). An estimate out of \
          the sockets' own books is blind to them; exact figures have them. If the figures come from the table, rules are missing \
-         in it (nft list table inet netglance)."
+         in it (nft list ruleset)."
             .to_owned()
     })
 }
@@ -169,7 +172,7 @@ fn half(expected: &Figures, counted: &Figures) -> Option<String> {
     let text = |way: &str, shown: &str, chain: &str| {
         format!(
             "nothing of what was {way} was counted, so the {shown} is too low by all of it. A rule of the chain {chain} is missing, \
-             its last one (goto) most likely (nft list chain inet netglance {chain})."
+             its last one (goto) most likely (nft list ruleset)."
         )
     };
     match (counted_rx, counted_tx) {
