@@ -85,14 +85,15 @@ impl Redirects {
     }
 
     /// When to call [`Self::follow`] even though nothing is heard; `None`: no need.
-    pub fn due(&self) -> Option<Instant> {
-        [&self.translations, &self.policy].into_iter().filter_map(Source::due).min()
+    pub fn due(&self, wanted: bool) -> Option<Instant> {
+        [&self.translations, &self.policy].into_iter().filter_map(|source| source.due(wanted)).min()
     }
 
-    /// Takes in what has happened. An error: what was known before holds on, and it is tried again.
-    pub fn follow(&mut self) -> Result<(), Error> {
-        let translated = self.translations.follow(translation::is_of_interest, translation::look);
-        let rules = self.policy.follow(|_| true, list_rules);
+    /// Takes in what has happened, and looks if anybody wants to know. An error: what was known before holds on, and it is
+    /// tried again.
+    pub fn follow(&mut self, wanted: bool) -> Result<(), Error> {
+        let translated = self.translations.follow(wanted, translation::is_of_interest, translation::look);
+        let rules = self.policy.follow(wanted, |_| true, list_rules);
         if let Some(translated) = translated.as_ref().ok().copied().flatten() {
             self.redirected.translated = translated;
         }
@@ -156,20 +157,21 @@ impl Source {
         Self { changes, stale: true, backlog: false, taken_in: now, rested: now }
     }
 
-    fn due(&self) -> Option<Instant> {
+    fn due(&self, wanted: bool) -> Option<Instant> {
         let more = self.backlog.then(|| self.taken_in + REST);
-        [more, self.stale.then_some(self.rested)].into_iter().flatten().min()
+        [more, (wanted && self.stale).then_some(self.rested)].into_iter().flatten().min()
     }
 
     /// Takes in what was heard, a datagram at least and for some 10 ms at most, and looks if there is need to. What was found, if it looked.
     fn follow<T>(
         &mut self,
+        wanted: bool,
         is_of_interest: impl Fn(u16) -> bool,
         look: impl FnOnce() -> Result<(T, Heard), Error>,
     ) -> Result<Option<T>, Error> {
         let now = Instant::now();
         self.take_in(now + STEP.min(now.saturating_duration_since(self.taken_in) / LOOK_REST), is_of_interest);
-        if !self.stale || now < self.rested {
+        if !wanted || !self.stale || now < self.rested {
             return Ok(None);
         }
         let begun = Instant::now();

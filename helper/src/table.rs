@@ -88,7 +88,8 @@ pub(crate) struct Setup {
 pub struct Table {
     tree: Tree,
     onlink: Onlink,
-    redirects: Redirects,
+    /// `None`: the kernel does not let it be followed.
+    redirects: Option<Redirects>,
     /// What the table's rules know of; `None`: that is not known.
     redirected: Option<Redirected>,
     host: Vec<IpNet>,
@@ -124,7 +125,7 @@ impl Table {
         let mut table = Self {
             tree: Tree::open()?,
             onlink: Onlink::open()?,
-            redirects: Redirects::open()?,
+            redirects: Redirects::open().map_err(|error| log(error_chain(&Error::Redirects(error)))).ok(),
             redirected: None,
             host: Vec::new(),
             prefixes: Prefixes::default(),
@@ -166,7 +167,7 @@ impl Table {
     /// As [`Self::events`], of what may happen as often as others like: one who waits should rest for [`crate::redirects::REST`] after
     /// each time.
     pub fn frequent_events(&self) -> std::io::Result<Vec<OwnedFd>> {
-        self.redirects.events().into_iter().map(|fd| fd.try_clone_to_owned()).collect()
+        self.redirects.iter().flat_map(Redirects::events).map(|fd| fd.try_clone_to_owned()).collect()
     }
 
     /// Starts to count, now and after every boot. Nothing happens where it counts already.
@@ -211,7 +212,7 @@ impl Table {
     /// What is wrong with the counting now, for a person; empty while all is well.
     pub fn warning(&self) -> String {
         let counting = self.counting.iter().flat_map(Counting::warnings);
-        let redirects = self.redirects.warning().filter(|_| self.counting.is_some()).into_iter();
+        let redirects = self.redirects.iter().filter_map(Redirects::warning).filter(|_| self.counting.is_some());
         let trouble = self.trouble.iter().chain(&self.misled).cloned().chain(redirects);
         let warnings = trouble.chain(counting).chain(self.tree.nodes().warnings());
         let warnings = warnings.chain((self.onlink.left_out() > 0).then(too_many));
@@ -220,9 +221,10 @@ impl Table {
 
     /// When to call [`Self::follow`] even though nothing is readable, because there is more to take in; `None`: no need.
     pub fn due(&self) -> Option<Instant> {
+        let redirects = self.redirects.as_ref().and_then(|redirects| redirects.due(self.counting.is_some()));
         let behind = self.tree.is_behind().then(Instant::now);
         let retry = self.is_troubled().then(|| self.tried + RETRIED_AFTER);
-        [self.onlink.due(), self.redirects.due(), behind, retry].into_iter().flatten().min()
+        [self.onlink.due(), redirects, behind, retry].into_iter().flatten().min()
     }
 
     /// Takes in what happened to cgroups and routes, in bounded steps: see [`Self::due`]. Whether the internal prefixes are
@@ -383,15 +385,19 @@ impl Table {
 
     /// Takes in whether anything is redirected on this host.
     fn follow_redirects(&mut self) -> Result<(), Error> {
-        let followed = self.redirects.follow();
+        let wanted = self.counting.is_some();
+        let followed = self.redirects.as_mut().map_or(Ok(()), |redirects| redirects.follow(wanted));
         self.redirect();
         followed.map_err(Error::Redirects)
     }
 
     /// Has the table's rules know what is redirected now. Where the kernel refuses, counting goes on without.
     fn redirect(&mut self) {
-        let now = self.redirects.now(self.onlink.policy_routes());
-        let Some(counting) = self.counting.as_mut().filter(|_| self.redirected.as_ref() != Some(now)) else { return };
+        let Some((counting, redirects)) = self.counting.as_mut().zip(self.redirects.as_mut()) else { return };
+        let now = redirects.now(self.onlink.policy_routes());
+        if self.redirected.as_ref() == Some(now) {
+            return;
+        }
         let done = counting.redirect(now);
         self.misled = done.err().map(|error| {
             let text = format!("what is redirected on this computer may be on the wrong side: {}", error_chain(&error));
