@@ -172,9 +172,7 @@ impl<'a> Proxies<'a> {
 
 fn is_outside(socket: &OpenSocket, prefixes: &Prefixes) -> bool {
     let remote = socket.remote.ip();
-    socket.protocol == Protocol::Tcp
-        && !remote.is_unspecified()
-        && prefixes.judge(remote).scope == Scope::External
+    socket.protocol == Protocol::Tcp && !remote.is_unspecified() && prefixes.judge(remote).scope == Scope::External
 }
 
 /// As the table does it: an address of IPv4 is one on the wire, in whatever form a socket has it.
@@ -235,8 +233,7 @@ mod tests {
         let unit = "/user.slice/user-1000.slice/user@1000.service/app.slice/a.service";
         let target = Target::selection(&["a.service".to_owned()], &[], "").unwrap();
         let check = |remote: &str, scope: Option<Side>, prefix: Option<&str>, reason: &str, agrees: bool| {
-            let socket =
-                open_socket(Protocol::Udp, "0.0.0.0:1", remote, Some(1));
+            let socket = open_socket(Protocol::Udp, "0.0.0.0:1", remote, Some(1));
             let found = sockets(&[socket], |id| (id == 1).then(|| unit.to_owned()), &prefixes, Some(&helper), &target);
             let [found] = found.as_slice() else { panic!("{found:?}") };
             assert_eq!((found.scope, found.prefix.as_deref()), (scope, prefix), "{found:?}");

@@ -66,7 +66,8 @@ impl Update {
         let apps = self.apps.iter_mut().flat_map(|app| app.cgroups.iter_mut().chain([&mut app.name]));
         let proof = self.proof.iter_mut().flat_map(|page| &mut page.apps).flat_map(|app| {
             let sockets = app.sockets.iter_mut().flatten();
-            let names = sockets.flat_map(|socket| [&mut socket.unit, &mut socket.cgroup].into_iter().chain(&mut socket.proxy));
+            let names =
+                sockets.flat_map(|socket| [&mut socket.unit, &mut socket.cgroup].into_iter().chain(&mut socket.proxy));
             names.chain([&mut app.app])
         });
         for name in readings.chain(apps).chain(proof) {

@@ -27,8 +27,8 @@ use ipnet::IpNet;
 use netlink_packet_core::Emitable;
 use netlink_packet_route::{AddressFamily, link::LinkMessage, route::RouteMessage};
 
-pub use self::{message::PolicyRoute, routes::MOST_PREFIXES};
 use self::routes::{Fit, Routes};
+pub use self::{message::PolicyRoute, routes::MOST_PREFIXES};
 use crate::netlink::{Error, Heard, Message, Socket, Waiting};
 
 mod message;

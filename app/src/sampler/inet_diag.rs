@@ -309,9 +309,7 @@ impl Books {
         let Some(mut known) = self.sockets.remove(&socket.cookie) else { return };
         if let Some(bytes) = socket.bytes {
             let moved = advance(&mut known.bytes, bytes);
-            self.book(known.row, moved, || {
-                known.scope.unwrap_or_else(|| prefixes.judge(socket.remote.ip()).scope)
-            });
+            self.book(known.row, moved, || known.scope.unwrap_or_else(|| prefixes.judge(socket.remote.ip()).scope));
         }
     }
 

@@ -157,9 +157,7 @@ fn effect_of_any(payload: &[u8]) -> Result<Effect, Error> {
         let (name, data) = expression?;
         effect = effect.max(match name {
             _ if TRANSLATE.contains(&name) => Effect::Translates,
-            b"target" if find(data, 1)?.is_some_and(|target| TARGETS.contains(&text(target))) => {
-                Effect::Translates
-            }
+            b"target" if find(data, 1)?.is_some_and(|target| TARGETS.contains(&text(target))) => Effect::Translates,
             // A verdict: NFTA_IMMEDIATE_DATA { NFTA_DATA_VERDICT { NFTA_VERDICT_CHAIN } }.
             b"immediate" => match inner(data, &[2, 2, 2])? {
                 Some(_) => Effect::Leads,

@@ -111,8 +111,11 @@ pub fn marked(rules: &[Rule], routes: &BTreeSet<PolicyRoute>) -> (Vec<Marked>, u
         let (table, is_v4) = (rule.table, rule.is_v4);
         routes.iter().filter(move |route| Some(route.table) == table && route.net.addr().is_ipv4() == is_v4)
     };
-    let back: BTreeSet<_> =
-        routes.iter().filter(|route| route.local).map(|route| (Some(route.table), route.net.addr().is_ipv4())).collect();
+    let back: BTreeSet<_> = routes
+        .iter()
+        .filter(|route| route.local)
+        .map(|route| (Some(route.table), route.net.addr().is_ipv4()))
+        .collect();
     for (at, rule) in order.iter().enumerate() {
         let asks_for_a_mark = !rule.particular && !rule.inverted && rule.mark & rule.mask != 0;
         if !asks_for_a_mark || !back.contains(&(rule.table, rule.is_v4)) {
@@ -179,8 +182,7 @@ mod tests {
         };
         let header = [INET, 0, 0, 0, 100, 0, 0, 1, 0, 0, 0, 0];
         let n = |number: u32| number.to_ne_bytes();
-        let usual: [(u16, &[u8]); 5] =
-            [(15, &n(100)), (14, &n(u32::MAX)), (6, &n(32765)), (10, &n(1)), (16, &n(0xff))];
+        let usual: [(u16, &[u8]); 5] = [(15, &n(100)), (14, &n(u32::MAX)), (6, &n(32765)), (10, &n(1)), (16, &n(0xff))];
         let read = |header, attributes: &[(u16, &[u8])]| rule(&bytes(header, attributes)).unwrap();
         assert_eq!(read(header, &usual), Some(by_mark(32765, 1, 0xff, 100)));
         let with = |more| read(header, &[&usual[..], &[more]].concat()).unwrap().particular;
