@@ -294,6 +294,12 @@ fn swapped_directions_a_tunnel_counted_twice_and_an_estimate_are_found() {
 }
 
 #[test]
+fn redirected_connections_on_two_sides_are_found() {
+    let names = ["Public IPv4 that", "Public IPv6 that", "Private IPv4 that", "Private IPv6 that"];
+    check(Fault::NotRedirected, &names, &["on one side and what is received on the other"]);
+}
+
+#[test]
 fn real_tools_agree() {
     let mut world = World::new(Path::new(PROGRAM), None).unwrap();
     let cases = world.try_all(&Stop::default()).unwrap();

@@ -165,6 +165,19 @@ impl<'a> Expressions<'a> {
         })
     }
 
+    /// Gives the packet this destination, of the family `nfproto`.
+    pub fn translate(&mut self, nfproto: u8, address: &[u8]) {
+        const NFT_NAT_DNAT: u32 = 1;
+        self.expression("immediate", |a| {
+            a.u32(1, REGISTER).nest(2, |a| {
+                a.bytes(1, address);
+            });
+        });
+        self.expression("nat", |a| {
+            a.u32(1, NFT_NAT_DNAT).u32(2, nfproto.into()).u32(3, REGISTER);
+        });
+    }
+
     /// Ends the chain and the packet's way through our table.
     pub fn accept(&mut self) {
         self.verdict(1, None);

@@ -52,8 +52,10 @@ use super::{
 };
 
 mod redirected;
+mod scratch;
 
 pub use redirected::{Marked, Redirected, redirect};
+pub use scratch::translate;
 
 /// The name of our table, of family inet.
 pub const TABLE: &str = "netglance";

@@ -40,6 +40,7 @@ pub fn of_failure(
         .or_else(|| elsewhere(case, cgroup, expected, counted, strays))
         .or_else(|| as_estimate(case, counted))
         .or_else(|| through_tunnel(case, expected, counted))
+        .or_else(|| redirected(case, expected, counted))
         .or_else(|| wrong_scope(case, expected, counted))
         .or_else(|| (sum(counted) == [0, 0]).then(|| NOTHING.to_owned()))
         .or_else(|| half(expected, counted))
@@ -118,6 +119,16 @@ fn through_tunnel(case: &Case, expected: &Figures, counted: &Figures) -> Option<
     (case.is_tunnelled() && more(sum(counted), sum(expected))).then(|| {
         "the tunnel's own packets were counted beside those that they carry, so behind a VPN the figures are about twice too \
          high. The rule that leaves out outer packets (@ll,0,8 >= 0x0 accept) is missing in the output chain."
+            .to_owned()
+    })
+}
+
+fn redirected(case: &Case, expected: &Figures, counted: &Figures) -> Option<String> {
+    let one_way = external(counted) != [0, 0] && internal(counted) != [0, 0];
+    (case.redirected.is_some() && one_way && sum(counted) == sum(expected)).then(|| {
+        "what is sent was counted on one side and what is received on the other, as the answers of a redirected connection carry \
+         the address that the app knows. The rules that ask connection tracking (nft list chain inet netglance translated) are \
+         missing."
             .to_owned()
     })
 }
