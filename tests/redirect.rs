@@ -276,6 +276,20 @@ fn translation_comes_and_goes_while_counting() {
     }
 }
 
+/// Each mark has a rule that every packet passes, so there are no more than 16.
+#[test]
+fn marks_beyond_the_limit_are_said() {
+    let mut scene = Scene::new();
+    let rules: Vec<_> = (1..=20).map(|mark| format!("rule add fwmark {mark} lookup 100")).collect();
+    scene.ip(&rules.iter().map(String::as_str).collect::<Vec<_>>());
+    assert_eq!((scene.table.warning().as_str(), scene.rules().contains("mark")), ("", false));
+    scene.ip(&["route add local 0.0.0.0/0 dev lo table 100"]);
+    assert_eq!(scene.rules().matches("meta mark").count(), 16);
+    assert!(scene.table.warning().contains("the other 4 may be counted as external"), "{}", scene.table.warning());
+    scene.ip(&["route replace unreachable 0.0.0.0/0 table 100"]);
+    assert_eq!((scene.table.warning().as_str(), scene.rules().contains("mark")), ("", false));
+}
+
 /// The helper as a process: nobody asks it anything, and it knows; started again, it goes on with the table and what is true
 /// then.
 #[tokio::test]

@@ -31,7 +31,7 @@ use netglance_dbus::{
 use netglance_helper::{
     nft::{
         Nft,
-        ruleset::{Internal, SET_SIZE},
+        ruleset::{Internal, Marked, Redirected, SET_SIZE},
     },
     verify::{
         Stop, World,
@@ -404,6 +404,26 @@ fn the_running_table_is_compared_with_what_it_should_be() {
     nft.create(11, SET_SIZE, Internal { v4: &v4, v6: &v6 }).unwrap();
     check(Outcome::Fail, "The set internal4 of the running table holds other prefixes");
     fs::write(&setup, r#"{"installed":true,"internal":["198.41.0.0/16"],"external":[]}"#).unwrap();
+    check(Outcome::Pass, "");
+    // What is redirected on the host has rules of its own.
+    let redirect = |nft: &mut Nft, marks: Vec<Marked>, translated| {
+        nft.redirect(&Redirected { translated, marked: marks }).unwrap();
+    };
+    let marks = vec![Marked { mark: 1, mask: u32::MAX, to: "0.0.0.0/0".parse().unwrap() }];
+    redirect(&mut nft, marks.clone(), true);
+    check(Outcome::Fail, "of the running table has other rules than netglance gives it");
+    lab.host
+        .nft("table ip nat { chain o { type nat hook output priority -100; ip daddr 1.2.3.4 dnat to 10.0.0.1; }\n}")
+        .unwrap();
+    lab.host.ip("rule add fwmark 1 lookup 100");
+    lab.host.ip("route add local 0.0.0.0/0 dev lo table 100");
+    check(Outcome::Pass, "");
+    redirect(&mut nft, marks, false);
+    check(Outcome::Fail, "of the running table has other rules than netglance gives it");
+    lab.host.nft("delete table ip nat").unwrap();
+    check(Outcome::Pass, "");
+    lab.host.ip("rule del fwmark 1 lookup 100");
+    redirect(&mut nft, Vec::new(), false);
     check(Outcome::Pass, "");
     lab.host.ip("addr add 2001:4860:9::1/64 dev up0 nodad");
     check(Outcome::Fail, "The set internal6 of the running table holds other prefixes");

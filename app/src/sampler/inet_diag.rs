@@ -245,6 +245,32 @@ struct Known {
     sought: u8,
 }
 
+/// What a look makes of a socket.
+#[derive(Clone, Copy, Debug)]
+enum Seen {
+    /// It was listed before in this look.
+    Again,
+    /// Its address is outside, and whether a proxy here is at its other end is not settled.
+    Outside,
+    /// It has moved so much, and the scope if that is settled otherwise than by its address.
+    Moved(Transferred, Option<Scope>),
+}
+
+impl Known {
+    fn listed(&mut self, look: u64, bytes: Transferred, is_outside: impl FnOnce() -> bool) -> Seen {
+        if std::mem::replace(&mut self.look, look) == look {
+            return Seen::Again;
+        }
+        if self.sought < PROXY_SOUGHT {
+            if is_outside() {
+                return Seen::Outside;
+            }
+            self.sought = PROXY_SOUGHT;
+        }
+        Seen::Moved(advance(&mut self.bytes, bytes), self.scope)
+    }
+}
+
 impl Books {
     fn begin(&mut self) {
         self.look += 1;
@@ -259,25 +285,26 @@ impl Books {
             self.ends.add(sides, socket.cookie);
         }
         let (Some(id), Some(bytes)) = (socket.cgroup_id, socket.bytes) else { return };
-        if !self.sockets.contains_key(&socket.cookie) {
-            let Some(row) = self.row(id, tree) else { return };
-            let before = if self.look > 1 { Transferred::default() } else { bytes };
-            self.sockets.insert(socket.cookie, Known { row, bytes: before, look: 0, scope: None, sought: 0 });
-        }
-        let Some(known) = self.sockets.get_mut(&socket.cookie) else { return };
-        if std::mem::replace(&mut known.look, self.look) == self.look {
-            return; // listed twice
-        }
-        if known.sought < PROXY_SOUGHT {
-            if prefixes.judge(socket.remote.ip()).scope == Scope::External {
-                self.outside.push((socket.cookie, sides, bytes));
-                return;
+        let (look, cookie) = (self.look, socket.cookie);
+        let is_outside = || prefixes.judge(socket.remote.ip()).scope == Scope::External;
+        let (seen, row) = match self.sockets.get_mut(&cookie) {
+            Some(known) => (known.listed(look, bytes, is_outside), known.row),
+            None => {
+                let Some(row) = self.row(id, tree) else { return };
+                let before = if look > 1 { Transferred::default() } else { bytes };
+                let mut known = Known { row, bytes: before, look: 0, scope: None, sought: 0 };
+                let seen = known.listed(look, bytes, is_outside);
+                self.sockets.insert(cookie, known);
+                (seen, row)
             }
-            known.sought = PROXY_SOUGHT;
+        };
+        match seen {
+            Seen::Again => {}
+            Seen::Outside => self.outside.push((cookie, sides, bytes)),
+            Seen::Moved(moved, scope) => {
+                self.book(row, moved, || scope.unwrap_or_else(|| prefixes.judge(socket.remote.ip()).scope));
+            }
         }
-        let (row, scope) = (known.row, known.scope);
-        let moved = advance(&mut known.bytes, bytes);
-        self.book(row, moved, || scope.unwrap_or_else(|| prefixes.judge(socket.remote.ip()).scope));
     }
 
     /// When all are listed: books the new connections to outside addresses, those that end at a proxy on this host as internal.

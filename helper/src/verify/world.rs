@@ -142,7 +142,8 @@ impl World {
                 movers.push((case.actor, mover));
             }
             if !self.begin_redirecting(&case)? {
-                let why = "This kernel translates no addresses for nf_tables, so that nothing could be redirected to try it.";
+                let why =
+                    "This kernel translates no addresses for nf_tables, so that nothing could be redirected to try it.";
                 rows.push(row(&case, None, Outcome::Skipped, Some(why.to_owned())));
                 continue;
             }
