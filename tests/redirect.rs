@@ -249,6 +249,30 @@ fn a_rule_for_this_hosts_own_addresses_costs_nothing() {
     assert!(!scene.rules().contains("ct "), "{}", scene.rules());
 }
 
+/// What comes in is given another source before the application sees it.
+#[test]
+fn what_comes_in_counts_by_where_it_really_comes_from() {
+    let mut scene = Scene::new();
+    let chain = |rule: &str| format!("table ip nat {{ chain input {{ type nat hook input priority 100\n{rule}\n}}\n}}");
+    scene.nft(&chain("ip saddr 192.168.77.1 snat to 203.0.114.7\nip saddr 93.184.216.34 snat to 10.7.7.7"));
+    let mut application = scene.lab.application("app");
+    let mut missing = [0; 4];
+    application.run("listen 0.0.0.0:7001 0 0");
+    for (from, side) in [("192.168.77.1:0", 2), ("93.184.216.34:0", 0)] {
+        application.begin("accept 0.0.0.0:7001 20 50000");
+        scene.lab.peer.inside(|| lab::call(from, "192.168.77.2:7001", 20, 50_000));
+        application.finish("accept");
+        // Of each connection that is accepted the handshake belongs to nobody yet.
+        missing[side] += 20 * 52;
+        missing[side + 1] += 20 * 60;
+        eventually(from, || {
+            let (booked, truth) = (scene.booked("app"), scene.lab.truth());
+            let expected: [u64; 4] = std::array::from_fn(|i| truth[i] - missing[i]);
+            if booked == expected { Ok(()) } else { Err(format!("booked {booked:?}, not {expected:?}")) }
+        });
+    }
+}
+
 /// A connection that there was before stays as it was: the kernel does not translate it.
 #[test]
 fn translation_comes_and_goes_while_counting() {

@@ -30,6 +30,8 @@ const STEP: Duration = Duration::from_millis(10);
 const LOOK_REST: u32 = 20;
 /// After the kernel would not answer.
 const REFUSED_REST: Duration = Duration::from_secs(5);
+/// Looks in a row that others may disturb.
+const DISTURBED_LOOKS: u8 = 4;
 /// Policy rules that are looked at, the first ones.
 const MOST_RULES: usize = 4096;
 /// rustix writes protocol 0 as `None`.
@@ -92,7 +94,8 @@ impl Redirects {
     /// Takes in what has happened, and looks if anybody wants to know. An error: what was known before holds on, and it is
     /// tried again.
     pub fn follow(&mut self, wanted: bool) -> Result<(), Error> {
-        let translated = self.translations.follow(wanted, translation::is_of_interest, translation::look);
+        let known = self.redirected.translated;
+        let translated = self.translations.follow(wanted, translation::is_of_interest, || look_well(known));
         let rules = self.policy.follow(wanted, |_| true, list_rules);
         if let Some(translated) = translated.as_ref().ok().copied().flatten() {
             self.redirected.translated = translated;
@@ -128,9 +131,20 @@ impl Redirects {
 
 /// What is redirected on this host now, for one who looks once.
 pub fn look(routes: &BTreeSet<PolicyRoute>) -> Result<Redirected, Error> {
-    let (translated, _) = translation::look()?;
+    let (translated, _) = look_well(false)?;
     let (marked, _) = policy::marked(&list_rules()?.0, routes);
     Ok(Redirected { translated, marked })
+}
+
+/// A list that was disturbed may lack the one rule that matters. What it shows is there.
+fn look_well(known: bool) -> Result<(bool, Heard), Error> {
+    for _ in 0..DISTURBED_LOOKS {
+        let (translated, heard) = translation::look()?;
+        if translated || heard == Heard::All {
+            return Ok((translated, Heard::All));
+        }
+    }
+    Ok((known, Heard::NotAll))
 }
 
 fn list_rules() -> Result<(Vec<policy::Rule>, Heard), Error> {

@@ -1,5 +1,5 @@
-//! Whether this host translates what it sends itself to other addresses (network address translation at the output hook):
-//! read from everybody's nf_tables rules, of which nothing is changed.
+//! Whether this host translates what it sends and receives itself (network address translation at the hooks of the output,
+//! and of the input where that is given another source): read from everybody's nf_tables rules, of which nothing is changed.
 //!
 //! Whoever has a rule that translates has connection tracking on; a chain of the type nat alone does not switch it on. So
 //! only a rule counts. Rules for what is bound for this host itself, as Docker has one, change no scope and don't count: such
@@ -16,7 +16,9 @@ use super::message::Kind;
 const MOST_CHAINS: usize = 64;
 /// `struct nfgenmsg`: family, version, res_id.
 const NFGEN_HEADER: usize = 4;
-/// `NF_INET_LOCAL_OUT`.
+/// `NF_INET_LOCAL_IN`, `NF_INET_LOCAL_OUT`.
+const INPUT_HOOK: u32 = 1;
+/// See [`INPUT_HOOK`].
 const OUTPUT_HOOK: u32 = 3;
 /// Expressions that translate, and so have connection tracking on.
 const TRANSLATE: [&[u8]; 3] = [b"nat", b"redir", b"masq"];
@@ -53,7 +55,7 @@ pub fn look() -> Result<(bool, Heard), Error> {
         let request = request(chain.family, &chain.table, Some(&chain.name));
         let whole = socket.dump(Kind::GetRule.on_wire(), &request, |kind, payload| {
             if kind == Kind::NewRule.on_wire() {
-                effect = effect.max(effect_of(payload)?);
+                effect = effect.max(effect_of(payload, chain.hook)?);
             }
             Ok(())
         })?;
@@ -109,11 +111,12 @@ fn request(family: u8, table: &[u8], chain: Option<&[u8]>) -> Vec<u8> {
 #[derive(Debug, PartialEq, Eq)]
 struct Chain {
     family: u8,
+    hook: u32,
     table: Vec<u8>,
     name: Vec<u8>,
 }
 
-/// Reads `NEWCHAIN`: a chain of the type nat at the output hook, else `None`.
+/// Reads `NEWCHAIN`: a chain of the type nat at one of the two hooks, else `None`.
 fn chain(payload: &[u8]) -> Result<Option<Chain>, Error> {
     let (family, list) = split(payload)?;
     let (mut table, mut name, mut is_nat, mut hook) = (None, None, false, None);
@@ -128,8 +131,8 @@ fn chain(payload: &[u8]) -> Result<Option<Chain>, Error> {
             _ => {}
         }
     }
-    let is_one = is_nat && hook == Some(OUTPUT_HOOK);
-    Ok(table.zip(name).filter(|_| is_one).map(|(table, name)| Chain { family, table, name }))
+    let hook = hook.filter(|hook| is_nat && [INPUT_HOOK, OUTPUT_HOOK].contains(hook));
+    Ok(hook.zip(table.zip(name)).map(|(hook, (table, name))| Chain { family, hook, table, name }))
 }
 
 /// What a rule does to a packet of the host's own.
@@ -140,15 +143,15 @@ enum Effect {
     Nothing,
     /// Other chains decide.
     Leads,
-    /// It translates its destination.
+    /// It translates an address.
     Translates,
 }
 
-/// Of a rule of a base chain. One for packets to this host's own addresses has none, nor has one that leads to a proxy on it:
-/// what stays on this host stays there.
-fn effect_of(payload: &[u8]) -> Result<Effect, Error> {
+/// Of a rule of a base chain. One for packets that are sent to this host's own addresses has none, nor has one that leads to a
+/// proxy on it: what stays on this host stays there.
+fn effect_of(payload: &[u8], hook: u32) -> Result<Effect, Error> {
     let effect = effect_of_any(payload)?;
-    Ok(if is_for_this_host(payload)? { Effect::Nothing } else { effect })
+    Ok(if hook == OUTPUT_HOOK && is_for_this_host(payload)? { Effect::Nothing } else { effect })
 }
 
 fn effect_of_any(payload: &[u8]) -> Result<Effect, Error> {
@@ -262,4 +265,106 @@ fn number(bytes: &[u8], kind: u16) -> Result<Option<u32>, Error> {
 /// A string without its terminating zero.
 fn text(bytes: &[u8]) -> &[u8] {
     bytes.split(|byte| *byte == 0).next().unwrap_or_default()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::{super::message::Attributes, *};
+
+    fn payload(write: impl FnOnce(&mut Attributes)) -> Vec<u8> {
+        let mut list = Attributes::default();
+        list.nest(99, write);
+        [&[2, 0, 0, 0], attributes(list.as_bytes()).next().unwrap().unwrap().1].concat()
+    }
+
+    fn rule(write: &[&dyn Fn(&mut Attributes)]) -> Vec<u8> {
+        payload(|a| {
+            a.string(1, "nat").string(2, "output").nest(4, |a| {
+                for expression in write {
+                    a.nest(1, |a| expression(a));
+                }
+            });
+        })
+    }
+
+    #[test]
+    fn what_a_rule_does_to_packets_of_this_host() {
+        let named = |name: &'static str, write: fn(&mut Attributes)| {
+            move |a: &mut Attributes| {
+                a.string(1, name).nest(2, write);
+            }
+        };
+        let nat = named("nat", |a| _ = a.u32(1, 1));
+        let redir = named("redir", |_| {});
+        let counter = named("counter", |_| {});
+        let fib = named("fib", |a| _ = a.u32(1, 1).u32(2, 3).u32(3, 2));
+        let local = named("cmp", |a| _ = a.u32(1, 1).u32(2, 0).nest(3, |a| _ = a.bytes(1, &2u32.to_ne_bytes())));
+        let not_local = named("cmp", |a| _ = a.u32(1, 1).u32(2, 1).nest(3, |a| _ = a.bytes(1, &2u32.to_ne_bytes())));
+        let jump = named("immediate", |a| {
+            a.u32(1, 0).nest(2, |a| _ = a.nest(2, |a| _ = a.u32(1, 0).string(2, "docker")));
+        });
+        let accept = named("immediate", |a| _ = a.u32(1, 0).nest(2, |a| _ = a.nest(2, |a| _ = a.u32(1, 1))));
+        let map = named("lookup", |a| _ = a.string(1, "m").u32(2, 1).u32(3, 0));
+        let set = named("lookup", |a| _ = a.string(1, "s").u32(2, 1));
+        let target = |name: &'static str| {
+            move |a: &mut Attributes| {
+                a.string(1, "target").nest(2, |a| _ = a.string(1, name).u32(2, 0));
+            }
+        };
+        // -m addrtype --dst-type LOCAL, and ! --dst-type LOCAL
+        let addrtype = |flags: u32| {
+            move |a: &mut Attributes| {
+                let info = [&0u16.to_ne_bytes()[..], &4u16.to_ne_bytes(), &flags.to_ne_bytes()].concat();
+                a.string(1, "match").nest(2, |a| _ = a.string(1, "addrtype").u32(2, 1).bytes(3, &info));
+            }
+        };
+        let check = |expressions: &[&dyn Fn(&mut Attributes)], sent: Effect, received: Effect| {
+            let rule = rule(expressions);
+            assert_eq!(
+                (effect_of(&rule, OUTPUT_HOOK).unwrap(), effect_of(&rule, INPUT_HOOK).unwrap()),
+                (sent, received)
+            );
+            for at in 0..rule.len() {
+                let _ = (effect_of(&rule[..at], OUTPUT_HOOK), chain(&rule[..at]));
+                for value in [0, 1, 3, 4, 0x7f, 0xff] {
+                    let mut mutated = rule.clone();
+                    mutated[at] = value;
+                    let _ = (effect_of(&mutated, OUTPUT_HOOK), chain(&mutated));
+                }
+            }
+        };
+        use Effect::{Leads, Nothing, Translates};
+        check(&[], Nothing, Nothing);
+        check(&[&counter, &accept], Nothing, Nothing);
+        check(&[&set, &nat], Translates, Translates);
+        check(&[&redir], Nothing, Translates);
+        check(&[&jump], Leads, Leads);
+        check(&[&map], Leads, Leads);
+        check(&[&set, &accept], Nothing, Nothing);
+        check(&[&fib, &local, &jump], Nothing, Leads);
+        check(&[&fib, &not_local, &jump], Leads, Leads);
+        check(&[&local, &nat], Translates, Translates);
+        check(&[&target("DNAT")], Translates, Translates);
+        check(&[&target("REDIRECT")], Nothing, Translates);
+        check(&[&target("LOG")], Nothing, Nothing);
+        check(&[&addrtype(0), &jump], Nothing, Leads);
+        check(&[&addrtype(2), &target("DNAT")], Translates, Translates);
+    }
+
+    #[test]
+    fn which_chains_are_looked_at() {
+        let read = |kind: &str, hook: u32| {
+            let bytes = payload(|a| {
+                a.string(1, "t").string(3, "c").nest(4, |a| _ = a.u32(1, hook).u32(2, 0)).string(7, kind);
+            });
+            chain(&bytes).unwrap().map(|chain| (chain.family, chain.hook, chain.table, chain.name))
+        };
+        assert_eq!(read("nat", 3), Some((2, 3, b"t".to_vec(), b"c".to_vec())));
+        assert_eq!(read("nat", 1), Some((2, 1, b"t".to_vec(), b"c".to_vec())));
+        assert_eq!((read("nat", 0), read("nat", 4), read("filter", 3)), (None, None, None));
+        assert_eq!(chain(&payload(|a| _ = a.string(1, "t").string(3, "c"))).unwrap(), None, "no base chain");
+        assert!(is_of_interest(Kind::NewChain.on_wire()) && is_of_interest(Kind::DelRule.on_wire()));
+        assert!(!is_of_interest(Kind::NewSetElem.on_wire()) && !is_of_interest(Kind::NewSet.on_wire()));
+    }
 }
