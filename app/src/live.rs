@@ -212,7 +212,11 @@ mod tests {
     fn a_connection_that_ends_at_a_proxy_here_names_it() {
         let target = Target::selection(&["a.service".to_owned()], &[], "").unwrap();
         let tcp = |local, remote, cgroup| open_socket(Protocol::Tcp, local, remote, Some(cgroup));
-        let path_of = |id| Some(["/a.service", "/system.slice/squid.service/x", "/strange"][id as usize].to_owned());
+        let path_of = |id| {
+            ["/a.service", "/system.slice/squid.service/x", "/strange"]
+                .get(usize::try_from(id).unwrap())
+                .map(|path| (*path).to_owned())
+        };
         let prefixes = Prefixes::default();
         let app = tcp("192.168.2.2:4000", "93.184.216.34:443", 0);
         for (cgroup, name) in [(1, "squid.service"), (2, "/strange")] {

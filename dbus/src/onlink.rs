@@ -356,7 +356,9 @@ impl Reading {
                     link.map(|(index, link)| routes.link_is(index, link));
                 }),
                 RTM_NEWROUTE => message::policy_route(payload).and_then(|route| {
-                    route.map(|route| routes.policy_exists(route));
+                    if let Some(route) = route {
+                        routes.policy_exists(route);
+                    }
                     message::route(payload).map(|said| {
                         said.map(|said| routes.exists(&said, false));
                     })

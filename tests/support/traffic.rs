@@ -65,12 +65,10 @@ fn main() -> Result<()> {
         ["proxy", listen, to] => {
             let (listener, to) = (listen_anywhere(listen.parse()?)?, (*to).to_owned());
             spawn(move || {
-                listener.incoming().flatten().for_each(|client| {
-                    spawn({
-                        let to = to.clone();
-                        move || hand_on(&client, &to)
-                    })
-                })
+                for client in listener.incoming().flatten() {
+                    let to = to.clone();
+                    spawn(move || hand_on(&client, &to));
+                }
             });
             stay("ready")
         }

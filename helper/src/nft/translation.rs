@@ -213,8 +213,11 @@ fn is_for_this_host(payload: &[u8]) -> Result<bool, Error> {
     Ok(false)
 }
 
-/// Name and data of each expression of a `NEWRULE` payload.
-fn expressions(payload: &[u8]) -> Result<impl Iterator<Item = Result<(&[u8], &[u8]), Error>>, Error> {
+/// The name of an expression and what belongs to it.
+type Expression<'a> = (&'a [u8], &'a [u8]);
+
+/// Each expression of a `NEWRULE` payload.
+fn expressions(payload: &[u8]) -> Result<impl Iterator<Item = Result<Expression<'_>, Error>>, Error> {
     const NFTA_RULE_EXPRESSIONS: u16 = 4;
     let list = find(split(payload)?.1, NFTA_RULE_EXPRESSIONS)?.unwrap_or_default();
     Ok(attributes(list).map(|item| {
