@@ -117,6 +117,7 @@ fn with_everything() -> Facts {
             socket_units: vec!["stb-next-server@split.socket".into()],
             handed_over: Some(1),
             proxy: Some(Proxy::Internal),
+            redirected_to: vec!["squid.service".into()],
             ..owners.app
         },
         ..owners
@@ -251,7 +252,17 @@ fn blind_spots_are_those_of_this_host() {
     };
     check(container(), &[]);
     check(owners(), &["containers", "namespaces", "vpn", "dns"]);
-    let all = ["containers", "namespaces", "proxy", "vpn", "dns", "socket-activation", "handed-over", "root-cgroup"];
+    let all = [
+        "containers",
+        "namespaces",
+        "redirected",
+        "proxy",
+        "vpn",
+        "dns",
+        "socket-activation",
+        "handed-over",
+        "root-cgroup",
+    ];
     check(with_everything(), &all);
 }
 

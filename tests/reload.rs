@@ -11,7 +11,7 @@ use netglance_dbus::scope::Prefixes;
 use netglance_helper::nft::{
     Nft,
     message::Element,
-    ruleset::{Counter, Internal, LEFTOVER, SET_SIZE},
+    ruleset::{Counter, Internal, LEFTOVER, Marked, Redirected, SET_SIZE},
 };
 
 /// No test: what an application's process runs.
@@ -45,6 +45,10 @@ fn counting(lab: &Lab) -> Nft {
     }
     let whole = fs::metadata(lab.cgroup.join("whole")).map(|m| std::os::unix::fs::MetadataExt::ino(&m)).unwrap();
     nft.set_opaque(9, &BTreeSet::from([(lab.level("whole"), whole)])).unwrap();
+    // All the rules that there may be for redirected packets.
+    let marked = |to: &str| Marked { mark: 1, mask: 0xff, to: to.parse().unwrap() };
+    let marked = ["0.0.0.0/0", "::/0", "93.184.216.0/24", "2606:2800:220::/48"].map(marked).to_vec();
+    nft.redirect(&Redirected { translated: true, marked }).unwrap();
     lab.application("whole/b").run(&format!("tcp {} 1000 1000", OUTSIDE[0]));
     let mut elements = Vec::new();
     nft.read(Counter::TxExternal, &mut elements).unwrap();

@@ -33,7 +33,7 @@ use netglance_helper::{
     nft::{
         Nft,
         key::Key,
-        ruleset::{Internal, SET_SIZE},
+        ruleset::{Internal, Marked, Redirected, SET_SIZE},
     },
     verify::{
         Stop, World,
@@ -203,6 +203,9 @@ fn a_missing_prefix_is_found() {
         ("ff00::/8", "IPv6 multicast", "ff02::77:77"),
         ("2001:4860:1::/64", "The LAN in its global IPv6 prefix", "2001:4860:1::1"),
     ] {
+        // What a firewall leads into that LAN fails with it.
+        let led = "Public IPv6 that a firewall leads to the LAN";
+        let failing = if prefix.starts_with("2001") { &[failing, led][..] } else { &[failing] };
         let set = if prefix.contains(':') { "internal6" } else { "internal4" };
         let whole = format!(
             "it was counted as external, so the figures are too high by what the app moves there, which never leaves \
@@ -210,8 +213,8 @@ fn a_missing_prefix_is_found() {
         );
         // Multicast is only sent.
         let sent = "what was sent was counted as external, so the figures are too high".to_owned();
-        let said = if failing.contains("multicast") { sent } else { whole };
-        check(Fault::NoPrefix(prefix.parse().unwrap()), &[failing], &[&said]);
+        let said = if failing[0].contains("multicast") { sent } else { whole };
+        check(Fault::NoPrefix(prefix.parse().unwrap()), failing, &[&said]);
     }
 }
 
@@ -276,6 +279,7 @@ fn a_missing_level_is_found() {
 fn swapped_directions_a_tunnel_counted_twice_and_an_estimate_are_found() {
     let peer = [
         "Private IPv4",
+        "Private IPv6",
         "The LAN",
         "The tailnet",
         "Unique-local",
@@ -297,6 +301,12 @@ fn swapped_directions_a_tunnel_counted_twice_and_an_estimate_are_found() {
         &names,
         &["That is the estimate out of the sockets' own books", "nothing of these datagrams was counted"],
     );
+}
+
+#[test]
+fn redirected_connections_on_two_sides_are_found() {
+    let names = ["Public IPv4 that", "Public IPv6 that", "Private IPv4 that", "Private IPv6 that"];
+    check(Fault::NotRedirected, &names, &["on one side and what is received on the other"]);
 }
 
 #[test]
@@ -398,6 +408,26 @@ fn the_running_table_is_compared_with_what_it_should_be() {
     nft.create(11, SET_SIZE, Internal { v4: &v4, v6: &v6 }).unwrap();
     check(Outcome::Fail, "The set internal4 of the running table holds other prefixes");
     fs::write(&setup, r#"{"installed":true,"internal":["198.41.0.0/16"],"external":[]}"#).unwrap();
+    check(Outcome::Pass, "");
+    // What is redirected on the host has rules of its own.
+    let redirect = |nft: &mut Nft, marks: Vec<Marked>, translated| {
+        nft.redirect(&Redirected { translated, marked: marks }).unwrap();
+    };
+    let marks = vec![Marked { mark: 1, mask: u32::MAX, to: "0.0.0.0/0".parse().unwrap() }];
+    redirect(&mut nft, marks.clone(), true);
+    check(Outcome::Fail, "of the running table has other rules than netglance gives it");
+    lab.host
+        .nft("table ip nat { chain o { type nat hook output priority -100; ip daddr 1.2.3.4 dnat to 10.0.0.1; }\n}")
+        .unwrap();
+    lab.host.ip("rule add fwmark 1 lookup 100");
+    lab.host.ip("route add local 0.0.0.0/0 dev lo table 100");
+    check(Outcome::Pass, "");
+    redirect(&mut nft, marks, false);
+    check(Outcome::Fail, "of the running table has other rules than netglance gives it");
+    lab.host.nft("delete table ip nat").unwrap();
+    check(Outcome::Pass, "");
+    lab.host.ip("rule del fwmark 1 lookup 100");
+    redirect(&mut nft, Vec::new(), false);
     check(Outcome::Pass, "");
     lab.host.ip("addr add 2001:4860:9::1/64 dev up0 nodad");
     check(Outcome::Fail, "The set internal6 of the running table holds other prefixes");

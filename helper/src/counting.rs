@@ -22,7 +22,7 @@ use crate::{
         self, DELETED_AT_ONCE, Nft,
         key::Key,
         message::Element,
-        ruleset::{Counter, Internal},
+        ruleset::{Counter, Internal, Redirected},
     },
     store::{self, Store},
 };
@@ -234,6 +234,11 @@ impl Counting {
     /// Puts other internal prefixes in place, all at once; counters stay.
     pub fn replace_internal(&mut self, internal: Internal) -> Result<(), Error> {
         Ok(self.nft.replace_internal(internal)?)
+    }
+
+    /// Puts other rules for what is redirected in place; counters stay.
+    pub fn redirect(&mut self, redirected: &Redirected) -> Result<(), Error> {
+        Ok(self.nft.redirect(redirected)?)
     }
 
     /// Deletes the table. Its files are the caller's to remove.

@@ -372,7 +372,9 @@ pub fn application() {
             "uring-receive" => uring_receive(address, first),
             "children" => children(address, first, second),
             "listen" => listener = Some(TcpListener::bind::<SocketAddr>(address).unwrap()),
+            "listen-transparent" => listener = Some(listen_transparent(address)),
             "accept" => accept(listener.as_ref().unwrap(), first, second),
+            "relay" => relay(listener.as_ref().unwrap(), address, first),
             "try" => attempt(address, first, second),
             "ping" => echo(address, first, second, SocketType::DGRAM),
             "raw" => echo(address, first, second, SocketType::RAW),
@@ -467,6 +469,40 @@ fn accept(listener: &TcpListener, count: usize, bytes: usize) {
         // The other side closes first: nothing is left to the time after the socket.
         assert_eq!(stream.read(&mut [0]).unwrap(), 0);
     }
+}
+
+/// A proxy: hands each of so many connections on to an address, one after the other.
+fn relay(listener: &TcpListener, to: SocketAddr, count: usize) {
+    for _ in 0..count {
+        let (client, _) = listener.accept().unwrap();
+        let server = TcpStream::connect(to).unwrap();
+        let hand_on = |mut from: &TcpStream, mut to: &TcpStream| {
+            std::io::copy(&mut from, &mut to).unwrap();
+            let _ = to.shutdown(Shutdown::Write);
+        };
+        thread::scope(|scope| {
+            scope.spawn(|| hand_on(&client, &server));
+            hand_on(&server, &client);
+        });
+    }
+}
+
+/// A listener for connections to any address, which TPROXY hands it.
+#[allow(unsafe_code, reason = "no crate here knows IP_TRANSPARENT")]
+fn listen_transparent(address: SocketAddr) -> TcpListener {
+    use std::os::fd::AsRawFd as _;
+    let socket = rustix::net::socket(AddressFamily::of(address), SocketType::STREAM, None).unwrap();
+    let (level, option) = match address {
+        SocketAddr::V4(_) => (libc::SOL_IP, libc::IP_TRANSPARENT),
+        SocketAddr::V6(_) => (libc::SOL_IPV6, libc::IPV6_TRANSPARENT),
+    };
+    let on = 1i32;
+    // SAFETY: the descriptor is open, and the option is a number of that length.
+    let done = unsafe { libc::setsockopt(socket.as_raw_fd(), level, option, (&raw const on).cast(), 4) };
+    assert_eq!(done, 0, "IP_TRANSPARENT");
+    rustix::net::bind(&socket, &address).unwrap();
+    rustix::net::listen(&socket, 16).unwrap();
+    TcpListener::from(socket)
 }
 
 /// Sends, whether it is let or not.

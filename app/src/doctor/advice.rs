@@ -69,6 +69,16 @@ pub fn blind_spots(facts: &Facts) -> Vec<BlindSpot> {
     }
     let proxies =
         facts.neighbours.iter().find_map(|n| if let Neighbour::Proxy(names) = n { Some(names) } else { None });
+    if !app.redirected_to.is_empty() {
+        spot(
+            "redirected",
+            format!(
+                "Connections of {} to outside addresses end at a proxy on this host ({}): they are internal, and what the proxy moves outside belongs to it.",
+                app.name,
+                app.redirected_to.join(", ")
+            ),
+        );
+    }
     if app.proxy == Some(Proxy::Internal) {
         spot(
             "proxy",

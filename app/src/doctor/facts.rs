@@ -124,6 +124,8 @@ pub struct App {
     pub elsewhere: Option<usize>,
     /// The proxy that its environment names.
     pub proxy: Option<Proxy>,
+    /// Units on this host to which connections of its own to outside addresses are redirected now.
+    pub redirected_to: Vec<String>,
 }
 
 /// One unit of the app.

@@ -33,6 +33,66 @@ impl<'a> Expressions<'a> {
         })
     }
 
+    /// Loads the packet's family: `NFPROTO_*`, one byte.
+    pub fn nfproto(&mut self) -> &mut Self {
+        const NFT_META_NFPROTO: u32 = 15;
+        self.meta(NFT_META_NFPROTO)
+    }
+
+    /// Loads the packet's mark, in host byte order.
+    pub fn mark(&mut self) -> &mut Self {
+        const NFT_META_MARK: u32 = 3;
+        self.meta(NFT_META_MARK)
+    }
+
+    /// A fact about the packet's connection: `NFT_CT_*`. The rule ends where there is none. Whoever has such a rule has
+    /// connection tracking switched on by the kernel.
+    fn connection(&mut self, key: u32, direction: Option<u8>) -> &mut Self {
+        self.expression("ct", |a| {
+            a.u32(1, REGISTER).u32(2, key);
+            if let Some(direction) = direction {
+                a.bytes(3, &[direction]);
+            }
+        })
+    }
+
+    /// Loads the state of the packet's connection, `IPS_*`, in host byte order.
+    pub fn ct_status(&mut self) -> &mut Self {
+        const NFT_CT_STATUS: u32 = 2;
+        self.connection(NFT_CT_STATUS, None)
+    }
+
+    /// Loads the direction of the packet in its connection: 0 as the first packet, 1 the answers.
+    pub fn ct_direction(&mut self) -> &mut Self {
+        const NFT_CT_DIRECTION: u32 = 1;
+        self.connection(NFT_CT_DIRECTION, None)
+    }
+
+    /// Loads the address from which the connection's packets of that direction come, before any translation.
+    pub fn ct_source(&mut self, direction: u8, is_v4: bool) -> &mut Self {
+        const NFT_CT_SRC_IP: u32 = 19;
+        const NFT_CT_SRC_IP6: u32 = 21;
+        self.connection(if is_v4 { NFT_CT_SRC_IP } else { NFT_CT_SRC_IP6 }, Some(direction))
+    }
+
+    /// Keeps of what is loaded the bits of `mask`.
+    pub fn masked(&mut self, mask: &[u8]) -> &mut Self {
+        let length = u32::try_from(mask.len()).unwrap_or_default();
+        self.expression("bitwise", |a| {
+            a.u32(1, REGISTER).u32(2, REGISTER).u32(3, length);
+            for (kind, value) in [(4, mask), (5, vec![0; mask.len()].as_slice())] {
+                a.nest(kind, |a| {
+                    a.bytes(1, value);
+                });
+            }
+        })
+    }
+
+    /// Goes on if what is loaded has any of these bits, in host byte order.
+    pub fn any_bit(&mut self, bits: u32) -> &mut Self {
+        self.masked(&bits.to_ne_bytes()).differs(&[0; 4])
+    }
+
     fn compare(&mut self, operation: u32, value: &[u8]) -> &mut Self {
         self.expression("cmp", |a| {
             a.u32(1, REGISTER).u32(2, operation).nest(3, |a| {
@@ -44,6 +104,11 @@ impl<'a> Expressions<'a> {
     /// Goes on if what is loaded is `value`.
     pub fn equal(&mut self, value: &[u8]) -> &mut Self {
         self.compare(0, value)
+    }
+
+    /// Goes on if what is loaded is not `value`.
+    pub fn differs(&mut self, value: &[u8]) -> &mut Self {
+        self.compare(1, value)
     }
 
     /// Goes on if what is loaded is `value` or more.
@@ -126,6 +191,19 @@ impl<'a> Expressions<'a> {
         self.expression("dynset", |a| {
             a.string(1, set).u32(3, operation).u32(4, REGISTER);
         })
+    }
+
+    /// Gives the packet this destination, of the family `nfproto`.
+    pub fn translate(&mut self, nfproto: u8, address: &[u8]) {
+        const NFT_NAT_DNAT: u32 = 1;
+        self.expression("immediate", |a| {
+            a.u32(1, REGISTER).nest(2, |a| {
+                a.bytes(1, address);
+            });
+        });
+        self.expression("nat", |a| {
+            a.u32(1, NFT_NAT_DNAT).u32(2, nfproto.into()).u32(3, REGISTER);
+        });
     }
 
     /// Ends the chain and the packet's way through our table.

@@ -30,6 +30,8 @@ pub enum Kind {
     GetTable = 1,
     DelTable = 2,
     NewChain = 3,
+    GetChain = 4,
+    DelChain = 5,
     NewRule = 6,
     GetRule = 7,
     DelRule = 8,
@@ -68,6 +70,12 @@ impl Attributes {
         self.bytes.extend(value);
         self.bytes.resize(self.bytes.len().next_multiple_of(4), 0);
         self
+    }
+
+    /// What is written so far.
+    #[cfg(test)]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes
     }
 
     /// Appends a big-endian number.

@@ -20,13 +20,14 @@ use rustix::{
 use self::{
     key::Key,
     message::{Batch, Element, Kind, Request, Table},
-    ruleset::{Counter, Internal, LEFTOVER, TABLE},
+    ruleset::{Counter, Internal, LEFTOVER, Redirected, TABLE},
 };
 
 mod expression;
 pub mod key;
 pub mod message;
 pub mod ruleset;
+pub mod translation;
 
 /// Elements that [`Nft::delete`] takes at once: their final counters must fit the socket's buffer, or they are lost.
 pub const DELETED_AT_ONCE: usize = 256;
@@ -275,6 +276,11 @@ impl Nft {
     /// Puts other internal prefixes in place, all at once; counters stay.
     pub fn replace_internal(&mut self, internal: Internal) -> Result<(), Error> {
         self.commit(&ruleset::replace_internal(TABLE, internal)).map(drop)
+    }
+
+    /// Writes the rules for what is redirected on this host in the place of those that are there.
+    pub fn redirect(&mut self, redirected: &Redirected) -> Result<(), Error> {
+        self.commit(&ruleset::redirect(TABLE, redirected)).map(drop)
     }
 
     /// Reads one set into `elements`, in the place of what was there. Whether nobody changed the ruleset meanwhile: another

@@ -35,6 +35,7 @@
 //! where KEY 8 is `jhash socket cgroupv2 level 8 mod 4294967295 seed 0x1 . jhash … seed 0x2` (see `key.rs`).
 //! Everything in it is such that what nft shows can be loaded again, by any nft since 1.0.2 and wherever: people save their
 //! rulesets with `nft list ruleset`, and one line that doesn't load costs them all of it.
+//! What is redirected has further rules while there is any: see `redirected`.
 //!
 //! The kernel makes a cgroup's element at its first packet. A level deeper than the socket's cgroup ends the rule without
 //! booking, so that the deepest level that exists books the packet, and `accept` keeps the others from doing it again.
@@ -53,6 +54,12 @@ use super::{
     key::Key,
     message::{Attributes, Batch, Kind, Request, Rule},
 };
+
+mod redirected;
+mod scratch;
+
+pub use redirected::{Marked, Redirected, redirect};
+pub use scratch::translate;
 
 /// The name of our table, of family inet, with a space at its end.
 ///
@@ -521,10 +528,14 @@ impl<'a> Builder<'a> {
     }
 
     fn direction(&mut self, d: &Direction) {
-        const ARPHRD_LOOPBACK: u16 = 772;
-        const NFT_META_NFPROTO: u32 = 15;
-        let what = "a rule that tells internal from external";
         self.chain(d.chain, d.comment, Some(d.hook));
+        self.judge(d, &Redirected::default());
+    }
+
+    /// The rules of a base chain.
+    fn judge(&mut self, d: &Direction, redirected: &Redirected) {
+        const ARPHRD_LOOPBACK: u16 = 772;
+        let what = "a rule that tells internal from external";
         if d.chain == OUTPUT.chain {
             self.not_again(d.chain);
         }
@@ -532,17 +543,18 @@ impl<'a> Builder<'a> {
         self.rule(d.chain, what, "what comes over loopback stays on this host", |e| {
             e.meta(d.interface_type).equal(&ARPHRD_LOOPBACK.to_ne_bytes()).goto(d.internal.name());
         });
+        self.redirected(d, redirected);
         let [v4, v6] = d.remote;
         // A look for a byte in a bitmap costs a fifth of a look for a range, and spares most external packets the latter.
         for (nfproto, offset, set) in [(2, v4, "near4"), (10, v6, "near6")] {
             self.rule(d.chain, what, "no internal address begins so", |e| {
-                e.meta(NFT_META_NFPROTO).equal(&[nfproto]).network_header(offset, 1).absent(set);
+                e.nfproto().equal(&[nfproto]).network_header(offset, 1).absent(set);
                 e.goto(d.external.name());
             });
         }
         for (nfproto, offset, length, set) in [(2, v4, 4, "internal4"), (10, v6, 16, "internal6")] {
             self.rule(d.chain, what, "internal prefixes", |e| {
-                e.meta(NFT_META_NFPROTO).equal(&[nfproto]).network_header(offset, length).lookup(set);
+                e.nfproto().equal(&[nfproto]).network_header(offset, length).lookup(set);
                 e.goto(d.internal.name());
             });
         }

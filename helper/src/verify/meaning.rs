@@ -40,6 +40,7 @@ pub fn of_failure(
         .or_else(|| elsewhere(case, cgroup, expected, counted, strays))
         .or_else(|| as_estimate(case, counted))
         .or_else(|| through_tunnel(case, expected, counted))
+        .or_else(|| redirected(case, expected, counted))
         .or_else(|| wrong_scope(case, expected, counted))
         .or_else(|| (sum(counted) == [0, 0]).then(|| if case.is_reset { RESET } else { NOTHING }.to_owned()))
         .or_else(|| half(expected, counted))
@@ -125,6 +126,16 @@ fn through_tunnel(case: &Case, expected: &Figures, counted: &Figures) -> Option<
     })
 }
 
+fn redirected(case: &Case, expected: &Figures, counted: &Figures) -> Option<String> {
+    let one_way = external(counted) != [0, 0] && internal(counted) != [0, 0];
+    (case.redirected.is_some() && one_way && sum(counted) == sum(expected)).then(|| {
+        "what is sent was counted on one side and what is received on the other, as the answers of a redirected connection carry \
+         the address that the app knows. The rules that ask connection tracking (nft list ruleset, chain translated) are \
+         missing."
+            .to_owned()
+    })
+}
+
 fn wrong_scope(case: &Case, expected: &Figures, counted: &Figures) -> Option<String> {
     let (right, wrong) = match case.scope {
         Scope::Internal => (internal(expected), external(counted)),
@@ -149,10 +160,10 @@ fn wrong_scope(case: &Case, expected: &Figures, counted: &Figures) -> Option<Str
             format!("The rule for {} of one direction is missing, the one that asks for @{}.", family.0, family.1)
         }
         (Scope::Internal, false) => {
-            format!("No prefix in the set {} covers {}, or the rules that ask for it are missing.", family.1, case.remote())
+            format!("No prefix in the set {} covers {}, or the rules that ask for it are missing.", family.1, case.on_wire())
         }
         (Scope::External, _) => {
-            format!("A prefix in the set {} covers {}, which is not internal, or a rule is wrong.", family.1, case.remote())
+            format!("A prefix in the set {} covers {}, which is not internal, or a rule is wrong.", family.1, case.on_wire())
         }
     };
     Some(match case.scope {

@@ -1,7 +1,7 @@
 //! The scratch world, the table in it, and one case after another.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     fs, io,
     net::IpAddr,
     path::{Path, PathBuf},
@@ -35,13 +35,16 @@ use crate::{
     nft::{
         Nft,
         key::Key,
-        ruleset::{self, Counter, Internal, SET_SIZE, TABLE},
+        ruleset::{self, Counter, Internal, Redirected, SET_SIZE, TABLE},
     },
+    redirects,
 };
 
 /// A figure that is wrong for so long, and doesn't move any more, stays wrong.
 const SETTLED: Duration = Duration::from_millis(100);
 const LOOK_EVERY: Duration = Duration::from_millis(5);
+/// The table that redirects.
+const TRANSLATION: &str = "netglance-verify";
 /// The loopback interface.
 const LOOPBACK: u32 = 1;
 
@@ -145,9 +148,16 @@ impl World {
                 let mover = Mover::start(&self.program, &self.host, &self.cgroups, case.actor.cgroup())?;
                 movers.push((case.actor, mover));
             }
+            if !self.begin_redirecting(&case)? {
+                let why =
+                    "This kernel translates no addresses for nf_tables, so that nothing could be redirected to try it.";
+                rows.push(row(&case, None, Outcome::Skipped, Some(why.to_owned())));
+                continue;
+            }
             if let Some((_, mover)) = movers.iter_mut().find(|(actor, _)| *actor == case.actor) {
                 rows.push(self.try_one(&case, mover, stop)?);
             }
+            self.end_redirecting(&case)?;
         }
         Ok(rows)
     }
@@ -174,6 +184,28 @@ impl World {
         Ok(Payload { rx_bytes: from, tx_bytes: to })
     }
 
+    /// Has a rule lead the case's packets elsewhere, and the table know of it as the helper's does. `false`: this kernel can't.
+    fn begin_redirecting(&mut self, case: &Case) -> Result<bool, Error> {
+        let Some(to) = case.redirected else { return Ok(true) };
+        match self.nft.commit(&ruleset::translate(TRANSLATION, case.remote(), to)) {
+            Err(error) if error.is_unsupported() || error.is_absent() => return Ok(false),
+            other => other.map(drop)?,
+        }
+        if self.fault != Some(Fault::NotRedirected) {
+            let found = self.host.inside(|| redirects::look(&BTreeSet::new()))?;
+            self.nft.redirect(&found.map_err(Error::network("look for what is redirected"))?)?;
+        }
+        Ok(true)
+    }
+
+    fn end_redirecting(&mut self, case: &Case) -> Result<(), Error> {
+        if case.redirected.is_some() {
+            self.nft.redirect(&Redirected::default())?;
+            self.nft.commit(&ruleset::delete_table(TRANSLATION))?;
+        }
+        Ok(())
+    }
+
     fn cannot_try(&self, case: &Case) -> Option<String> {
         if case.remote().is_ipv6() && !self.has_ipv6 {
             return Some("This host has no IPv6, so there is nothing to leave out or to count.".to_owned());
@@ -184,7 +216,7 @@ impl World {
 
     fn try_one(&mut self, case: &Case, mover: &mut Mover, stop: &Stop) -> Result<verify::Case, Error> {
         let key = self.key(case.actor.cgroup())?;
-        let (before, passed_before) = (self.booked()?, self.passed(case.remote())?);
+        let (before, passed_before) = (self.booked()?, self.passed(case.on_wire())?);
         if case.is_reset && !self.host.inside(Nft::open)??.reset_counters()? {
             let why = "This kernel (before 6.5) can't set such counters back, so nobody can.".to_owned();
             return Ok(row(case, None, Outcome::Skipped, Some(why)));
@@ -229,7 +261,7 @@ impl World {
         if let (Some(own), true) = (case.packets(), case.is_own()) {
             return Ok(Ok(case.figures(own.rx_bytes, own.tx_bytes)));
         }
-        let passed = self.passed(case.remote())?;
+        let passed = self.passed(case.on_wire())?;
         let (rx, tx) = (passed.rx_bytes - before.rx_bytes, passed.tx_bytes - before.tx_bytes);
         let figures = case.figures(rx, tx);
         let sent = case.sent();
@@ -357,6 +389,11 @@ fn address(host: &Namespace, peer: &Namespace, has_ipv6: bool) -> Result<(), Err
         peer.address(LOOPBACK, IpNet::from(address))?;
         if address != cases::BEHIND_TUNNEL {
             host.route(IpNet::from(address), if address.is_ipv4() { cases::PEER_LAN4 } else { cases::PEER_LAN6 })?;
+        }
+    }
+    if has_ipv6 {
+        for address in [cases::CAPTURED6, cases::SERVICE6] {
+            host.route(IpNet::from(address), cases::PEER_LAN6)?;
         }
     }
     // To groups that nobody has joined, from the interface that has a route to them.
