@@ -99,6 +99,12 @@ struct Listed {
 }
 
 impl Listed {
+    /// Both sides are.
+    fn is_loopback(&self) -> bool {
+        let is_one = |side: SocketAddr| side.ip().to_canonical().is_loopback();
+        is_one(self.local) && is_one(self.remote)
+    }
+
     /// The other side has not ended the connection.
     fn is_answered(&self) -> bool {
         1u32.checked_shl(self.state.into()).unwrap_or_default() & ANSWERED != 0
@@ -280,8 +286,9 @@ impl Books {
 
     /// A living socket. What a socket moved before the first look is not counted; all of one that is new later is.
     fn listed(&mut self, socket: &Listed, tree: &Tree, prefixes: &Prefixes) {
-        let sides = Sides::new(socket.local, socket.remote);
-        if socket.is_answered() {
+        // Between loopback addresses there is no proxy's end for an outside connection: those are most of all, and cost nothing.
+        let sides = (!socket.is_loopback()).then(|| Sides::new(socket.local, socket.remote));
+        if let Some(sides) = sides.filter(|_| socket.is_answered()) {
             self.ends.add(sides, socket.cookie);
         }
         let (Some(id), Some(bytes)) = (socket.cgroup_id, socket.bytes) else { return };
@@ -300,7 +307,10 @@ impl Books {
         };
         match seen {
             Seen::Again => {}
-            Seen::Outside => self.outside.push((cookie, sides, bytes)),
+            Seen::Outside => {
+                let sides = sides.unwrap_or_else(|| Sides::new(socket.local, socket.remote));
+                self.outside.push((cookie, sides, bytes));
+            }
             Seen::Moved(moved, scope) => {
                 self.book(row, moved, || scope.unwrap_or_else(|| prefixes.judge(socket.remote.ip()).scope));
             }

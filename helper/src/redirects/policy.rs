@@ -223,7 +223,7 @@ mod tests {
         let main = Rule { priority: 32766, table: Some(254), ..ANY };
         let tproxy = by_mark(32765, 1, u32::MAX, 100);
         let all = "0.0.0.0/0".to_owned();
-        let found = vec![(1, u32::MAX, all.clone())];
+        let found = vec![(1, u32::MAX, all)];
         assert_eq!(to(&[ANY, tproxy, main]), found);
         assert_eq!(to(&[ANY, main]), []);
         assert_eq!(to(&[ANY, main, Rule { priority: 40_000, ..tproxy }]), [], "behind a default route");
