@@ -142,6 +142,21 @@ fn udp_that_goes_unmeasured_is_said() {
 }
 
 #[test]
+fn a_udp_socket_without_a_peer_that_can_reach_outside_goes_unmeasured_too() {
+    let world = World::new();
+    let mut watch = world.watch(&STB);
+    let datagrams = |local: &str, to: &str| world.traffic(SHELL, &["datagrams", local, "1000", &at(to)]).says("ready");
+    let _inside = [datagrams("127.0.0.1:0", "127.0.0.1"), datagrams("[::1]:0", "::1")];
+    let line = watch.look();
+    assert_eq!((&line["unmeasured_udp_sockets"], &line["tx_bytes"]), (&0.into(), &0.into()), "{line}");
+    // 1.2 MB each, of which the estimate sees nothing.
+    let _outside =
+        [datagrams("0.0.0.0:0", PUBLIC4), datagrams("[::]:0", PUBLIC6), datagrams(&format!("{HOST4}:0"), PUBLIC4)];
+    let line = watch.look();
+    assert_eq!((&line["unmeasured_udp_sockets"], &line["tx_bytes"]), (&3.into(), &0.into()), "{line}");
+}
+
+#[test]
 fn the_preset_is_found_by_itself_and_by_name() {
     let world = World::new();
     for arguments in [&[][..], &["--app", "StB"], &["--app", "stb"]] {

@@ -42,8 +42,9 @@ pub struct Reading {
     pub bytes: Bytes,
     /// The target's external rate, or why there is none.
     pub rate: Result<Rate, Gap>,
-    /// UDP sockets of the target with an external peer, whose bytes the estimate can't see. `None`: unknown, or the
-    /// source is exact and nothing goes unmeasured.
+    /// UDP sockets of the target that can reach the outside, whose bytes the estimate can't see: those with an external
+    /// peer, and those with no peer that are not bound to loopback or link-local addresses. `None`: unknown, or the source
+    /// is exact and nothing goes unmeasured.
     pub unmeasured_udp_sockets: Option<u32>,
     /// One entry a unit of the target that exists or has moved bytes since the watch began, by name.
     pub units: Vec<UnitReading>,

@@ -11,7 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 const USAGE: &str = "traffic serve ADDR:PORT… | accept ADDR:PORT | move DOWN UP RATE ADDR:PORT… | udp ADDR:PORT \
-                     | hold COUNT ADDR:PORT";
+                     | datagrams BIND:PORT COUNT ADDR:PORT | hold COUNT ADDR:PORT";
 const PIECE: usize = 16 * 1024;
 
 type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
@@ -52,6 +52,14 @@ fn main() -> Result<()> {
             let socket = UdpSocket::bind(if address.starts_with('[') { "[::]:0" } else { "0.0.0.0:0" })?;
             socket.connect(address)?;
             socket.send(&[0; 100])?;
+            stay("ready")
+        }
+        // From one socket that is never connected, as QUIC servers and games have them.
+        ["datagrams", local, count, address] => {
+            let (socket, count) = (UdpSocket::bind(local)?, count.parse::<u32>()?);
+            for _ in 0..count {
+                socket.send_to(&[0; 1200], address)?;
+            }
             stay("ready")
         }
         ["hold", count, address] => {

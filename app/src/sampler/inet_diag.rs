@@ -39,6 +39,8 @@ const TCP_STATES: u32 = 1 << 1 | 1 << 2 | 1 << 4 | 1 << 5 | 1 << 7 | 1 << 8 | 1 
 const UDP_STATES: u32 = 1 << 1;
 /// CLOSE: a UDP socket that is not connected.
 const UNCONNECTED: u32 = 1 << 7;
+/// The index of the loopback interface in every network namespace (`LOOPBACK_IFINDEX` of net/flow.h).
+const LOOPBACK: u32 = 1;
 /// `SKNLGRP_INET_TCP_DESTROY` and `SKNLGRP_INET6_TCP_DESTROY` as bits.
 const DESTROYED: u32 = 1 | 1 << 2;
 /// Looks after which a socket that is neither listed nor heard of is forgotten.
@@ -81,6 +83,10 @@ struct Listed {
     remote: IpAddr,
     /// The other side's.
     port: u16,
+    /// What it is bound to; the unspecified address for all addresses of the host.
+    local: IpAddr,
+    /// The interface that it is bound to; 0 for none.
+    interface: u32,
     cgroup_id: Option<u64>,
     /// Whether there is more of it than what is left of a closed one: TIME_WAIT of a connection that waits in FIN_WAIT2 for
     /// the other side's end is listed as FIN_WAIT2, without any attribute (net/ipv4/inet_diag.c, `inet_twsk_diag_fill`).
@@ -144,14 +150,14 @@ impl InetDiag {
         Ok(Look { source: Source::Estimate, sample: Sample { epoch: 0, boottime_ns, rows }, unmeasured_udp })
     }
 
-    /// Connected UDP sockets with an external peer, by cgroup path; `None` where the kernel can't list UDP sockets.
+    /// UDP sockets that can reach the outside, by cgroup path; `None` where the kernel can't list UDP sockets.
     fn unmeasured_udp(&mut self, tree: &Tree, prefixes: &Prefixes) -> Result<Option<HashMap<String, u32>>, Error> {
         let mut sockets: HashMap<u64, u32> = HashMap::new();
         for family in [AF_INET, AF_INET6] {
-            let request = request(family, IPPROTO_UDP, 0, UDP_STATES);
+            let request = request(family, IPPROTO_UDP, 0, UDP_STATES | UNCONNECTED);
             let dumped = self.requests.dump(SOCK_DIAG_BY_FAMILY, &request, |_, payload| {
                 let socket = parse(payload)?;
-                if prefixes.judge(socket.remote).scope == Scope::External
+                if may_reach_outside(&socket, prefixes)
                     && let Some(id) = socket.cgroup_id
                 {
                     *sockets.entry(id).or_default() += 1;
@@ -283,6 +289,18 @@ fn advance(known: &mut Transferred, now: Transferred) -> Transferred {
     moved
 }
 
+/// Whether a UDP socket can have an external address at its other end. One that is not connected can have any, except from
+/// the loopback interface and from link-local addresses, which no router forwards (RFC 4291, 2.5.6). An own private
+/// address is no obstacle: a router translates it.
+fn may_reach_outside(socket: &Listed, prefixes: &Prefixes) -> bool {
+    if !socket.remote.is_unspecified() {
+        return prefixes.judge(socket.remote).scope == Scope::External;
+    }
+    let local = socket.local.to_canonical();
+    let stays = local.is_loopback() || matches!(local, IpAddr::V6(address) if address.is_unicast_link_local());
+    !stays && socket.interface != LOOPBACK
+}
+
 fn is_missing(error: &netlink::Error) -> bool {
     matches!(error, netlink::Error::Refused(e) if e.kind() == io::ErrorKind::NotFound)
 }
@@ -299,15 +317,18 @@ fn request(family: u8, protocol: u8, extensions: u8, states: u32) -> [u8; 56] {
 fn parse(payload: &[u8]) -> Result<Listed, netlink::Error> {
     let malformed = |what| netlink::Error::malformed(what, payload);
     let (header, attributes) = payload.split_first_chunk::<72>().ok_or_else(|| malformed("inet_diag_msg"))?;
-    let remote = match header[0] {
-        AF_INET => IpAddr::V4(Ipv4Addr::from(chunk(header, 24).unwrap_or_default())),
-        AF_INET6 => IpAddr::V6(Ipv6Addr::from(chunk::<16>(header, 24).unwrap_or_default())),
-        _ => return Err(malformed("inet_diag family")),
+    let address = |offset| match header[0] {
+        AF_INET => Ok(IpAddr::V4(Ipv4Addr::from(chunk(header, offset).unwrap_or_default()))),
+        AF_INET6 => Ok(IpAddr::V6(Ipv6Addr::from(chunk::<16>(header, offset).unwrap_or_default()))),
+        _ => Err(malformed("inet_diag family")),
     };
+    let (local, remote) = (address(8)?, address(24)?);
+    let interface = chunk(header, 40).map(u32::from_ne_bytes).unwrap_or_default();
     let cookie = chunk(header, 44).map(u64::from_ne_bytes).unwrap_or_default();
     let port = chunk(header, 6).map(u16::from_be_bytes).unwrap_or_default();
     let inode = chunk(header, 68).map(u32::from_ne_bytes).unwrap_or_default();
-    let mut listed = Listed { cookie, inode, remote, port, cgroup_id: None, is_full: false, bytes: None };
+    let mut listed =
+        Listed { cookie, inode, remote, port, local, interface, cgroup_id: None, is_full: false, bytes: None };
     for attribute in NlasIterator::new(attributes) {
         let attribute = attribute.map_err(|_| malformed("inet_diag attribute"))?;
         match attribute.kind() {
@@ -386,6 +407,32 @@ mod tests {
                 _ = parse(&mutated);
             }
         }
+    }
+
+    #[test]
+    fn a_udp_socket_without_a_peer_may_reach_outside_unless_it_is_bound_to_what_stays_inside() {
+        let check = |local: &str, remote: &str, interface: u32, expected: bool| {
+            let address = |text: &str| text.parse::<IpAddr>().unwrap();
+            let socket = Listed {
+                local: address(local),
+                remote: address(remote),
+                interface,
+                ..parse(&message(remote, 1, None, None)).unwrap()
+            };
+            assert_eq!(may_reach_outside(&socket, &Prefixes::default()), expected, "{local} {remote} {interface}");
+        };
+        check("0.0.0.0", "0.0.0.0", 0, true);
+        check("::", "::", 0, true);
+        check("192.168.2.159", "0.0.0.0", 0, true);
+        check("0.0.0.0", "0.0.0.0", 2, true);
+        check("224.0.0.251", "0.0.0.0", 0, true);
+        check("127.0.0.53", "0.0.0.0", 0, false);
+        check("::1", "::", 0, false);
+        check("::ffff:127.0.0.1", "::", 0, false);
+        check("fe80::1", "::", 2, false);
+        check("0.0.0.0", "0.0.0.0", LOOPBACK, false);
+        check("192.168.2.159", "8.8.8.8", 0, true);
+        check("0.0.0.0", "192.168.2.1", 0, false);
     }
 
     #[test]

@@ -19,8 +19,8 @@ pub struct Look {
     pub source: Source,
     /// The counters.
     pub sample: Sample,
-    /// By cgroup path: UDP sockets connected to an external address, whose bytes this source can't see. `None`: it
-    /// can't tell.
+    /// By cgroup path: UDP sockets that can reach the outside (connected to an external address, or not connected at all),
+    /// whose bytes this source can't see. `None`: it can't tell.
     pub unmeasured_udp: Option<HashMap<String, u32>>,
 }
 
