@@ -18,7 +18,7 @@ use crate::{
     desktop_entry::{DesktopEntries, Named},
     live::{self, SocketVerdict},
     rate::{self, Bytes, Gap, Rate, Source},
-    sampler::{self, Exact, Look, Sampler},
+    sampler::{self, Ending, Exact, Look, Sampler},
     settings::{Settings, SettingsFile},
     target::{self, Target, UnitOf},
 };
@@ -243,6 +243,32 @@ impl Monitor {
         self.own = None;
     }
 
+    /// Counts a cgroup with what was watched last, from the cgroup's beginning if it is new.
+    pub fn widen(&mut self, cgroup: &str) {
+        if let Some(watch) = self.watches.last_mut() {
+            watch.target.add_cgroup(cgroup);
+        }
+        self.own = None;
+    }
+
+    /// What the kernel still has to send for the watched programs that have ended.
+    pub fn unsent(&mut self) -> Result<Vec<Ending>, Error> {
+        let mut sockets = sampler::ending_sockets()?;
+        self.refresh_cgroups();
+        sockets.retain(|socket| self.tree.path(socket.cgroup_id).is_some_and(|path| self.is_watched(&path)));
+        Ok(sockets)
+    }
+
+    /// Whether a cgroup belongs to anything that is watched.
+    pub fn is_watched(&self, path: &str) -> bool {
+        self.watches.iter().any(|watch| watch.target.unit_of(path).is_some())
+    }
+
+    /// Bytes by cgroup path since the monitor began.
+    pub fn moved(&self) -> impl Iterator<Item = (&str, Bytes)> {
+        self.moved.iter().map(|(path, moved)| (path.as_str(), moved.total))
+    }
+
     /// Whether any cgroup is `target`'s now.
     pub fn exists(&self, target: &Target) -> bool {
         self.paths().chain(["/"]).any(|path| target.unit_of(path).is_some())
@@ -256,11 +282,11 @@ impl Monitor {
         self.watches.iter().map(|watch| self.reading(watch, &outcome)).collect()
     }
 
-    /// Keeps the estimate's books without making a beat of it, so that a connection which lives shorter than one is not
-    /// missed. A look that fails here fails again at the beat, which reports it.
+    /// Follows the cgroups and keeps the estimate's books without making a beat of it, so that a cgroup or a connection which
+    /// lives shorter than one is not missed. A look that fails here fails again at the beat, which reports it.
     pub fn listen(&mut self) {
+        self.refresh_cgroups();
         if self.sampler.estimates() {
-            self.refresh_cgroups();
             _ = self.sampler.listen(&self.tree, &self.prefixes);
         }
     }
@@ -334,6 +360,12 @@ impl Monitor {
     fn is_own(&self, target: &Target) -> bool {
         let uid = rustix::process::getuid().as_raw();
         self.paths().all(|path| target::uid_of(path) == Some(uid) || target.unit_of(path).is_none())
+    }
+
+    /// Whether the helper tells the caller the rows of a cgroup.
+    pub fn is_own_cgroup(&self, path: &str) -> bool {
+        let uid = rustix::process::getuid();
+        uid.is_root() || target::uid_of(path) == Some(uid.as_raw())
     }
 
     /// Every cgroup that exists, the root not among them.

@@ -67,6 +67,11 @@ impl Target {
         Ok(Self { name: [units, cgroups].concat().join(" "), comes_back: true, selectors })
     }
 
+    /// Takes in one more cgroup, and all below it.
+    pub fn add_cgroup(&mut self, path: &str) {
+        self.selectors.push(Selector::Cgroup(path.to_owned()));
+    }
+
     /// Every cgroup at and below this one.
     pub fn everything(top: &str) -> Self {
         Self {

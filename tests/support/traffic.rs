@@ -10,7 +10,8 @@ use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::thread;
 use std::time::{Duration, Instant};
 
-const USAGE: &str = "traffic serve ADDR:PORT… | accept ADDR:PORT | move DOWN UP RATE ADDR:PORT… | udp ADDR:PORT \
+const USAGE: &str = "traffic serve ADDR:PORT… | accept ADDR:PORT | sip RATE ADDR:PORT \
+                     | leave UP ADDR:PORT | move DOWN UP RATE ADDR:PORT… | udp ADDR:PORT \
                      | datagrams BIND:PORT COUNT ADDR:PORT | hold COUNT ADDR:PORT";
 const PIECE: usize = 16 * 1024;
 
@@ -34,6 +35,18 @@ fn main() -> Result<()> {
             rustix::net::listen(&listener, 4096)?; // std's queue of 128 overflows, and a lost SYN costs a second
             spawn(move || drop(listener.incoming().collect::<Vec<_>>()));
             stay("ready")
+        }
+        // Reads from each connection so slowly that most of what a client has sent waits at the client.
+        ["sip", rate, address] => {
+            let (listener, rate) = (TcpListener::bind(address)?, rate.parse()?);
+            spawn(move || listener.incoming().for_each(|stream| spawn(move || sip(stream.unwrap(), rate))));
+            stay("ready")
+        }
+        // Ends at once when it has written its bytes: the kernel has them then, and the other side has not.
+        ["leave", up, address] => {
+            let (mut stream, up) = (TcpStream::connect(address)?, up.parse()?);
+            rustix::net::sockopt::set_socket_send_buffer_size_force(&stream, 2 * up)?;
+            Ok(stream.write_all(&vec![b'x'; up])?)
         }
         ["move", down, up, rate, addresses @ ..] => {
             let (down, up, rate): (u64, u64, u64) = (down.parse()?, up.parse()?, rate.parse()?);
@@ -79,6 +92,15 @@ fn stay(word: &str) -> Result<()> {
     println!("{word}");
     stdin().read_to_end(&mut Vec::new())?;
     Ok(())
+}
+
+fn sip(mut stream: TcpStream, rate: u64) {
+    const SIP: usize = 8 * 1024;
+    while stream.read_exact(&mut [0; SIP]).is_ok() {
+        thread::sleep(Duration::from_secs_f64(SIP as f64 / rate as f64));
+    }
+    // Open as long as it can be, so that the client's end stays one that is half closed.
+    thread::park();
 }
 
 /// One connection's other end. A client that goes away in the middle is a test's business, not a failure.

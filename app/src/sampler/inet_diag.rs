@@ -25,12 +25,14 @@ use crate::{
 };
 
 // linux/sock_diag.h, linux/inet_diag.h, net/tcp_states.h
-const SOCK_DIAG_BY_FAMILY: u16 = 20;
+pub(super) const SOCK_DIAG_BY_FAMILY: u16 = 20;
 const INET_DIAG_INFO: u16 = 2;
 const INET_DIAG_CGROUP_ID: u16 = 21;
-const AF_INET: u8 = 2;
-const AF_INET6: u8 = 10;
-const IPPROTO_TCP: u8 = 6;
+/// The extension that asks for `tcp_info`.
+pub(super) const WITH_INFO: u8 = 1 << (INET_DIAG_INFO - 1);
+pub(super) const AF_INET: u8 = 2;
+pub(super) const AF_INET6: u8 = 10;
+pub(super) const IPPROTO_TCP: u8 = 6;
 const IPPROTO_UDP: u8 = 17;
 /// ESTABLISHED, SYN_SENT, FIN_WAIT1, FIN_WAIT2, CLOSE, CLOSE_WAIT, LAST_ACK, CLOSING: the states with `tcp_info` and a
 /// peer. The others are listeners, and TIME_WAIT and SYN_RECV, which are no full sockets.
@@ -77,9 +79,9 @@ pub enum Error {
 
 /// What one message says of a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Listed {
+pub(super) struct Listed {
     cookie: u64,
-    inode: u32,
+    pub(super) inode: u32,
     remote: IpAddr,
     /// The other side's.
     port: u16,
@@ -87,11 +89,13 @@ struct Listed {
     local: IpAddr,
     /// The interface that it is bound to; 0 for none.
     interface: u32,
-    cgroup_id: Option<u64>,
+    pub(super) cgroup_id: Option<u64>,
     /// Whether there is more of it than what is left of a closed one: TIME_WAIT of a connection that waits in FIN_WAIT2 for
     /// the other side's end is listed as FIN_WAIT2, without any attribute (net/ipv4/inet_diag.c, `inet_twsk_diag_fill`).
     is_full: bool,
     bytes: Option<Transferred>,
+    /// Bytes that wait to be sent for the first time, the FIN among them.
+    pub(super) not_sent: u32,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -126,7 +130,7 @@ impl InetDiag {
         let mut nameless = false;
         for family in [AF_INET, AF_INET6] {
             let books = &mut self.books;
-            let request = request(family, IPPROTO_TCP, 1 << (INET_DIAG_INFO - 1), TCP_STATES);
+            let request = request(family, IPPROTO_TCP, WITH_INFO, TCP_STATES);
             let dumped = self.requests.dump(SOCK_DIAG_BY_FAMILY, &request, |_, payload| {
                 let socket = parse(payload)?;
                 nameless |= socket.is_full && socket.cgroup_id.is_none();
@@ -306,7 +310,7 @@ fn is_missing(error: &netlink::Error) -> bool {
 }
 
 /// `struct inet_diag_req_v2` of linux/inet_diag.h: 8 bytes, then a socket id of zeros, which matches all.
-fn request(family: u8, protocol: u8, extensions: u8, states: u32) -> [u8; 56] {
+pub(super) fn request(family: u8, protocol: u8, extensions: u8, states: u32) -> [u8; 56] {
     let mut bytes = [0; 56];
     bytes[..4].copy_from_slice(&[family, protocol, extensions, 0]);
     bytes[4..8].copy_from_slice(&states.to_ne_bytes());
@@ -314,7 +318,7 @@ fn request(family: u8, protocol: u8, extensions: u8, states: u32) -> [u8; 56] {
 }
 
 /// Reads `struct inet_diag_msg` and the attributes behind it.
-fn parse(payload: &[u8]) -> Result<Listed, netlink::Error> {
+pub(super) fn parse(payload: &[u8]) -> Result<Listed, netlink::Error> {
     let malformed = |what| netlink::Error::malformed(what, payload);
     let (header, attributes) = payload.split_first_chunk::<72>().ok_or_else(|| malformed("inet_diag_msg"))?;
     let address = |offset| match header[0] {
@@ -327,8 +331,18 @@ fn parse(payload: &[u8]) -> Result<Listed, netlink::Error> {
     let cookie = chunk(header, 44).map(u64::from_ne_bytes).unwrap_or_default();
     let port = chunk(header, 6).map(u16::from_be_bytes).unwrap_or_default();
     let inode = chunk(header, 68).map(u32::from_ne_bytes).unwrap_or_default();
-    let mut listed =
-        Listed { cookie, inode, remote, port, local, interface, cgroup_id: None, is_full: false, bytes: None };
+    let mut listed = Listed {
+        cookie,
+        inode,
+        remote,
+        port,
+        local,
+        interface,
+        cgroup_id: None,
+        is_full: false,
+        bytes: None,
+        not_sent: 0,
+    };
     for attribute in NlasIterator::new(attributes) {
         let attribute = attribute.map_err(|_| malformed("inet_diag attribute"))?;
         match attribute.kind() {
@@ -336,6 +350,7 @@ fn parse(payload: &[u8]) -> Result<Listed, netlink::Error> {
             INET_DIAG_INFO => {
                 listed.is_full = true;
                 listed.bytes = transferred(attribute.value());
+                listed.not_sent = chunk(attribute.value(), 144).map(u32::from_ne_bytes).unwrap_or_default();
             }
             _ => {}
         }
@@ -350,7 +365,7 @@ fn transferred(tcp_info: &[u8]) -> Option<Transferred> {
     Some(Transferred { rx: field(128)?, tx: field(200)?.saturating_sub(field(208)?) })
 }
 
-fn chunk<const N: usize>(bytes: &[u8], offset: usize) -> Option<[u8; N]> {
+pub(super) fn chunk<const N: usize>(bytes: &[u8], offset: usize) -> Option<[u8; N]> {
     bytes.get(offset..)?.first_chunk().copied()
 }
 

@@ -2,6 +2,7 @@
 
 pub mod helper;
 mod inet_diag;
+mod unsent;
 
 use std::collections::HashMap;
 
@@ -9,6 +10,7 @@ pub use helper::{Exact, Helper};
 pub use inet_diag::{Error, InetDiag, open_sockets};
 use ipnet::IpNet;
 use netglance_dbus::{cgroup::Tree, sample::Sample, scope::Prefixes};
+pub use unsent::{Ending, ending_sockets};
 
 use crate::rate::Source;
 
