@@ -278,6 +278,59 @@ async fn a_source_can_be_insisted_on() {
     assert!(line["gap"].as_str().unwrap().contains("to root alone"), "{line}");
 }
 
+/// A container that shares the host's network has slices of its own, which systemd names as it names the host's.
+#[tokio::test]
+async fn whose_a_cgroup_is_its_owner_tells_and_not_its_name() {
+    let host = Host::new();
+    let _daemon = Daemon::new(&host.lab, &host.bus).await;
+    host.bus.helper_of(0).await.install().await.unwrap();
+    let nested = "machine.slice/c.scope/payload/user.slice/user-1.slice";
+    let mut session = host.lab.application(&format!("{nested}/session-7.scope"));
+    let mut given = host.lab.application(&format!("{nested}/user@1.service/app.slice/n.service"));
+    let mut named_so = host.lab.application("system.slice/user-1.slice/x.service");
+    let manager = host.lab.cgroup.join(nested).join("user@1.service");
+    std::os::unix::fs::chown(&manager, Some(USER), None).unwrap();
+
+    let send = format!("tcp {} 300000 1000000", OUTSIDE[0]);
+    let mut watch = host.watch(USER, "n.service");
+    given.run(&send);
+    let truth = host.lab.truth();
+    let line = watch.line("all bytes", |line| bytes(line) == truth);
+    assert_eq!(line["source"], "exact", "{line}");
+    // Root's, whoever runs in them: there is no figure that says "exact", and 0.
+    for (unit, application) in [("session-7.scope", &mut session), ("x.service", &mut named_so)] {
+        let mut watch = host.watch(USER, unit);
+        application.run(&send);
+        watch.line("two more", |line| line["gap"].is_null());
+        watch.line("two more", |line| line["gap"].is_null());
+        assert!(watch.lines().iter().all(|line| line["source"] == "estimate"), "{:#?}", watch.lines());
+    }
+
+    let told = async |uid: u32| {
+        let (_, _, rows) = host.bus.helper_of(uid).await.read().await.unwrap();
+        let mut paths: Vec<_> = rows.into_iter().map(|row| row.cgroup).collect();
+        paths.retain(|path| path.contains("machine.slice") || path.contains("system.slice"));
+        paths
+    };
+    let path = format!("/{nested}/user@1.service/app.slice/n.service");
+    assert_eq!((told(USER).await, told(2).await), (vec![path.clone()], Vec::new()));
+    // Its rows stay theirs when it has ended, and go with what is given to another.
+    drop(given);
+    let ended = host.lab.cgroup.join(path.trim_start_matches('/'));
+    lab::eventually("it is removed", || fs::remove_dir(&ended).map_err(|e| e.to_string()));
+    assert_eq!((told(USER).await, told(2).await), (vec![path.clone()], Vec::new()));
+    std::os::unix::fs::chown(&manager, Some(2), None).unwrap();
+    let mut last = (Vec::new(), Vec::new());
+    for _ in 0..100 {
+        last = (told(USER).await, told(2).await);
+        if last.0.is_empty() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(last, (Vec::new(), vec![path]));
+}
+
 #[tokio::test]
 async fn a_command_is_counted_exactly_however_short() {
     let host = Host::new();

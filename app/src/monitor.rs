@@ -2,6 +2,8 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
+    fs,
+    os::unix::fs::MetadataExt as _,
     path::PathBuf,
     time::{Duration, Instant},
 };
@@ -10,6 +12,7 @@ use ipnet::IpNet;
 use netglance_dbus::{
     cgroup::{self, RETRIED_AFTER, Tree},
     onlink::Onlink,
+    owner,
     scope::Prefixes,
 };
 use serde::{Deserialize, Serialize};
@@ -351,21 +354,34 @@ impl Monitor {
         self.refresh_cgroups();
         let edited = self.settings.refresh();
         self.refresh_prefixes(edited)?;
-        let own = self.own.unwrap_or_else(|| self.watches.iter().all(|watch| self.is_own(&watch.target)));
-        self.own = Some(own);
+        let own = match self.own {
+            Some(own) => own,
+            None => {
+                let own = self.watches.iter().all(|watch| self.is_own(&watch.target));
+                self.own = self.is_own_by_name().then_some(own);
+                own
+            }
+        };
         Ok(self.sampler.look(own, &self.tree, &self.prefixes).await?)
+    }
+
+    /// Whether no directory's owner is asked to tell that what is watched is the caller's. Those can change without any other
+    /// news.
+    fn is_own_by_name(&self) -> bool {
+        let uid = rustix::process::getuid();
+        uid.is_root() || self.paths().all(|path| owner::of_slice(path) == Some(uid.as_raw()) || !self.is_watched(path))
     }
 
     /// Whether every cgroup of `target` that there is belongs to the caller.
     fn is_own(&self, target: &Target) -> bool {
-        let uid = rustix::process::getuid().as_raw();
-        self.paths().all(|path| target::uid_of(path) == Some(uid) || target.unit_of(path).is_none())
+        self.paths().all(|path| target.unit_of(path).is_none() || self.is_own_cgroup(path))
     }
 
     /// Whether the helper tells the caller the rows of a cgroup.
     pub fn is_own_cgroup(&self, path: &str) -> bool {
         let uid = rustix::process::getuid();
-        uid.is_root() || target::uid_of(path) == Some(uid.as_raw())
+        let directory_owner = |above: &str| Some(fs::metadata(self.tree.directory(above)).ok()?.uid());
+        uid.is_root() || owner::of(path, directory_owner) == Some(uid.as_raw())
     }
 
     /// Every cgroup that exists, the root not among them.
@@ -446,16 +462,15 @@ impl Monitor {
 
     /// Every app of the caller as of the latest look (of every user for root), busiest first.
     pub fn apps(&mut self) -> Vec<AppReading> {
-        let uid = rustix::process::getuid().as_raw();
-        let mine = |path: &str| uid == 0 || target::uid_of(path) == Some(uid);
         let mut apps: BTreeMap<String, (Moved, Vec<String>)> = BTreeMap::new();
-        for path in self.paths().filter(|path| mine(path)) {
-            if let Some(id) = target::app_id(path) {
+        for path in self.paths() {
+            if let Some(id) = target::app_id(path).filter(|_| self.is_own_cgroup(path)) {
                 apps.entry(id).or_default().1.push(path.to_owned());
             }
         }
-        for (path, moved) in self.moved.iter().filter(|(path, _)| mine(path)) {
-            if let Some((sum, _)) = target::app_id(path).and_then(|id| apps.get_mut(&id)) {
+        for (path, moved) in &self.moved {
+            let id = target::app_id(path).filter(|_| self.is_own_cgroup(path));
+            if let Some((sum, _)) = id.and_then(|id| apps.get_mut(&id)) {
                 *sum = Moved { total: sum.total.plus(moved.total), latest: sum.latest.plus(moved.latest) };
             }
         }

@@ -168,11 +168,6 @@ pub fn units(path: &str) -> impl Iterator<Item = UnitOf<'_>> {
     })
 }
 
-/// The user whose cgroup it is: from `user-UID.slice`; `None` for the system's own.
-pub fn uid_of(path: &str) -> Option<u32> {
-    units(path).find_map(|u| u.unit.strip_prefix("user-")?.strip_suffix(".slice")?.parse().ok())
-}
-
 /// The id of the app of a user to which a cgroup belongs, as the desktop specifies it (systemd.io/DESKTOP_ENVIRONMENTS):
 /// the desktop file's name for `app-<launcher>-<id>-<n>.scope`, `app-<id>@autostart.service` and their like, the
 /// unit's own name without instance otherwise; StB for its three services. `None`: no app of a user.
@@ -300,8 +295,6 @@ mod tests {
         assert_eq!(app_id("/system.slice/ssh.service"), None);
         assert_eq!(app_id(""), None);
         assert_eq!(unescape(r"a\x2db\xzz\x"), r"a-b\xzz\x");
-        assert_eq!(uid_of(&format!("{USER}/x.service")), Some(1000));
-        assert_eq!(uid_of("/system.slice/ssh.service"), None);
     }
 
     #[test]

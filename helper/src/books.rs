@@ -222,13 +222,18 @@ impl Books {
         }
     }
 
-    /// The rows of `top` and what is below it ("": all): counters in the table and totals of deleted ones, by path. `path_of`:
-    /// the path of an id, if it is to be among them.
-    pub fn rows(&self, held: &Held, path_of: impl Fn(u64) -> Option<String>, top: &str) -> Vec<Row> {
-        let folded = self.folded.values().flat_map(|account| &account.by_path).filter(|(path, _)| is_below(path, top));
+    /// Counters in the table and totals of deleted ones, by path. `path_of`: the path of an id, if it is to be among them;
+    /// `is_told`: whether a path of deleted ones is.
+    pub fn rows(
+        &self,
+        held: &Held,
+        mut path_of: impl FnMut(u64) -> Option<String>,
+        is_told: impl Fn(&str) -> bool,
+    ) -> Vec<Row> {
+        let folded = self.folded.values().flat_map(|account| &account.by_path).filter(|(path, _)| is_told(path));
         let mut rows: HashMap<Cow<'_, str>, Totals> = folded.map(|(path, f)| (path.into(), f.totals)).collect();
         let paths = held.by_id.iter().filter_map(|(id, seen)| Some((path_of(*id)?, seen.totals)));
-        for (path, totals) in paths.filter(|(path, _)| is_below(path, top)) {
+        for (path, totals) in paths {
             let row = rows.entry(path.into()).or_default();
             *row = plus(*row, totals);
         }
@@ -295,7 +300,8 @@ mod tests {
 
     fn tx(books: &Books, held: &Held, paths: &[(u64, &str)]) -> Vec<(String, u64)> {
         let path_of = |id| Some(paths.iter().find(|(known, _)| *known == id).map_or("/lost", |(_, path)| *path).into());
-        let mut rows: Vec<_> = books.rows(held, path_of, "").into_iter().map(|r| (r.cgroup, r.tx_bytes)).collect();
+        let mut rows: Vec<_> =
+            books.rows(held, path_of, |_| true).into_iter().map(|r| (r.cgroup, r.tx_bytes)).collect();
         rows.sort();
         rows
     }
@@ -335,7 +341,7 @@ mod tests {
         let rows = tx(&books, &held(&[(5, 1), (6, 2), (9, 4)]), &[(5, "/a"), (6, "/a")]);
         let expected = [("/a", 113), ("/gone", u64::MAX), ("/lost", 4)];
         assert_eq!(rows, expected.map(|(path, bytes)| (path.to_owned(), bytes)));
-        assert!(books.rows(&held(&[(5, 1)]), |_| Some("/a".into()), "/b").is_empty());
+        assert!(books.rows(&held(&[(5, 1)]), |_| None, |_| false).is_empty());
     }
 
     #[test]
@@ -379,7 +385,7 @@ mod tests {
         for i in 0..2 * KEPT_PATHS as u64 {
             books.fold(&format!("/system.slice/run-{i}.service"), Counter::RxInternal, 1);
         }
-        let rows = books.rows(&Held::default(), |_| None, "");
+        let rows = books.rows(&Held::default(), |_| None, |_| true);
         assert!(rows.len() <= KEPT_PATHS, "{}", rows.len());
         assert_eq!(rows.iter().map(|row| row.internal_rx_bytes).sum::<u64>(), 2 * KEPT_PATHS as u64);
         assert!(rows.iter().any(|row| row.cgroup == "/system.slice" && row.internal_rx_bytes > 8000));
