@@ -12,11 +12,11 @@ use std::collections::HashSet;
 
 use futures_lite::StreamExt as _;
 use lab::{Lab, OUTSIDE, eventually};
+use netglance_dbus::helper1::{Error, Helper1Proxy, OBJECT_PATH, WirePrefix};
 use netglance_helper::nft::{
     Nft,
     ruleset::{Internal, SET_SIZE},
 };
-use netglance_dbus::helper1::{Error, Helper1Proxy, OBJECT_PATH, WirePrefix};
 use system::{Answer, Bus, Daemon, Polkit, RealPolkit};
 use zbus::{
     DBusError as _,

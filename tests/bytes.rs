@@ -11,8 +11,8 @@ use lab::{Lab, OUTSIDE, OUTSIDE_SINK, eventually};
 use netglance_dbus::{sample::Row, scope::Prefixes};
 use netglance_helper::{
     nft::{
-        key::Key,
         Nft,
+        key::Key,
         ruleset::{Counter, Internal, SET_SIZE},
     },
     table::Table,
@@ -371,7 +371,9 @@ fn what_is_internal_is_shown_apart_and_external_is_exactly_0() {
 /// What a cgroup and those below it have moved so far.
 fn rows(table: &mut Table, top: &str) -> Vec<Row> {
     table.look().unwrap();
-    table.rows(top).unwrap().rows
+    let mut rows = table.rows(None).unwrap().rows;
+    rows.retain(|row| row.cgroup.strip_prefix(top).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')));
+    rows
 }
 
 /// With sets of 8: what has a counter goes on, a further cgroup's bytes go up to the cgroup that has one, and when others

@@ -278,6 +278,59 @@ async fn a_source_can_be_insisted_on() {
     assert!(line["gap"].as_str().unwrap().contains("to root alone"), "{line}");
 }
 
+/// A container that shares the host's network has slices of its own, which systemd names as it names the host's.
+#[tokio::test]
+async fn whose_a_cgroup_is_its_owner_tells_and_not_its_name() {
+    let host = Host::new();
+    let _daemon = Daemon::new(&host.lab, &host.bus).await;
+    host.bus.helper_of(0).await.install().await.unwrap();
+    let nested = "machine.slice/c.scope/payload/user.slice/user-1.slice";
+    let mut session = host.lab.application(&format!("{nested}/session-7.scope"));
+    let mut given = host.lab.application(&format!("{nested}/user@1.service/app.slice/n.service"));
+    let mut named_so = host.lab.application("system.slice/user-1.slice/x.service");
+    let manager = host.lab.cgroup.join(nested).join("user@1.service");
+    std::os::unix::fs::chown(&manager, Some(USER), None).unwrap();
+
+    let send = format!("tcp {} 300000 1000000", OUTSIDE[0]);
+    let mut watch = host.watch(USER, "n.service");
+    given.run(&send);
+    let truth = host.lab.truth();
+    let line = watch.line("all bytes", |line| bytes(line) == truth);
+    assert_eq!(line["source"], "exact", "{line}");
+    // Root's, whoever runs in them: there is no figure that says "exact", and 0.
+    for (unit, application) in [("session-7.scope", &mut session), ("x.service", &mut named_so)] {
+        let mut watch = host.watch(USER, unit);
+        application.run(&send);
+        watch.line("two more", |line| line["gap"].is_null());
+        watch.line("two more", |line| line["gap"].is_null());
+        assert!(watch.lines().iter().all(|line| line["source"] == "estimate"), "{:#?}", watch.lines());
+    }
+
+    let told = async |uid: u32| {
+        let (_, _, rows) = host.bus.helper_of(uid).await.read().await.unwrap();
+        let mut paths: Vec<_> = rows.into_iter().map(|row| row.cgroup).collect();
+        paths.retain(|path| path.contains("machine.slice") || path.contains("system.slice"));
+        paths
+    };
+    let path = format!("/{nested}/user@1.service/app.slice/n.service");
+    assert_eq!((told(USER).await, told(2).await), (vec![path.clone()], Vec::new()));
+    // Its rows stay theirs when it has ended, and go with what is given to another.
+    drop(given);
+    let ended = host.lab.cgroup.join(path.trim_start_matches('/'));
+    lab::eventually("it is removed", || fs::remove_dir(&ended).map_err(|e| e.to_string()));
+    assert_eq!((told(USER).await, told(2).await), (vec![path.clone()], Vec::new()));
+    std::os::unix::fs::chown(&manager, Some(2), None).unwrap();
+    let mut last = (Vec::new(), Vec::new());
+    for _ in 0..100 {
+        last = (told(USER).await, told(2).await);
+        if last.0.is_empty() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(last, (Vec::new(), vec![path]));
+}
+
 #[tokio::test]
 async fn a_command_is_counted_exactly_however_short() {
     let host = Host::new();
@@ -291,6 +344,68 @@ async fn a_command_is_counted_exactly_however_short() {
     let last = lines.lock().unwrap().last().cloned().unwrap_or_default();
     assert_eq!((code, &last["source"]), (Some(7), &"exact".into()), "{stderr}");
     assert_eq!(bytes(&last), [0, 3 * 34, 0, 0], "{last}");
+}
+
+/// The last line of `run --json` as root, its exit code, and what was said.
+fn last_of_run(host: &Host, script: &str, arguments: &[&str]) -> (Value, Option<i32>, String) {
+    let command = ["run", "--json", "--", "bash", "-c", script];
+    let run = host.netglance(0, &[&command, arguments].concat());
+    let lines = Arc::clone(&run.lines);
+    let (code, stderr) = run.ended();
+    (lines.lock().unwrap().last().cloned().unwrap_or_default(), code, stderr)
+}
+
+#[tokio::test]
+async fn what_a_command_leaves_in_its_socket_is_counted_too() {
+    let host = Host::new();
+    let _daemon = Daemon::new(&host.lab, &host.bus).await;
+    host.bus.helper_of(0).await.install().await.unwrap();
+    // Reads no faster than 400 kB/s, and never ends the connection.
+    host.lab.peer.inside(|| {
+        let listener = std::net::TcpListener::bind("93.184.216.34:8009").unwrap();
+        let sip = move || {
+            let mut streams: Vec<_> = listener.incoming().take(1).flatten().collect();
+            while streams[0].read_exact(&mut [0; 8192]).is_ok() {
+                thread::sleep(Duration::from_millis(20));
+            }
+            thread::park();
+        };
+        thread::Builder::new().name("peer".into()).spawn(sip).unwrap();
+    });
+    let script = "exec 3<>/dev/tcp/93.184.216.34/8009; head -c 1500000 /dev/zero >&3; exit 4";
+    let (last, code, stderr) = last_of_run(&host, script, &[]);
+    let truth = host.lab.truth();
+    assert_eq!((code, &last["source"], &last["tx_bytes"]), (Some(4), &"exact".into(), &truth[1].into()), "{stderr}");
+    assert!(truth[1] > 1_500_000, "{truth:?}");
+    assert_eq!((&last["end"]["unsent_bytes"], &last["end"]["status"]), (&0.into(), &4.into()), "{last:#}");
+}
+
+/// As flatpak and snap do it; however short it lives, and whoever its parent is.
+#[tokio::test]
+async fn what_a_command_starts_in_another_cgroup_is_counted_too() {
+    let host = Host::new();
+    let _daemon = Daemon::new(&host.lab, &host.bus).await;
+    host.bus.helper_of(0).await.install().await.unwrap();
+    let mount = netglance_dbus::cgroup::Tree::open().unwrap().mount().to_owned();
+    let slice = "user.slice/user-0.slice/user@0.service/app.slice";
+    fs::create_dir_all(host.lab.cgroup.join(slice)).unwrap();
+    let scope = host.lab.cgroup.join(slice).join("app-flatpak-org.x.Y-1.scope");
+    let slice = mount.join(slice).to_str().unwrap().to_owned();
+    let outside = OUTSIDE_SINK.replace(':', "/");
+    let send = format!("for i in {{1..200}}; do head -c 1200 /dev/zero > /dev/udp/{outside}; done");
+    let enter = r#"mkdir -p "$0/$1" && echo $BASHPID > "$0/$1/cgroup.procs""#;
+    let check = |script: &str| {
+        let before = host.lab.truth();
+        let (last, code, stderr) = last_of_run(&host, script, &[&slice, "app-flatpak-org.x.Y-1.scope"]);
+        let sent = host.lab.truth()[1] - before[1];
+        assert_eq!((code, sent, bytes(&last)), (Some(0), 200 * 1228, [0, 200 * 1228, 0, 0]), "{script}: {stderr}");
+        assert_eq!(last["end"]["counted"].as_array().map(Vec::len), Some(1), "{last:#}");
+        assert!(stderr.contains("app-flatpak-org.x.Y-1.scope, which is counted too"), "{stderr}");
+        lab::eventually("the scope is removed", || fs::remove_dir(&scope).map_err(|e| e.to_string()));
+    };
+    check(&format!("{enter}; {send}"));
+    // A process whose parent has ended, and which has ended itself before the command.
+    check(&format!("( ( {enter}; sleep 0.3; {send}; echo > /dev/null ) & ); sleep 1.5; wait"));
 }
 
 /// What `verify --live` calls external is what the helper books as external, and it says so where it is not.

@@ -142,6 +142,21 @@ fn udp_that_goes_unmeasured_is_said() {
 }
 
 #[test]
+fn a_udp_socket_without_a_peer_that_can_reach_outside_goes_unmeasured_too() {
+    let world = World::new();
+    let mut watch = world.watch(&STB);
+    let datagrams = |local: &str, to: &str| world.traffic(SHELL, &["datagrams", local, "1000", &at(to)]).says("ready");
+    let _inside = [datagrams("127.0.0.1:0", "127.0.0.1"), datagrams("[::1]:0", "::1")];
+    let line = watch.look();
+    assert_eq!((&line["unmeasured_udp_sockets"], &line["tx_bytes"]), (&0.into(), &0.into()), "{line}");
+    // 1.2 MB each, of which the estimate sees nothing.
+    let _outside =
+        [datagrams("0.0.0.0:0", PUBLIC4), datagrams("[::]:0", PUBLIC6), datagrams(&format!("{HOST4}:0"), PUBLIC4)];
+    let line = watch.look();
+    assert_eq!((&line["unmeasured_udp_sockets"], &line["tx_bytes"]), (&3.into(), &0.into()), "{line}");
+}
+
+#[test]
 fn the_preset_is_found_by_itself_and_by_name() {
     let world = World::new();
     for arguments in [&[][..], &["--app", "StB"], &["--app", "stb"]] {
@@ -219,6 +234,108 @@ fn run_counts_the_command_and_passes_on_how_it_ended() {
         program.signal(signal);
         assert_eq!(program.ended().0.code(), Some(code));
     }
+}
+
+/// The last line of `run --json`, and its exit code.
+fn last_of_run(world: &World, command: &[&str]) -> (Value, Option<i32>, String) {
+    let (status, stdout, stderr) = world.netglance(&[&["run", "--json", "--"], command].concat()).end();
+    let lines: Vec<Value> = stdout.iter().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let (last, others) = lines.split_last().unwrap_or_else(|| panic!("no line: {stderr}"));
+    assert!(others.iter().all(|line| line["end"].is_null()), "{others:#?}");
+    assert!(last["end"].is_object(), "{last:#}");
+    (last.clone(), status.code(), stderr)
+}
+
+#[test]
+fn run_waits_for_what_the_kernel_still_has_to_send() {
+    let mut world = World::new();
+    world.peer(&["sip", "1000000", "93.184.216.34:8003"]);
+    let traffic = support::traffic();
+    let command = [traffic.to_str().unwrap(), "leave", "2000000", "93.184.216.34:8003"];
+    let (last, code, stderr) = last_of_run(&world, &command);
+    assert_eq!((code, &last["tx_bytes"]), (Some(0), &2_000_000.into()), "{stderr}: {last:#}");
+    assert_eq!((&last["end"]["unsent_bytes"], &last["end"]["status"]), (&0.into(), &0.into()), "{last:#}");
+    assert!(stderr.contains("the command has ended, and the kernel still delivers"), "{stderr}");
+    let truth = world.truth(PUBLIC4);
+    assert!(truth.tx >= 2_000_000 && truth.tx <= 2_000_000 + truth.tx_again + 10_000, "{truth:?}");
+}
+
+#[test]
+fn run_says_what_it_no_longer_waits_for() {
+    let mut world = World::new();
+    // Accepted, and never read from: what doesn't fit the other side's buffer stays.
+    world.peer(&["accept", "93.184.216.34:8003"]);
+    let traffic = support::traffic();
+    let command = ["run", "--json", "--", traffic.to_str().unwrap(), "leave", "2500000", "93.184.216.34:8003"];
+    let mut run = world.netglance(&command);
+    run.wait("the wait", |run| run.stderr().contains("Ctrl+C").then_some(()));
+    run.signal(Signal::INT);
+    let (status, stdout, stderr) = run.ended();
+    let last: Value = serde_json::from_str(stdout.last().unwrap()).unwrap();
+    let unsent = bytes(&last["end"], "unsent_bytes");
+    assert_eq!((status.code(), &last["end"]["unsent_sockets"]), (Some(0), &1.into()), "{stderr}");
+    assert!(unsent > 0 && bytes(&last, "tx_bytes") + unsent == 2_500_000, "{last:#}");
+    assert!(stderr.contains("were not sent yet and are missing from these figures"), "{stderr}");
+    assert!(last["end"]["notes"].as_array().unwrap().iter().any(|note| stderr.contains(note.as_str().unwrap())));
+}
+
+#[test]
+fn run_follows_what_moves_to_a_cgroup_of_its_own() {
+    let world = World::new();
+    let traffic = support::traffic();
+    let scope = world.inner("user.slice/user-1000.slice/user@1000.service/app.slice/app-flatpak-org.x.Y-1.scope");
+    // As flatpak does it: the process itself, before it becomes the app; and once more in a process that nobody waits for.
+    let script = format!(
+        "mkdir '{scope}' && {{ echo $$ > '{scope}/cgroup.procs'; (setsid sh -c 'sleep 0.3' &); exec \"$@\"; }} </dev/null"
+    );
+    let address = at(PUBLIC4);
+    let command =
+        ["sh", "-c", &script, "sh", traffic.to_str().unwrap(), "move", "5300000", "2000000", "10000000", &address];
+    let (last, code, stderr) = last_of_run(&world, &command);
+    assert_eq!(code, Some(0), "{stderr}");
+    assert!(world.truth(PUBLIC4).rx >= 5 * MB, "nothing moved: {stderr}");
+    world.truth(PUBLIC4).agrees(&last);
+    assert_eq!(unit(&last, "app-flatpak-org.x.Y-1.scope")["unit"], "app-flatpak-org.x.Y-1.scope");
+    assert_eq!(last["end"]["counted"].as_array().map(Vec::len), Some(1), "{last:#}");
+    assert!(stderr.contains("app-flatpak-org.x.Y-1.scope, which is counted too"), "{stderr}");
+}
+
+#[test]
+fn run_names_what_moves_to_where_others_may_be() {
+    let world = World::new();
+    let traffic = support::traffic();
+    let (script, other) = (r#"echo $$ > "$0/cgroup.procs"; exec "$@" </dev/null"#, at(OTHER4));
+    let inner = world.inner(&format!("user.slice/user-1000.slice/user@1000.service/{OTHER}"));
+    let command =
+        ["sh", "-c", script, &inner, traffic.to_str().unwrap(), "move", "5300000", "2000000", "10000000", &other];
+    let (last, code, stderr) = last_of_run(&world, &command);
+    assert_eq!((code, &last["rx_bytes"]), (Some(0), &0.into()), "{stderr}");
+    let uncounted = &last["end"]["uncounted"][0];
+    assert!(uncounted["cgroup"].as_str().unwrap().ends_with(OTHER), "{last:#}");
+    world.truth(OTHER4).agrees(uncounted);
+    for said in ["which is not counted: it was there before the command started", "netglance watch --cgroup"] {
+        assert!(stderr.contains(said), "no {said:?} in: {stderr}");
+    }
+}
+
+#[test]
+fn run_names_what_goes_on_in_the_background_and_what_appeared() {
+    let world = World::new();
+    let (last, code, stderr) = last_of_run(&world, &["sh", "-c", "sleep 3 </dev/null >/dev/null 2>&1 & exit 3"]);
+    assert_eq!((code, &last["end"]["background"][0]["processes"]), (Some(3), &1.into()), "{stderr}: {last:#}");
+    for said in ["1 process of it goes on in the background", "netglance watch --cgroup", "/netglance-run-"] {
+        assert!(stderr.contains(said), "no {said:?} in: {stderr}");
+    }
+
+    // Another program starts something, perhaps because the command has asked it to.
+    let mut run = world.netglance(&["run", "--json", "--", "sh", "-c", "read -r line"]);
+    run.line("a line", |_| true);
+    let _activated = world.moved("app.slice/dbus-x.service", 2 * MB, MB, &[PUBLIC6]);
+    run.look();
+    let (_, stdout, stderr) = run.end();
+    let last: Value = serde_json::from_str(stdout.last().unwrap()).unwrap();
+    world.truth(PUBLIC6).agrees(&last["end"]["uncounted"][0]);
+    assert!(stderr.contains("dbus-x.service (down 2") && stderr.contains("They are not counted"), "{stderr}");
 }
 
 #[test]

@@ -80,8 +80,10 @@ impl Scene {
         let top = format!("/{}/{below}", self.lab.cgroup.file_name().unwrap().to_str().unwrap());
         let (table, host) = (&mut self.table, &self.lab.host);
         host.inside(|| table.look()).unwrap();
-        let rows = table.rows(&top).unwrap().rows;
-        rows.first().map_or([0; 4], |row| [row.rx_bytes, row.tx_bytes, row.internal_rx_bytes, row.internal_tx_bytes])
+        let rows = table.rows(None).unwrap().rows;
+        rows.iter()
+            .find(|row| row.cgroup == top)
+            .map_or([0; 4], |row| [row.rx_bytes, row.tx_bytes, row.internal_rx_bytes, row.internal_tx_bytes])
     }
 
     /// What "app" has moved is what the peer counted, where it counted it.

@@ -78,7 +78,8 @@ fn what_nft_shows_loads_again_wherever_it_is() {
     for program in nfts() {
         for options in [&[][..], &["-s"], &["-n"], &["-s", "-n"], &["-a"]] {
             let list = [options, &["list", "ruleset"]].concat();
-            let text = lab.host.inside(|| tool(&program, &list, "")).unwrap_or_else(|e| panic!("{program} {list:?}: {e}"));
+            let text =
+                lab.host.inside(|| tool(&program, &list, "")).unwrap_or_else(|e| panic!("{program} {list:?}: {e}"));
             saved.push((format!("{program} {list:?}"), text));
         }
     }
@@ -89,7 +90,10 @@ fn what_nft_shows_loads_again_wherever_it_is() {
     nft.read(Counter::TxExternal, &mut before).unwrap();
     let sorted = |elements: &[Element]| elements.iter().map(|e| (e.key, e.bytes)).collect::<BTreeSet<_>>();
     for (shown, text) in saved {
-        assert!(text.contains("chain tx_external_9") && text.contains("counter packets") != shown.contains(r#""-s""#), "{text}");
+        assert!(
+            text.contains("chain tx_external_9") && text.contains("counter packets") != shown.contains(r#""-s""#),
+            "{text}"
+        );
         fs::write(&file, format!("flush ruleset\n{text}")).unwrap();
         for program in nfts() {
             // What one nft has loaded an older one may not be able to list, whatever it is.

@@ -11,8 +11,8 @@ use std::collections::HashMap;
 use lab::{Lab, eventually, tool};
 use netglance_dbus::scope::Prefixes;
 use netglance_helper::nft::{
-    key::Key,
     Nft,
+    key::Key,
     ruleset::{Counter, Internal, SET_SIZE},
 };
 

@@ -2,6 +2,8 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
+    fs,
+    os::unix::fs::MetadataExt as _,
     path::PathBuf,
     time::{Duration, Instant},
 };
@@ -10,6 +12,7 @@ use ipnet::IpNet;
 use netglance_dbus::{
     cgroup::{self, RETRIED_AFTER, Tree},
     onlink::Onlink,
+    owner,
     scope::Prefixes,
 };
 use serde::{Deserialize, Serialize};
@@ -18,7 +21,7 @@ use crate::{
     desktop_entry::{DesktopEntries, Named},
     live::{self, SocketVerdict},
     rate::{self, Bytes, Gap, Rate, Source},
-    sampler::{self, Exact, Look, Sampler},
+    sampler::{self, Ending, Exact, Look, Sampler},
     settings::{Settings, SettingsFile},
     target::{self, Target, UnitOf},
 };
@@ -42,8 +45,9 @@ pub struct Reading {
     pub bytes: Bytes,
     /// The target's external rate, or why there is none.
     pub rate: Result<Rate, Gap>,
-    /// UDP sockets of the target with an external peer, whose bytes the estimate can't see. `None`: unknown, or the
-    /// source is exact and nothing goes unmeasured.
+    /// UDP sockets of the target that can reach the outside, whose bytes the estimate can't see: those with an external
+    /// peer, and those with no peer that are not bound to loopback or link-local addresses. `None`: unknown, or the source
+    /// is exact and nothing goes unmeasured.
     pub unmeasured_udp_sockets: Option<u32>,
     /// One entry a unit of the target that exists or has moved bytes since the watch began, by name.
     pub units: Vec<UnitReading>,
@@ -242,6 +246,32 @@ impl Monitor {
         self.own = None;
     }
 
+    /// Counts a cgroup with what was watched last, from the cgroup's beginning if it is new.
+    pub fn widen(&mut self, cgroup: &str) {
+        if let Some(watch) = self.watches.last_mut() {
+            watch.target.add_cgroup(cgroup);
+        }
+        self.own = None;
+    }
+
+    /// What the kernel still has to send for the watched programs that have ended.
+    pub fn unsent(&mut self) -> Result<Vec<Ending>, Error> {
+        let mut sockets = sampler::ending_sockets()?;
+        self.refresh_cgroups();
+        sockets.retain(|socket| self.tree.path(socket.cgroup_id).is_some_and(|path| self.is_watched(&path)));
+        Ok(sockets)
+    }
+
+    /// Whether a cgroup belongs to anything that is watched.
+    pub fn is_watched(&self, path: &str) -> bool {
+        self.watches.iter().any(|watch| watch.target.unit_of(path).is_some())
+    }
+
+    /// Bytes by cgroup path since the monitor began.
+    pub fn moved(&self) -> impl Iterator<Item = (&str, Bytes)> {
+        self.moved.iter().map(|(path, moved)| (path.as_str(), moved.total))
+    }
+
     /// Whether any cgroup is `target`'s now.
     pub fn exists(&self, target: &Target) -> bool {
         self.paths().chain(["/"]).any(|path| target.unit_of(path).is_some())
@@ -255,11 +285,11 @@ impl Monitor {
         self.watches.iter().map(|watch| self.reading(watch, &outcome)).collect()
     }
 
-    /// Keeps the estimate's books without making a beat of it, so that a connection which lives shorter than one is not
-    /// missed. A look that fails here fails again at the beat, which reports it.
+    /// Follows the cgroups and keeps the estimate's books without making a beat of it, so that a cgroup or a connection which
+    /// lives shorter than one is not missed. A look that fails here fails again at the beat, which reports it.
     pub fn listen(&mut self) {
+        self.refresh_cgroups();
         if self.sampler.estimates() {
-            self.refresh_cgroups();
             _ = self.sampler.listen(&self.tree, &self.prefixes);
         }
     }
@@ -324,15 +354,34 @@ impl Monitor {
         self.refresh_cgroups();
         let edited = self.settings.refresh();
         self.refresh_prefixes(edited)?;
-        let own = self.own.unwrap_or_else(|| self.watches.iter().all(|watch| self.is_own(&watch.target)));
-        self.own = Some(own);
+        let own = match self.own {
+            Some(own) => own,
+            None => {
+                let own = self.watches.iter().all(|watch| self.is_own(&watch.target));
+                self.own = self.is_own_by_name().then_some(own);
+                own
+            }
+        };
         Ok(self.sampler.look(own, &self.tree, &self.prefixes).await?)
+    }
+
+    /// Whether no directory's owner is asked to tell that what is watched is the caller's. Those can change without any other
+    /// news.
+    fn is_own_by_name(&self) -> bool {
+        let uid = rustix::process::getuid();
+        uid.is_root() || self.paths().all(|path| owner::of_slice(path) == Some(uid.as_raw()) || !self.is_watched(path))
     }
 
     /// Whether every cgroup of `target` that there is belongs to the caller.
     fn is_own(&self, target: &Target) -> bool {
-        let uid = rustix::process::getuid().as_raw();
-        self.paths().all(|path| target::uid_of(path) == Some(uid) || target.unit_of(path).is_none())
+        self.paths().all(|path| target.unit_of(path).is_none() || self.is_own_cgroup(path))
+    }
+
+    /// Whether the helper tells the caller the rows of a cgroup.
+    pub fn is_own_cgroup(&self, path: &str) -> bool {
+        let uid = rustix::process::getuid();
+        let directory_owner = |above: &str| Some(fs::metadata(self.tree.directory(above)).ok()?.uid());
+        uid.is_root() || owner::of(path, directory_owner) == Some(uid.as_raw())
     }
 
     /// Every cgroup that exists, the root not among them.
@@ -413,16 +462,15 @@ impl Monitor {
 
     /// Every app of the caller as of the latest look (of every user for root), busiest first.
     pub fn apps(&mut self) -> Vec<AppReading> {
-        let uid = rustix::process::getuid().as_raw();
-        let mine = |path: &str| uid == 0 || target::uid_of(path) == Some(uid);
         let mut apps: BTreeMap<String, (Moved, Vec<String>)> = BTreeMap::new();
-        for path in self.paths().filter(|path| mine(path)) {
-            if let Some(id) = target::app_id(path) {
+        for path in self.paths() {
+            if let Some(id) = target::app_id(path).filter(|_| self.is_own_cgroup(path)) {
                 apps.entry(id).or_default().1.push(path.to_owned());
             }
         }
-        for (path, moved) in self.moved.iter().filter(|(path, _)| mine(path)) {
-            if let Some((sum, _)) = target::app_id(path).and_then(|id| apps.get_mut(&id)) {
+        for (path, moved) in &self.moved {
+            let id = target::app_id(path).filter(|_| self.is_own_cgroup(path));
+            if let Some((sum, _)) = id.and_then(|id| apps.get_mut(&id)) {
                 *sum = Moved { total: sum.total.plus(moved.total), latest: sum.latest.plus(moved.latest) };
             }
         }

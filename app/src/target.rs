@@ -67,6 +67,11 @@ impl Target {
         Ok(Self { name: [units, cgroups].concat().join(" "), comes_back: true, selectors })
     }
 
+    /// Takes in one more cgroup, and all below it.
+    pub fn add_cgroup(&mut self, path: &str) {
+        self.selectors.push(Selector::Cgroup(path.to_owned()));
+    }
+
     /// Every cgroup at and below this one.
     pub fn everything(top: &str) -> Self {
         Self {
@@ -161,11 +166,6 @@ pub fn units(path: &str) -> impl Iterator<Item = UnitOf<'_>> {
             .any(|suffix| unit.len() > suffix.len() && unit.ends_with(suffix))
             .then_some(UnitOf { unit, cgroup })
     })
-}
-
-/// The user whose cgroup it is: from `user-UID.slice`; `None` for the system's own.
-pub fn uid_of(path: &str) -> Option<u32> {
-    units(path).find_map(|u| u.unit.strip_prefix("user-")?.strip_suffix(".slice")?.parse().ok())
 }
 
 /// The id of the app of a user to which a cgroup belongs, as the desktop specifies it (systemd.io/DESKTOP_ENVIRONMENTS):
@@ -295,8 +295,6 @@ mod tests {
         assert_eq!(app_id("/system.slice/ssh.service"), None);
         assert_eq!(app_id(""), None);
         assert_eq!(unescape(r"a\x2db\xzz\x"), r"a-b\xzz\x");
-        assert_eq!(uid_of(&format!("{USER}/x.service")), Some(1000));
-        assert_eq!(uid_of("/system.slice/ssh.service"), None);
     }
 
     #[test]

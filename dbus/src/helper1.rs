@@ -89,7 +89,7 @@ pub trait Counters: Send + Sync + 'static {
     fn install(&self, call: &Header<'_>) -> impl Future<Output = Result<(), Error>> + Send;
     /// Stops counting and forgets.
     fn uninstall(&self, call: &Header<'_>) -> impl Future<Output = Result<(), Error>> + Send;
-    /// The rows of the caller's own slice.
+    /// The rows of the caller's own cgroups: see [`crate::owner`].
     fn read(&self, call: &Header<'_>) -> impl Future<Output = Result<Sample, Error>> + Send;
     /// All rows.
     fn read_all(&self, call: &Header<'_>) -> impl Future<Output = Result<Sample, Error>> + Send;
@@ -137,8 +137,9 @@ impl<C: Counters> Helper1<C> {
         self.0.uninstall(&call).await
     }
 
-    /// The rows of the caller's own `user-UID.slice`: cgroup path, external bytes received and sent, internal bytes received
-    /// and sent, since counting began in this epoch.
+    /// The rows of the caller's own cgroups, those in `/user.slice/user-UID.slice` and those whose directories were given to
+    /// the caller: cgroup path, external bytes received and sent, internal bytes received and sent, since counting began in
+    /// this epoch.
     #[zbus(out_args("epoch", "boottime_ns", "rows"))]
     async fn read(&self, #[zbus(header)] call: Header<'_>) -> Result<(u64, u64, Vec<Row>), Error> {
         self.0.read(&call).await.map(|sample| (sample.epoch, sample.boottime_ns, sample.rows))

@@ -1,6 +1,6 @@
 //! What the app and the helper of netglance share.
 //!
-//! The interface on the bus, rows and samples, what counts as external, the kernel's routing table and cgroup tree as both
+//! The interface on the bus, rows and samples, what counts as external, whose a cgroup is, the kernel's routing table and cgroup tree as both
 //! sides read them.
 //! It knows no application, draws nothing and decides nothing about who may see what.
 
@@ -8,6 +8,7 @@ pub mod cgroup;
 pub mod helper1;
 pub mod netlink;
 pub mod onlink;
+pub mod owner;
 pub mod properties;
 pub mod sample;
 pub mod scope;

@@ -233,15 +233,20 @@ impl Books {
         }
     }
 
-    /// The rows of `top` and what is below it ("": all): counters in the table and totals of deleted ones, by path. `path_of`:
-    /// the path of a key, if it is to be among them.
-    pub fn rows(&self, held: &Held, path_of: impl Fn(Key) -> Option<String>, top: &str) -> Vec<Row> {
-        let folded = self.folded.values().flat_map(|account| &account.by_path).filter(|(path, _)| is_below(path, top));
+    /// Counters in the table and totals of deleted ones, by path. `path_of`: the path of a key, if it is to be among them;
+    /// `is_told`: whether a path of deleted ones is.
+    pub fn rows(
+        &self,
+        held: &Held,
+        mut path_of: impl FnMut(Key) -> Option<String>,
+        is_told: impl Fn(&str) -> bool,
+    ) -> Vec<Row> {
+        let folded = self.folded.values().flat_map(|account| &account.by_path).filter(|(path, _)| is_told(path));
         let mut rows: HashMap<Cow<'_, str>, Totals> = folded.map(|(path, f)| (path.into(), f.totals)).collect();
         let counters = held.by_key.iter().map(|(key, seen)| (*key, seen.totals));
         let reset = held.reset.iter().map(|reset| (reset.key, totals_of(reset.counter, reset.bytes)));
         let paths = counters.chain(reset).filter_map(|(key, totals)| Some((path_of(key)?, totals)));
-        for (path, totals) in paths.filter(|(path, _)| is_below(path, top)) {
+        for (path, totals) in paths {
             let row = rows.entry(path.into()).or_default();
             *row = plus(*row, totals);
         }
@@ -313,8 +318,11 @@ mod tests {
     }
 
     fn tx(books: &Books, held: &Held, paths: &[(u64, &str)]) -> Vec<(String, u64)> {
-        let path_of = |key| Some(paths.iter().find(|(known, _)| Key::of(*known) == key).map_or("/lost", |(_, path)| *path).into());
-        let mut rows: Vec<_> = books.rows(held, path_of, "").into_iter().map(|r| (r.cgroup, r.tx_bytes)).collect();
+        let path_of = |key| {
+            Some(paths.iter().find(|(known, _)| Key::of(*known) == key).map_or("/lost", |(_, path)| *path).into())
+        };
+        let mut rows: Vec<_> =
+            books.rows(held, path_of, |_| true).into_iter().map(|r| (r.cgroup, r.tx_bytes)).collect();
         rows.sort();
         rows
     }
@@ -339,7 +347,10 @@ mod tests {
         held.remove(Counter::RxInternal, Key::of(1));
         held.remove(Counter::RxInternal, Key::of(1));
         held.remove(Counter::RxInternal, Key::of(9));
-        assert_eq!((held.bytes(Counter::RxInternal, Key::of(1)), held.bytes(Counter::TxInternal, Key::of(1))), (None, Some(1)));
+        assert_eq!(
+            (held.bytes(Counter::RxInternal, Key::of(1)), held.bytes(Counter::TxInternal, Key::of(1))),
+            (None, Some(1))
+        );
         assert!(held.take_in(Counter::RxInternal, &[(2, 22), (3, 33)].map(|e| element(&e))));
         assert_eq!((held.most(), held.of(|key| key != Key::of(3)).len()), (2, 2));
     }
@@ -348,7 +359,8 @@ mod tests {
     fn a_counter_that_was_set_back_keeps_what_it_had_counted() {
         let (mut held, mut books) = (Held::default(), Books::new(1));
         // What it says, what it is in all, and what of it was before it was set back. Meanwhile it is read in two ways.
-        for (says, all, before) in [(100, 100, 0), (150, 150, 0), (7, 157, 150), (0, 157, 7), (0, 157, 0), (3, 160, 0)] {
+        for (says, all, before) in [(100, 100, 0), (150, 150, 0), (7, 157, 150), (0, 157, 7), (0, 157, 0), (3, 160, 0)]
+        {
             held.take_in(Counter::TxExternal, &[element(&(5, says))]);
             assert_eq!(tx(&books, &held, &[(5, "/a")]), [("/a".to_owned(), all)]);
             let reset = held.take_reset();
@@ -370,7 +382,7 @@ mod tests {
         let rows = tx(&books, &held(&[(5, 1), (6, 2), (9, 4)]), &[(5, "/a"), (6, "/a")]);
         let expected = [("/a", 113), ("/gone", u64::MAX), ("/lost", 4)];
         assert_eq!(rows, expected.map(|(path, bytes)| (path.to_owned(), bytes)));
-        assert!(books.rows(&held(&[(5, 1)]), |_| Some("/a".into()), "/b").is_empty());
+        assert!(books.rows(&held(&[(5, 1)]), |_| None, |_| false).is_empty());
     }
 
     #[test]
@@ -414,7 +426,7 @@ mod tests {
         for i in 0..2 * KEPT_PATHS as u64 {
             books.fold(&format!("/system.slice/run-{i}.service"), Counter::RxInternal, 1);
         }
-        let rows = books.rows(&Held::default(), |_| None, "");
+        let rows = books.rows(&Held::default(), |_| None, |_| true);
         assert!(rows.len() <= KEPT_PATHS, "{}", rows.len());
         assert_eq!(rows.iter().map(|row| row.internal_rx_bytes).sum::<u64>(), 2 * KEPT_PATHS as u64);
         assert!(rows.iter().any(|row| row.cgroup == "/system.slice" && row.internal_rx_bytes > 8000));

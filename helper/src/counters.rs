@@ -137,11 +137,11 @@ impl Service {
         Ok(Underway { service: self, uid })
     }
 
-    /// The rows of a cgroup and what is below it ("": all), of a look that begins from now on.
-    async fn answer(&self, call: &Header<'_>, uid: u32, top: &str) -> Result<Sample, Error> {
+    /// The caller's own rows, or all, of a look that begins from now on.
+    async fn answer(&self, call: &Header<'_>, uid: u32, all: bool) -> Result<Sample, Error> {
         self.looks.later(|| self.with(Table::look)).await?;
         let turn = self.turn(uid).await?;
-        let sample = self.with(|table| table.rows(top))?;
+        let sample = self.with(|table| table.rows((!all).then_some(uid)))?;
         if let Some(sender) = call.sender() {
             self.callers.until_sent(sender, call.primary().serial_num().get(), turn);
         }
@@ -194,15 +194,13 @@ impl Counters for Service {
 
     async fn read(&self, call: &Header<'_>) -> Result<Sample, Error> {
         let underway = self.begin(call)?;
-        let uid = underway.uid;
-        let own = format!("/user.slice/user-{uid}.slice");
-        self.answer(call, uid, &own).await
+        self.answer(call, underway.uid, false).await
     }
 
     async fn read_all(&self, call: &Header<'_>) -> Result<Sample, Error> {
         let underway = self.begin(call)?;
         self.authority.check(call, Action::ReadAll).await?;
-        self.answer(call, underway.uid, "").await
+        self.answer(call, underway.uid, true).await
     }
 
     async fn set_prefixes(

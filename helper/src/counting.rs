@@ -9,14 +9,17 @@ use std::{
 };
 
 use netglance_dbus::{
-    cgroup::{Tree, nodes::DEEPEST},
+    cgroup::{
+        Tree,
+        nodes::{DEEPEST, Known},
+    },
     sample::Row,
 };
 use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    books::{Books, Doomed, Held, account_of},
+    books::{Books, Doomed, Held},
     descriptors, error_chain, log,
     nft::{
         self, DELETED_AT_ONCE, Nft,
@@ -61,9 +64,7 @@ pub enum Error {
     #[error(transparent)]
     Store(#[from] store::Error),
     /// A table of our name is somebody else's.
-    #[error(
-        "another netglance-helper counts here: the table inet netglance is its own"
-    )]
+    #[error("another netglance-helper counts here: the table inet netglance is its own")]
     Occupied,
 }
 
@@ -328,16 +329,19 @@ impl Counting {
         Ok(())
     }
 
-    /// The rows of the latest dump of the cgroup `top` and what is below it; of all where it is "".
-    pub fn rows(&self, tree: &Tree, top: &str) -> Vec<Row> {
-        let accounts = (top.matches('/').count() > 1).then(|| tree.nodes().accounts_at(account_of(top)));
-        let path_of = |key| match self.known(tree, key).and_then(|id| tree.nodes().account(id)) {
+    /// The rows of the latest dump of a user's own cgroups; of all cgroups where there is none.
+    pub fn rows(&self, tree: &Tree, user: Option<u32>) -> Vec<Row> {
+        let nodes = tree.nodes();
+        let mut known = Known::new();
+        let is_told = |path: &str| user.is_none() || nodes.owner_of_path(path) == user;
+        let path_of = |key| match self.known(tree, key) {
             // The path of nobody else's cgroup is made.
-            Some(account) if accounts.as_ref().is_some_and(|accounts| !accounts.contains(&account)) => None,
+            Some(id) if user.is_some() && nodes.owner(id, &mut known) != user => None,
+            Some(id) => tree.path(id),
             None if self.behind && !self.lost.contains_key(&key) => None, // the next look knows it
-            _ => Some(self.path_of(tree, key)),
+            None => Some(self.path_of(tree, key)).filter(|path| is_told(path)),
         };
-        self.books.rows(&self.held, path_of, top)
+        self.books.rows(&self.held, path_of, is_told)
     }
 
     /// After a dump and a refresh: says whether a set is full, and prunes if it is or if there is enough to prune.

@@ -311,10 +311,13 @@ impl Table {
         Ok(())
     }
 
-    /// The rows of the cgroup `top` and of what is below it as of the latest look; of all cgroups where it is "".
-    pub fn rows(&self, top: &str) -> Result<Sample, Error> {
+    /// The rows of a user's own cgroups as of the latest look; of all cgroups where there is none.
+    pub fn rows(&mut self, user: Option<u32>) -> Result<Sample, Error> {
+        if user.is_some() {
+            self.tree.refresh_owners();
+        }
         let counting = self.counting.as_ref().ok_or(Error::NotInstalled)?;
-        Ok(Sample { epoch: counting.epoch(), boottime_ns: self.looked_ns, rows: counting.rows(&self.tree, top) })
+        Ok(Sample { epoch: counting.epoch(), boottime_ns: self.looked_ns, rows: counting.rows(&self.tree, user) })
     }
 
     /// Whether anything can't be followed, or written, or was not begun.

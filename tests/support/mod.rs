@@ -401,6 +401,11 @@ impl World {
         path
     }
 
+    /// A cgroup's directory as netglance and what it starts see it.
+    pub fn inner(&self, cgroup: &str) -> String {
+        self.mount.join(cgroup).to_str().unwrap().to_owned()
+    }
+
     /// Removes a unit's cgroup, as systemd does when the last process is gone.
     pub fn remove(&self, unit: &str) {
         let path = self.root.join(MANAGER).join(unit);

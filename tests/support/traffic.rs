@@ -13,8 +13,9 @@ use std::time::{Duration, Instant};
 
 use rustix::net::{AddressFamily, SocketType};
 
-const USAGE: &str = "traffic serve ADDR:PORT… | accept ADDR:PORT | move DOWN UP RATE ADDR:PORT… | udp ADDR:PORT \
-                     | hold COUNT ADDR:PORT | proxy LISTEN:PORT ADDR:PORT";
+const USAGE: &str = "traffic serve ADDR:PORT… | accept ADDR:PORT | sip RATE ADDR:PORT \
+                     | leave UP ADDR:PORT | move DOWN UP RATE ADDR:PORT… | udp ADDR:PORT \
+                     | datagrams BIND:PORT COUNT ADDR:PORT | hold COUNT ADDR:PORT | proxy LISTEN:PORT ADDR:PORT";
 const PIECE: usize = 16 * 1024;
 
 type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
@@ -38,6 +39,18 @@ fn main() -> Result<()> {
             spawn(move || drop(listener.incoming().collect::<Vec<_>>()));
             stay("ready")
         }
+        // Reads from each connection so slowly that most of what a client has sent waits at the client.
+        ["sip", rate, address] => {
+            let (listener, rate) = (TcpListener::bind(address)?, rate.parse()?);
+            spawn(move || listener.incoming().for_each(|stream| spawn(move || sip(stream.unwrap(), rate))));
+            stay("ready")
+        }
+        // Ends at once when it has written its bytes: the kernel has them then, and the other side has not.
+        ["leave", up, address] => {
+            let (mut stream, up) = (TcpStream::connect(address)?, up.parse()?);
+            rustix::net::sockopt::set_socket_send_buffer_size_force(&stream, 2 * up)?;
+            Ok(stream.write_all(&vec![b'x'; up])?)
+        }
         ["move", down, up, rate, addresses @ ..] => {
             let (down, up, rate): (u64, u64, u64) = (down.parse()?, up.parse()?, rate.parse()?);
             let streams: Vec<_> = addresses.iter().map(TcpStream::connect).collect::<std::io::Result<_>>()?;
@@ -55,6 +68,14 @@ fn main() -> Result<()> {
             let socket = UdpSocket::bind(if address.starts_with('[') { "[::]:0" } else { "0.0.0.0:0" })?;
             socket.connect(address)?;
             socket.send(&[0; 100])?;
+            stay("ready")
+        }
+        // From one socket that is never connected, as QUIC servers and games have them.
+        ["datagrams", local, count, address] => {
+            let (socket, count) = (UdpSocket::bind(local)?, count.parse::<u32>()?);
+            for _ in 0..count {
+                socket.send_to(&[0; 1200], address)?;
+            }
             stay("ready")
         }
         ["hold", count, address] => {
@@ -114,6 +135,15 @@ fn stay(word: &str) -> Result<()> {
     println!("{word}");
     stdin().read_to_end(&mut Vec::new())?;
     Ok(())
+}
+
+fn sip(mut stream: TcpStream, rate: u64) {
+    const SIP: usize = 8 * 1024;
+    while stream.read_exact(&mut [0; SIP]).is_ok() {
+        thread::sleep(Duration::from_secs_f64(SIP as f64 / rate as f64));
+    }
+    // Open as long as it can be, so that the client's end stays one that is half closed.
+    thread::park();
 }
 
 /// One connection's other end. A client that goes away in the middle is a test's business, not a failure.

@@ -3,32 +3,42 @@
 //! netglance starts itself a second time; that process stops, is put into its cgroup, is continued and becomes the
 //! command. So every socket of the command is made in that cgroup.
 
+mod end;
+mod family;
+mod scope;
+
 use std::{
+    collections::BTreeMap,
     ffi::OsString,
     fs,
     io::{self, IsTerminal, Write},
-    os::unix::process::{CommandExt, ExitStatusExt},
-    path::PathBuf,
-    process::{Child, Command, ExitCode, ExitStatus},
+    os::unix::process::CommandExt,
+    process::{Child, Command, ExitCode},
     time::Duration,
 };
 
-use futures_lite::StreamExt;
+use futures_lite::future::poll_once;
 use netglance_dbus::text::printable;
-use rustix::process::{Pid, Signal, WaitOptions};
+use rustix::process::{Pid, Signal, WaitOptions, WaitStatus};
 use tokio::{
     signal::unix::{SignalKind, signal},
-    time::{Instant, MissedTickBehavior, interval_at},
+    time::{Instant, Interval, MissedTickBehavior, interval, interval_at},
 };
-use zbus::{OwnedObjectPath, Variant};
 
+use self::{
+    end::{End, JsonLine, Uncounted},
+    family::{Family, Moved, reap},
+    scope::own_cgroup,
+};
 use super::{
     Error, report,
-    watch::{json as print_json, say_settings_error},
+    watch::{print_json, say_settings_error},
 };
 use crate::{
-    monitor::{Monitor, Reading},
+    monitor::{Monitor, Reading, chain},
+    rate::{Bytes, Gap, Source},
     say::say,
+    settings::Settings,
     target::Target,
 };
 
@@ -37,8 +47,12 @@ pub const BECOME: &str = "run-become";
 
 /// Between two looks that only keep the books: a connection shorter than this may be missed.
 const LISTEN_EVERY: Duration = Duration::from_millis(50);
-/// After the command's end the kernel needs a moment for its sockets' last words.
-const LAST_WORDS: Duration = Duration::from_millis(50);
+/// So long after the command's end its sockets may still deliver what it has left in them.
+const DELIVERED_WITHIN: Duration = Duration::from_secs(30);
+/// A wait that is longer than this is said.
+const SAID_AFTER: Duration = Duration::from_millis(500);
+/// So long after the command's end processes that it has told to end are not taken for some that go on.
+const LEAVING: Duration = Duration::from_millis(200);
 const NOT_FOUND: u8 = 127;
 const NOT_EXECUTABLE: u8 = 126;
 
@@ -59,6 +73,7 @@ pub async fn run(json: bool, command: &[OsString]) -> Result<ExitCode, Error> {
     let mut monitor = Monitor::open(None).await?;
     say_settings_error(&monitor, None);
     let mut signals = Signals::open()?;
+    let family = Family::new(&monitor);
     let mut child = start(json, command)?;
     let pid = Pid::from_child(&child);
     let cgroup = match own_cgroup(pid, &monitor).await {
@@ -75,8 +90,9 @@ pub async fn run(json: bool, command: &[OsString]) -> Result<ExitCode, Error> {
     target.name = name;
     target.comes_back = false;
     monitor.watch(target);
+    monitor.listen();
     rustix::process::kill_process(pid, Signal::CONT).map_err(|e| Error::io("start the command")(e.into()))?;
-    let result = accompany(json, &mut monitor, &mut child, &mut signals).await;
+    let result = Run::new(json, monitor, cgroup.path, family).accompany(pid, &mut signals).await;
     if let Some(directory) = cgroup.directory {
         // Something the command left behind may still live there; then so does the cgroup.
         _ = fs::remove_dir(directory);
@@ -97,54 +113,249 @@ fn start(json: bool, command: &[OsString]) -> Result<Child, Error> {
     Ok(child)
 }
 
-/// Shows readings and passes signals on until the command ends.
-async fn accompany(
+/// A command that runs, and what is shown of it.
+struct Run {
     json: bool,
-    monitor: &mut Monitor,
-    child: &mut Child,
-    signals: &mut Signals,
-) -> Result<ExitCode, Error> {
-    let settings = monitor.settings().settings.clone();
-    let live = io::stderr().is_terminal();
-    let mut ticks = interval_at(Instant::now() + settings.beat, settings.beat);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut listen = tokio::time::interval(LISTEN_EVERY);
-    listen.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let show = |reading: &Reading| -> Result<(), Error> {
-        if json {
-            return print_json(reading).map(drop);
+    /// The line on the terminal is written over.
+    live: bool,
+    monitor: Monitor,
+    settings: Settings,
+    /// The command's cgroup.
+    cgroup: String,
+    family: Family,
+    end: End,
+    /// Of all readings.
+    sources: Vec<Source>,
+    warning: Option<String>,
+}
+
+impl Run {
+    fn new(json: bool, monitor: Monitor, cgroup: String, family: Family) -> Self {
+        let settings = monitor.settings().settings.clone();
+        let live = !json && io::stderr().is_terminal();
+        let (end, sources) = (End::default(), Vec::new());
+        Self { json, live, monitor, settings, cgroup, family, end, sources, warning: None }
+    }
+
+    /// Shows readings and passes signals on until the command has ended and all that it sent is delivered.
+    async fn accompany(mut self, command: Pid, signals: &mut Signals) -> Result<ExitCode, Error> {
+        if self.family.is_blind() {
+            self.tell(end::BLIND.to_owned());
         }
-        let line = report::line(reading, settings.unit);
-        show_line(&if live { format!("\r\x1b[K{line}") } else { format!("{line}\n") });
-        Ok(())
-    };
-    let status: ExitStatus = loop {
-        tokio::select! {
-            biased;
-            signal = signals.next() => match signal {
-                Some(signal) => rustix::process::kill_process(Pid::from_child(child), signal)
-                    .map_err(|e| Error::io("pass a signal on")(e.into()))?,
-                None => if let Some(status) = child.try_wait().map_err(Error::io("wait for the command"))? {
-                    break status;
+        let mut ticks = interval_at(Instant::now() + self.settings.beat, self.settings.beat);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut listen = interval(LISTEN_EVERY);
+        listen.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let status = loop {
+            tokio::select! {
+                biased;
+                signal = signals.next() => match signal {
+                    Some(signal) => rustix::process::kill_process(command, signal)
+                        .map_err(|e| Error::io("pass a signal on")(e.into()))?,
+                    None => {
+                        // Whoever has ended can still be asked where it was, but not once it is waited for.
+                        self.follow(true);
+                        if let Some(status) = reap(command).map_err(Error::io("wait for the command"))? {
+                            break status;
+                        }
+                    }
                 },
-            },
-            _ = ticks.tick() => for reading in monitor.look(settings.beat).await {
-                show(&reading)?;
-            },
-            _ = listen.tick() => monitor.listen(),
+                _ = ticks.tick() => self.look().await?,
+                _ = listen.tick() => self.follow(false),
+            }
+        };
+        (self.end.status, self.end.signal) = (status.exit_status(), status.terminating_signal());
+        self.deliver(command, &mut ticks, &mut listen, signals).await?;
+        self.sum_up().await?;
+        Ok(exit_code(status))
+    }
+
+    /// Looks, and shows it.
+    async fn look(&mut self) -> Result<(), Error> {
+        for reading in self.read().await {
+            self.show(&reading)?;
         }
-    };
-    tokio::time::sleep(LAST_WORDS).await;
-    for reading in monitor.look(settings.beat).await {
-        show(&reading)?;
-        if !json {
-            show_line(&format!("{}{}\n", if live { "\r\x1b[K" } else { "" }, report::totals(&reading)));
+        Ok(())
+    }
+
+    async fn read(&mut self) -> Vec<Reading> {
+        let readings = self.monitor.look(self.settings.beat).await;
+        let warning = self.monitor.warning().map(str::to_owned);
+        if let Some(text) = warning.as_ref().filter(|_| warning != self.warning) {
+            self.tell(crate::format::sentence(text));
+        }
+        self.warning = warning;
+        for reading in &readings {
+            if !self.sources.contains(&reading.source) {
+                self.sources.push(reading.source);
+            }
+            if reading.rate == Err(Gap::CountingRestarted) {
+                self.tell(end::RESTARTED.to_owned());
+            }
+        }
+        readings
+    }
+
+    fn show(&self, reading: &Reading) -> Result<(), Error> {
+        if self.json {
+            return self.print(reading, None);
+        }
+        let line = report::line(reading, self.settings.unit);
+        show_line(&if self.live { format!("\r\x1b[K{line}") } else { format!("{line}\n") });
+        Ok(())
+    }
+
+    fn print(&self, reading: &Reading, end: Option<&End>) -> Result<(), Error> {
+        let line = serde_json::to_string(&JsonLine::new(reading, end)).map_err(io::Error::from);
+        print_json(&line.map_err(Error::io("write JSON"))?).map(drop)
+    }
+
+    /// Says something about the figures, once.
+    fn tell(&mut self, text: String) {
+        if self.end.notes.contains(&text) {
+            return;
+        }
+        if self.live {
+            show_line("\r\x1b[K");
+        }
+        say(&text);
+        self.end.notes.push(text);
+    }
+
+    /// Keeps the books and follows the processes that the command has started.
+    fn follow(&mut self, at_once: bool) {
+        self.monitor.listen();
+        let news = match at_once {
+            true => self.family.look(&mut self.monitor),
+            false => self.family.glance(&mut self.monitor),
+        };
+        for (cgroup, moved) in news {
+            self.tell(end::moved(&cgroup, moved));
         }
     }
-    let signalled =
-        status.signal().and_then(|signal| u8::try_from(signal).ok()).map(|signal| signal.saturating_add(128));
-    let code = status.code().and_then(|code| u8::try_from(code).ok());
-    Ok(ExitCode::from(code.or(signalled).unwrap_or(u8::MAX)))
+
+    /// Waits until the kernel has delivered what the command has left in its sockets.
+    async fn deliver(
+        &mut self,
+        command: Pid,
+        ticks: &mut Interval,
+        listen: &mut Interval,
+        signals: &mut Signals,
+    ) -> Result<(), Error> {
+        let (began, mut is_said) = (Instant::now(), false);
+        poll_once(signals.interrupted()).await; // what ended the command does not end the wait
+        listen.reset(); // the kernel needs a moment for its sockets' last words
+        loop {
+            tokio::select! {
+                biased;
+                () = signals.interrupted() => {
+                    self.end.unsent = self.monitor.unsent().unwrap_or_default();
+                    return Ok(());
+                }
+                _ = ticks.tick() => self.look().await?,
+                _ = listen.tick() => {
+                    self.follow(false);
+                    reap(command).map_err(Error::io("wait for the command's children"))?;
+                    self.end.unsent = match self.monitor.unsent() {
+                        Ok(unsent) => unsent,
+                        Err(error) => {
+                            self.tell(end::unknown(&chain(&error)));
+                            return Ok(());
+                        }
+                    };
+                    let waited = began.elapsed();
+                    let is_leaving = waited < LEAVING && !self.family.remaining().is_empty();
+                    if (self.end.unsent.is_empty() && !is_leaving) || waited >= DELIVERED_WITHIN {
+                        return Ok(());
+                    }
+                    if waited >= SAID_AFTER && !is_said {
+                        is_said = true;
+                        self.tell(end::waiting(&self.end.unsent, DELIVERED_WITHIN.as_secs()));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Shows the last reading, and says what it lacks.
+    async fn sum_up(&mut self) -> Result<(), Error> {
+        self.follow(true);
+        let readings = self.read().await;
+        self.end.remaining = self.remaining();
+        self.end.counted = self
+            .family
+            .moved()
+            .filter(|(_, moved)| !matches!(moved, Moved::Left(_)))
+            .map(|(c, _)| c.to_owned())
+            .collect();
+        self.end.uncounted = self.uncounted();
+        let end = &self.end;
+        let said = [
+            end::unsent(&end.unsent),
+            end::background(&end.remaining),
+            end::appeared(&end.uncounted),
+            end::mixed(&self.sources),
+        ];
+        for text in said.into_iter().flatten() {
+            self.tell(text);
+        }
+        for reading in readings {
+            if self.json {
+                self.print(&reading, Some(&self.end))?;
+            } else {
+                self.show(&reading)?;
+                show_line(&format!("{}{}\n", if self.live { "\r\x1b[K" } else { "" }, report::totals(&reading)));
+            }
+        }
+        Ok(())
+    }
+
+    /// The processes that go on, by the cgroup that they are counted with or that they have moved to.
+    fn remaining(&self) -> BTreeMap<String, usize> {
+        let tops = || self.family.moved().map(|(cgroup, _)| cgroup).chain([self.cgroup.as_str()]);
+        let mut remaining = BTreeMap::new();
+        for (cgroup, processes) in self.family.remaining() {
+            let top = tops().find(|top| end::is_within(&cgroup, top)).unwrap_or(&cgroup).to_owned();
+            *remaining.entry(top).or_default() += processes;
+        }
+        remaining
+    }
+
+    /// Cgroups that hold, or may have held, something of the command's and are not counted with it.
+    fn uncounted(&self) -> Vec<Uncounted> {
+        let mut uncounted: Vec<_> = self
+            .family
+            .moved()
+            .filter_map(|(cgroup, moved)| match moved {
+                Moved::Left(why) => {
+                    Some(Uncounted { cgroup: cgroup.to_owned(), bytes: Bytes::default(), why: Some(why) })
+                }
+                Moved::Counted | Moved::Joined => None,
+            })
+            .collect();
+        for (path, bytes) in self.monitor.moved() {
+            if self.monitor.is_watched(path) {
+                continue;
+            }
+            let within = |other: &Uncounted| end::is_within(path, &other.cgroup);
+            if let Some(found) = uncounted.iter_mut().find(|other| within(other)) {
+                found.bytes = found.bytes.plus(bytes);
+                continue;
+            }
+            let unit = end::unit(path);
+            let is_new = !self.family.is_older(unit) && !self.family.is_older(path) && self.monitor.is_own_cgroup(path);
+            if is_new && (bytes.rx > 0 || bytes.tx > 0) && !end::is_another_run(unit) {
+                uncounted.push(Uncounted { cgroup: unit.to_owned(), bytes, why: None });
+            }
+        }
+        uncounted
+    }
+}
+
+fn exit_code(status: WaitStatus) -> ExitCode {
+    let signalled = status.terminating_signal().and_then(|signal| u8::try_from(signal).ok());
+    let code = status.exit_status().and_then(|code| u8::try_from(code).ok());
+    ExitCode::from(code.or(signalled.map(|signal| signal.saturating_add(128))).unwrap_or(u8::MAX))
 }
 
 /// Where nobody reads any more, the command goes on all the same.
@@ -173,6 +384,20 @@ impl Signals {
         Ok(Self { child: listen(SignalKind::child())?, others: others.collect::<Result<_, Error>>()? })
     }
 
+    /// The first that asks to end.
+    async fn interrupted(&mut self) {
+        std::future::poll_fn(|context| {
+            let mut is_asked = false;
+            // All are polled, so that those which end nothing are taken in as well.
+            for (signal, listener) in &mut self.others {
+                let came = listener.poll_recv(context).is_ready();
+                is_asked |= came && [Signal::HUP, Signal::INT, Signal::QUIT, Signal::TERM].contains(signal);
+            }
+            if is_asked { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
+        })
+        .await;
+    }
+
     /// The next signal to pass on; `None`: a child changed state.
     async fn next(&mut self) -> Option<Signal> {
         loop {
@@ -197,85 +422,4 @@ impl Signals {
 fn from_terminal(signal: Signal) -> bool {
     let foreground = || rustix::termios::tcgetpgrp(io::stdin()).is_ok_and(|group| group == rustix::process::getpgrp());
     [Signal::INT, Signal::QUIT].contains(&signal) && foreground()
-}
-
-/// The cgroup made for the command.
-struct OwnCgroup {
-    /// As in /proc/PID/cgroup.
-    path: String,
-    /// To be removed at the end; systemd removes its scopes itself.
-    directory: Option<PathBuf>,
-}
-
-/// A transient scope of the user's systemd, or a child cgroup where there is none.
-async fn own_cgroup(pid: Pid, monitor: &Monitor) -> Result<OwnCgroup, Error> {
-    let systemd = match scope(pid).await {
-        Ok(()) => return Ok(OwnCgroup { path: cgroup_of(&pid.to_string())?, directory: None }),
-        Err(error) => format!("the user's systemd gives no scope ({error})"),
-    };
-    let name = format!("netglance-run-{pid}");
-    let own = cgroup_of("self")?;
-    let directory = monitor.tree().directory(&own).join(&name);
-    let made = fs::create_dir(&directory).and_then(|()| fs::write(directory.join("cgroup.procs"), pid.to_string()));
-    if let Err(error) = made {
-        _ = fs::remove_dir(&directory);
-        let cgroupfs = format!("{} cannot be made and used ({error})", directory.display());
-        return Err(Error::NoCgroup { systemd, cgroupfs });
-    }
-    Ok(OwnCgroup { path: cgroup_of(&pid.to_string())?, directory: Some(directory) })
-}
-
-/// The cgroup v2 path of a process.
-fn cgroup_of(process: &str) -> Result<String, Error> {
-    let text = fs::read_to_string(format!("/proc/{process}/cgroup")).map_err(Error::io("read the command's cgroup"))?;
-    let path = text.lines().find_map(|line| line.strip_prefix("0::"));
-    path.map(str::to_owned).ok_or_else(|| Error::io("find the command's cgroup v2")(io::ErrorKind::NotFound.into()))
-}
-
-/// org.freedesktop.systemd1(5)
-#[zbus::proxy(
-    interface = "org.freedesktop.systemd1.Manager",
-    default_service = "org.freedesktop.systemd1",
-    default_path = "/org/freedesktop/systemd1"
-)]
-trait Manager {
-    #[zbus(signal)]
-    fn job_removed(&self, id: u32, job: OwnedObjectPath, unit: String, result: String) -> zbus::Result<()>;
-
-    fn subscribe(&self) -> zbus::Result<()>;
-
-    fn start_transient_unit(
-        &self,
-        name: &str,
-        mode: &str,
-        properties: &[(&str, Variant<'_>)],
-        aux: &[(&str, &[(&str, Variant<'_>)])],
-    ) -> zbus::Result<OwnedObjectPath>;
-}
-
-/// Puts the process into a transient scope of the user's systemd and waits until it is there.
-async fn scope(pid: Pid) -> Result<(), zbus::Error> {
-    let connection = zbus::Connection::session().await?;
-    let manager = ManagerProxy::new(&connection).await?;
-    manager.subscribe().await?;
-    let mut removed = manager.receive_job_removed().await?;
-    let name = format!("netglance-run-{pid}.scope");
-    let pids = [u32::try_from(pid.as_raw_pid()).unwrap_or_default()];
-    let properties = [
-        ("PIDs", Variant::from(&pids[..])),
-        ("Description", Variant::from("netglance run")),
-        ("CollectMode", Variant::from("inactive-or-failed")),
-    ];
-    let job = manager.start_transient_unit(&name, "fail", &properties, &[]).await?;
-    while let Some(signal) = removed.next().await {
-        let args = signal.args()?;
-        if args.job == job {
-            return if args.result == "done" {
-                Ok(())
-            } else {
-                Err(zbus::Error::Failure(format!("the job ended as {}", args.result)))
-            };
-        }
-    }
-    Err(zbus::Error::Failure("the bus hung up".to_owned()))
 }

@@ -114,7 +114,7 @@ pub struct App {
     pub near: Vec<String>,
     /// Its external rate, by the estimate.
     pub rate: Option<Rate>,
-    /// Its UDP sockets with an external peer.
+    /// Its UDP sockets that can reach the outside.
     pub udp_sockets: Option<usize>,
     /// Socket units with a network address that start it.
     pub socket_units: Vec<String>,

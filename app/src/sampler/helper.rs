@@ -123,7 +123,7 @@ impl Helper {
         prefixes.iter().map(helper1::from_wire).collect::<Result<_, _>>().ok()
     }
 
-    /// All rows that the caller may see: root those of every cgroup, others those of their own slice. `None`: it doesn't
+    /// All rows that the caller may see: root those of every cgroup, others those of their own cgroups. `None`: it doesn't
     /// count, and [`Self::state`] says why.
     pub async fn read(&mut self) -> Option<Sample> {
         let bus = self.bus.as_mut()?;

@@ -28,12 +28,14 @@ use crate::{
 };
 
 // linux/sock_diag.h, linux/inet_diag.h, net/tcp_states.h
-const SOCK_DIAG_BY_FAMILY: u16 = 20;
+pub(super) const SOCK_DIAG_BY_FAMILY: u16 = 20;
 const INET_DIAG_INFO: u16 = 2;
 const INET_DIAG_CGROUP_ID: u16 = 21;
-const AF_INET: u8 = 2;
-const AF_INET6: u8 = 10;
-const IPPROTO_TCP: u8 = 6;
+/// The extension that asks for `tcp_info`.
+pub(super) const WITH_INFO: u8 = 1 << (INET_DIAG_INFO - 1);
+pub(super) const AF_INET: u8 = 2;
+pub(super) const AF_INET6: u8 = 10;
+pub(super) const IPPROTO_TCP: u8 = 6;
 const IPPROTO_UDP: u8 = 17;
 /// ESTABLISHED, SYN_SENT, FIN_WAIT1, FIN_WAIT2, CLOSE, CLOSE_WAIT, LAST_ACK, CLOSING: the states with `tcp_info` and a
 /// peer. The others are listeners, and TIME_WAIT and SYN_RECV, which are no full sockets.
@@ -42,6 +44,8 @@ const TCP_STATES: u32 = 1 << 1 | 1 << 2 | 1 << 4 | 1 << 5 | 1 << 7 | 1 << 8 | 1 
 const UDP_STATES: u32 = 1 << 1;
 /// CLOSE: a UDP socket that is not connected.
 const UNCONNECTED: u32 = 1 << 7;
+/// The index of the loopback interface in every network namespace (`LOOPBACK_IFINDEX` of net/flow.h).
+const LOOPBACK: u32 = 1;
 /// `SKNLGRP_INET_TCP_DESTROY` and `SKNLGRP_INET6_TCP_DESTROY` as bits.
 const DESTROYED: u32 = 1 | 1 << 2;
 /// Looks after which a socket that is neither listed nor heard of is forgotten.
@@ -84,18 +88,23 @@ pub enum Error {
 
 /// What one message says of a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Listed {
+pub(super) struct Listed {
     cookie: u64,
-    inode: u32,
+    pub(super) inode: u32,
     /// One of `TCP_*`, for TCP.
     state: u8,
+    /// What it is bound to; the unspecified address for all addresses of the host.
     local: SocketAddr,
     remote: SocketAddr,
-    cgroup_id: Option<u64>,
+    /// The interface that it is bound to; 0 for none.
+    interface: u32,
+    pub(super) cgroup_id: Option<u64>,
     /// Whether there is more of it than what is left of a closed one: TIME_WAIT of a connection that waits in FIN_WAIT2 for
     /// the other side's end is listed as FIN_WAIT2, without any attribute (net/ipv4/inet_diag.c, `inet_twsk_diag_fill`).
     is_full: bool,
     bytes: Option<Transferred>,
+    /// Bytes that wait to be sent for the first time, the FIN among them.
+    pub(super) not_sent: u32,
 }
 
 impl Listed {
@@ -143,7 +152,7 @@ impl InetDiag {
         let mut nameless = false;
         for family in [AF_INET, AF_INET6] {
             let books = &mut self.books;
-            let request = request(family, IPPROTO_TCP, 1 << (INET_DIAG_INFO - 1), TCP_STATES);
+            let request = request(family, IPPROTO_TCP, WITH_INFO, TCP_STATES);
             let dumped = self.requests.dump(SOCK_DIAG_BY_FAMILY, &request, |_, payload| {
                 let socket = parse(payload)?;
                 nameless |= socket.is_full && socket.cgroup_id.is_none();
@@ -168,14 +177,14 @@ impl InetDiag {
         Ok(Look { source: Source::Estimate, sample: Sample { epoch: 0, boottime_ns, rows }, unmeasured_udp })
     }
 
-    /// Connected UDP sockets with an external peer, by cgroup path; `None` where the kernel can't list UDP sockets.
+    /// UDP sockets that can reach the outside, by cgroup path; `None` where the kernel can't list UDP sockets.
     fn unmeasured_udp(&mut self, tree: &Tree, prefixes: &Prefixes) -> Result<Option<HashMap<String, u32>>, Error> {
         let mut sockets: HashMap<u64, u32> = HashMap::new();
         for family in [AF_INET, AF_INET6] {
-            let request = request(family, IPPROTO_UDP, 0, UDP_STATES);
+            let request = request(family, IPPROTO_UDP, 0, UDP_STATES | UNCONNECTED);
             let dumped = self.requests.dump(SOCK_DIAG_BY_FAMILY, &request, |_, payload| {
                 let socket = parse(payload)?;
-                if prefixes.judge(socket.remote.ip()).scope == Scope::External
+                if may_reach_outside(&socket, prefixes)
                     && let Some(id) = socket.cgroup_id
                 {
                     *sockets.entry(id).or_default() += 1;
@@ -387,12 +396,24 @@ fn advance(known: &mut Transferred, now: Transferred) -> Transferred {
     moved
 }
 
+/// Whether a UDP socket can have an external address at its other end. One that is not connected can have any, except from
+/// the loopback interface and from link-local addresses, which no router forwards (RFC 4291, 2.5.6). An own private
+/// address is no obstacle: a router translates it.
+fn may_reach_outside(socket: &Listed, prefixes: &Prefixes) -> bool {
+    if !socket.remote.ip().is_unspecified() {
+        return prefixes.judge(socket.remote.ip()).scope == Scope::External;
+    }
+    let local = socket.local.ip().to_canonical();
+    let stays = local.is_loopback() || matches!(local, IpAddr::V6(address) if address.is_unicast_link_local());
+    !stays && socket.interface != LOOPBACK
+}
+
 fn is_missing(error: &netlink::Error) -> bool {
     matches!(error, netlink::Error::Refused(e) if e.kind() == io::ErrorKind::NotFound)
 }
 
 /// `struct inet_diag_req_v2` of linux/inet_diag.h: 8 bytes, then a socket id of zeros, which matches all.
-fn request(family: u8, protocol: u8, extensions: u8, states: u32) -> [u8; 56] {
+pub(super) fn request(family: u8, protocol: u8, extensions: u8, states: u32) -> [u8; 56] {
     let mut bytes = [0; 56];
     bytes[..4].copy_from_slice(&[family, protocol, extensions, 0]);
     bytes[4..8].copy_from_slice(&states.to_ne_bytes());
@@ -400,7 +421,7 @@ fn request(family: u8, protocol: u8, extensions: u8, states: u32) -> [u8; 56] {
 }
 
 /// Reads `struct inet_diag_msg` and the attributes behind it.
-fn parse(payload: &[u8]) -> Result<Listed, netlink::Error> {
+pub(super) fn parse(payload: &[u8]) -> Result<Listed, netlink::Error> {
     let malformed = |what| netlink::Error::malformed(what, payload);
     let (header, attributes) = payload.split_first_chunk::<72>().ok_or_else(|| malformed("inet_diag_msg"))?;
     let address = |at| match header[0] {
@@ -409,6 +430,7 @@ fn parse(payload: &[u8]) -> Result<Listed, netlink::Error> {
         _ => Err(malformed("inet_diag family")),
     };
     let port = |at| chunk(header, at).map(u16::from_be_bytes).unwrap_or_default();
+    let interface = chunk(header, 40).map(u32::from_ne_bytes).unwrap_or_default();
     let cookie = chunk(header, 44).map(u64::from_ne_bytes).unwrap_or_default();
     let inode = chunk(header, 68).map(u32::from_ne_bytes).unwrap_or_default();
     let mut listed = Listed {
@@ -417,9 +439,11 @@ fn parse(payload: &[u8]) -> Result<Listed, netlink::Error> {
         state: header[1],
         local: SocketAddr::new(address(8)?, port(4)),
         remote: SocketAddr::new(address(24)?, port(6)),
+        interface,
         cgroup_id: None,
         is_full: false,
         bytes: None,
+        not_sent: 0,
     };
     for attribute in NlasIterator::new(attributes) {
         let attribute = attribute.map_err(|_| malformed("inet_diag attribute"))?;
@@ -428,6 +452,7 @@ fn parse(payload: &[u8]) -> Result<Listed, netlink::Error> {
             INET_DIAG_INFO => {
                 listed.is_full = true;
                 listed.bytes = transferred(attribute.value());
+                listed.not_sent = chunk(attribute.value(), 144).map(u32::from_ne_bytes).unwrap_or_default();
             }
             _ => {}
         }
@@ -442,7 +467,7 @@ fn transferred(tcp_info: &[u8]) -> Option<Transferred> {
     Some(Transferred { rx: field(128)?, tx: field(200)?.saturating_sub(field(208)?) })
 }
 
-fn chunk<const N: usize>(bytes: &[u8], offset: usize) -> Option<[u8; N]> {
+pub(super) fn chunk<const N: usize>(bytes: &[u8], offset: usize) -> Option<[u8; N]> {
     bytes.get(offset..)?.first_chunk().copied()
 }
 
@@ -545,6 +570,32 @@ mod tests {
             look(&[late(1), left], &[]);
             assert_eq!(look(&[late(2), left], &[]), (9, 190));
         }
+    }
+
+    #[test]
+    fn a_udp_socket_without_a_peer_may_reach_outside_unless_it_is_bound_to_what_stays_inside() {
+        let check = |local: &str, remote: &str, interface: u32, expected: bool| {
+            let address = |text: &str| SocketAddr::new(text.parse().unwrap(), 0);
+            let socket = Listed {
+                local: address(local),
+                remote: address(remote),
+                interface,
+                ..parse(&message(remote, 1, None, None)).unwrap()
+            };
+            assert_eq!(may_reach_outside(&socket, &Prefixes::default()), expected, "{local} {remote} {interface}");
+        };
+        check("0.0.0.0", "0.0.0.0", 0, true);
+        check("::", "::", 0, true);
+        check("192.168.2.159", "0.0.0.0", 0, true);
+        check("0.0.0.0", "0.0.0.0", 2, true);
+        check("224.0.0.251", "0.0.0.0", 0, true);
+        check("127.0.0.53", "0.0.0.0", 0, false);
+        check("::1", "::", 0, false);
+        check("::ffff:127.0.0.1", "::", 0, false);
+        check("fe80::1", "::", 2, false);
+        check("0.0.0.0", "0.0.0.0", LOOPBACK, false);
+        check("192.168.2.159", "8.8.8.8", 0, true);
+        check("0.0.0.0", "192.168.2.1", 0, false);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 pub mod ends;
 pub mod helper;
 mod inet_diag;
+mod unsent;
 
 use std::collections::HashMap;
 
@@ -10,6 +11,7 @@ pub use helper::{Exact, Helper};
 pub use inet_diag::{Error, InetDiag, open_sockets};
 use ipnet::IpNet;
 use netglance_dbus::{cgroup::Tree, sample::Sample, scope::Prefixes};
+pub use unsent::{Ending, ending_sockets};
 
 use crate::rate::Source;
 
@@ -20,8 +22,8 @@ pub struct Look {
     pub source: Source,
     /// The counters.
     pub sample: Sample,
-    /// By cgroup path: UDP sockets connected to an external address, whose bytes this source can't see. `None`: it
-    /// can't tell.
+    /// By cgroup path: UDP sockets that can reach the outside (connected to an external address, or not connected at all),
+    /// whose bytes this source can't see. `None`: it can't tell.
     pub unmeasured_udp: Option<HashMap<String, u32>>,
 }
 

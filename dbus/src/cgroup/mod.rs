@@ -28,6 +28,10 @@ mod watches;
 
 /// How long after trouble began, and after each try, [`Tree::retry`] is to be called while [`Tree::is_whole`] does not hold.
 pub const RETRIED_AFTER: Duration = Duration::from_secs(60);
+/// Between two looks at the directories' owners …
+const OWNERS_EVERY: Duration = Duration::from_secs(1);
+/// … which take this part of the time at most.
+const OWNERS_SHARE: u32 = 20;
 /// Deaths after which an app's tree forgets the older ones; the helper says itself what it still needs.
 const TIDIED_AFTER: u64 = 4096;
 /// A path that is opened in one go: below the kernel's limit of 4,096 bytes.
@@ -72,6 +76,8 @@ pub struct Tree {
     made: Vec<u64>,
     /// [`Nodes::deaths`] when old ones were last forgotten.
     tidied: u64,
+    /// When to look at the owners again.
+    owners_due: Instant,
 }
 
 impl Tree {
@@ -90,7 +96,7 @@ impl Tree {
         let root = root.trim_end_matches('/').to_owned();
         let nodes = Nodes::new(id, &root);
         let watches = Watches::open(id).ok();
-        let mut tree = Self { mount, top, root, watches, nodes, made: vec![id], tidied: 0 };
+        let mut tree = Self { mount, top, root, watches, nodes, made: vec![id], tidied: 0, owners_due: Instant::now() };
         tree.look_below(id);
         tree.end_unfollowed();
         Ok(tree)
@@ -166,6 +172,22 @@ impl Tree {
         changed
     }
 
+    /// Looks again whose the cgroups are that root can give away, as that comes after they are made and is no event. It need
+    /// not be soon: see [`OWNERS_EVERY`].
+    pub fn refresh_owners(&mut self) {
+        if self.owners_due > Instant::now() {
+            return;
+        }
+        let began = Instant::now();
+        for id in self.nodes.deciding() {
+            let stat = self.directory_at(id).and_then(rustix::fs::fstat);
+            if let Some(stat) = stat.ok().filter(|stat| stat.st_ino == id) {
+                self.nodes.set_directory_owner(id, stat.st_uid);
+            }
+        }
+        self.owners_due = Instant::now() + OWNERS_EVERY.max(began.elapsed() * OWNERS_SHARE);
+    }
+
     /// Whether everything is followed.
     pub fn is_whole(&self) -> bool {
         self.is_watching() && self.nodes.opaque().is_empty()
@@ -216,8 +238,7 @@ impl Tree {
 
     /// The live cgroup of that path.
     pub fn find(&self, path: &str) -> Option<u64> {
-        let mut names = path.strip_prefix(self.root.as_str())?.split('/').filter(|name| !name.is_empty());
-        names.try_fold(self.nodes.root(), |above, name| self.nodes.child(above, name.as_bytes()))
+        self.nodes.at(path)
     }
 
     /// Takes in some of what happened in an account: as many events as are read at once.
@@ -302,7 +323,10 @@ impl Tree {
         };
         let Ok(stat) = rustix::fs::fstat(&directory) else { return };
         match self.nodes.add(parent, name, stat.st_ino, met, Instant::now()) {
-            Found::New => self.made.push(stat.st_ino),
+            Found::New => {
+                self.made.push(stat.st_ino);
+                self.nodes.set_directory_owner(stat.st_ino, stat.st_uid);
+            }
             Found::Known => {}
             Found::Beyond => return,
         }

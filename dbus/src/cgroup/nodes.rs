@@ -10,10 +10,11 @@ use std::{
     time::Instant,
 };
 
-pub use self::accounts::LIVE_AN_ACCOUNT;
 use self::accounts::{Account, LIVE_IN_ALL, PATH_BYTES_IN_ALL, Why};
+pub use self::{accounts::LIVE_AN_ACCOUNT, owners::Known};
 
 mod accounts;
+mod owners;
 
 /// The deepest level that is followed. What is deeper is booked to its ancestor at this level.
 pub const DEEPEST: u8 = 128;
@@ -42,6 +43,10 @@ struct Node {
     /// The latest whole scan that has seen it.
     scan: u32,
     level: u8,
+    /// The uid of its directory when that was last looked at.
+    directory_owner: u32,
+    /// How often it was looked at.
+    owner_looks: u8,
     is_live: bool,
     /// An event has told of it (else a listing has).
     told: bool,
@@ -102,6 +107,8 @@ pub struct Nodes {
     scan: u32,
     /// Level and id of every cgroup below which nothing is followed.
     opaque: BTreeSet<(u8, u64)>,
+    /// Paths of removed cgroups that root had given away, and whose they were. Latest last.
+    given: VecDeque<(String, u32)>,
     /// Accounts that became crowded, or whose top has gone, since this was last taken.
     pub ended: Vec<u64>,
 }
@@ -118,6 +125,8 @@ impl Nodes {
             children: 0,
             scan: 0,
             level,
+            directory_owner: 0,
+            owner_looks: 0,
             is_live: true,
             told: false,
             is_closed: false,
@@ -136,6 +145,7 @@ impl Nodes {
             deaths: 0,
             scan: 0,
             opaque: BTreeSet::new(),
+            given: VecDeque::new(),
             ended: Vec::new(),
         }
     }
@@ -231,6 +241,7 @@ impl Nodes {
     }
 
     fn bury(&mut self, id: u64) {
+        self.remember_owner(id);
         let Some(node) = self.by_id.get(&id).filter(|node| node.is_live && id != self.root) else { return };
         let (parent, account_id, path_bytes, level) = (node.parent, node.account, node.path_bytes, node.level);
         self.by_name.remove(&(parent, Arc::clone(&node.name)));
@@ -304,6 +315,8 @@ impl Nodes {
             children: 0,
             scan: self.scan,
             level,
+            directory_owner: 0,
+            owner_looks: 0,
             is_live: false,
             told: false,
             is_closed: false,
@@ -479,11 +492,6 @@ impl Nodes {
     /// Parent and name of a cgroup; `None` for the root.
     pub fn named(&self, id: u64) -> Option<(u64, &[u8])> {
         self.by_id.get(&id).filter(|_| id != self.root).map(|node| (node.parent, &*node.name))
-    }
-
-    /// The tops of the accounts, live or not, that have this path.
-    pub fn accounts_at(&self, path: &str) -> HashSet<u64> {
-        self.accounts.keys().copied().filter(|id| self.path(*id).as_deref() == Some(path)).collect()
     }
 
     /// How many cgroups are known, live or not.

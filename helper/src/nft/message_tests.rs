@@ -25,7 +25,10 @@ fn elements_are_read() {
     let list = elements(&payload()).unwrap();
     assert_eq!(list.set, "tx_external");
     let expected = [(7, 3, 1000), (u64::MAX, 1, u64::MAX)];
-    assert_eq!(list.elements, expected.map(|(key, packets, bytes)| Element { key: Key::from_bytes(u64::to_ne_bytes(key)), packets, bytes }));
+    assert_eq!(
+        list.elements,
+        expected.map(|(key, packets, bytes)| Element { key: Key::from_bytes(u64::to_ne_bytes(key)), packets, bytes })
+    );
     assert_eq!(generation(&payload()), Some(0x1234));
 }
 

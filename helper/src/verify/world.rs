@@ -333,10 +333,7 @@ impl World {
                 if fs::exists(self.cgroups.directory(path)).unwrap_or_default() {
                     let directory = self.cgroups.directory(path);
                     let name = directory.strip_prefix(&self.mount).unwrap_or(&directory);
-                    self.names.insert(
-                        self.key(path)?,
-                        format!("/{}", name.display()).trim_end_matches('/').to_owned(),
-                    );
+                    self.names.insert(self.key(path)?, format!("/{}", name.display()).trim_end_matches('/').to_owned());
                 }
                 below = below.and_then(Path::parent);
             }

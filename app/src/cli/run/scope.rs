@@ -1,0 +1,93 @@
+//! The cgroup in which `netglance run` starts a command.
+
+use std::{fs, io, path::PathBuf};
+
+use futures_lite::StreamExt;
+use rustix::process::Pid;
+use zbus::{OwnedObjectPath, Variant};
+
+use crate::{cli::Error, monitor::Monitor};
+
+/// How the names of cgroups for commands begin.
+pub const PREFIX: &str = "netglance-run-";
+
+/// The cgroup made for the command.
+pub struct OwnCgroup {
+    /// As in /proc/PID/cgroup.
+    pub path: String,
+    /// To be removed at the end; systemd removes its scopes itself.
+    pub directory: Option<PathBuf>,
+}
+
+/// A transient scope of the user's systemd, or a child cgroup where there is none.
+pub async fn own_cgroup(pid: Pid, monitor: &Monitor) -> Result<OwnCgroup, Error> {
+    let systemd = match scope(pid).await {
+        Ok(()) => return Ok(OwnCgroup { path: cgroup_of(&pid.to_string())?, directory: None }),
+        Err(error) => format!("the user's systemd gives no scope ({error})"),
+    };
+    let name = format!("{PREFIX}{pid}");
+    let own = cgroup_of("self")?;
+    let directory = monitor.tree().directory(&own).join(&name);
+    let made = fs::create_dir(&directory).and_then(|()| fs::write(directory.join("cgroup.procs"), pid.to_string()));
+    if let Err(error) = made {
+        _ = fs::remove_dir(&directory);
+        let cgroupfs = format!("{} cannot be made and used ({error})", directory.display());
+        return Err(Error::NoCgroup { systemd, cgroupfs });
+    }
+    Ok(OwnCgroup { path: cgroup_of(&pid.to_string())?, directory: Some(directory) })
+}
+
+/// The cgroup v2 path of a process.
+fn cgroup_of(process: &str) -> Result<String, Error> {
+    let text = fs::read_to_string(format!("/proc/{process}/cgroup")).map_err(Error::io("read the command's cgroup"))?;
+    let path = text.lines().find_map(|line| line.strip_prefix("0::"));
+    path.map(str::to_owned).ok_or_else(|| Error::io("find the command's cgroup v2")(io::ErrorKind::NotFound.into()))
+}
+
+/// org.freedesktop.systemd1(5)
+#[zbus::proxy(
+    interface = "org.freedesktop.systemd1.Manager",
+    default_service = "org.freedesktop.systemd1",
+    default_path = "/org/freedesktop/systemd1"
+)]
+trait Manager {
+    #[zbus(signal)]
+    fn job_removed(&self, id: u32, job: OwnedObjectPath, unit: String, result: String) -> zbus::Result<()>;
+
+    fn subscribe(&self) -> zbus::Result<()>;
+
+    fn start_transient_unit(
+        &self,
+        name: &str,
+        mode: &str,
+        properties: &[(&str, Variant<'_>)],
+        aux: &[(&str, &[(&str, Variant<'_>)])],
+    ) -> zbus::Result<OwnedObjectPath>;
+}
+
+/// Puts the process into a transient scope of the user's systemd and waits until it is there.
+async fn scope(pid: Pid) -> Result<(), zbus::Error> {
+    let connection = zbus::Connection::session().await?;
+    let manager = ManagerProxy::new(&connection).await?;
+    manager.subscribe().await?;
+    let mut removed = manager.receive_job_removed().await?;
+    let name = format!("{PREFIX}{pid}.scope");
+    let pids = [u32::try_from(pid.as_raw_pid()).unwrap_or_default()];
+    let properties = [
+        ("PIDs", Variant::from(&pids[..])),
+        ("Description", Variant::from("netglance run")),
+        ("CollectMode", Variant::from("inactive-or-failed")),
+    ];
+    let job = manager.start_transient_unit(&name, "fail", &properties, &[]).await?;
+    while let Some(signal) = removed.next().await {
+        let args = signal.args()?;
+        if args.job == job {
+            return if args.result == "done" {
+                Ok(())
+            } else {
+                Err(zbus::Error::Failure(format!("the job ended as {}", args.result)))
+            };
+        }
+    }
+    Err(zbus::Error::Failure("the bus hung up".to_owned()))
+}
