@@ -64,7 +64,7 @@ fn an_element_without_a_counter_is_an_error_with_its_bytes() {
         });
     });
     let error = elements(&[&[1, 0, 0, 0], a.bytes.as_slice()].concat()).unwrap_err();
-    assert!(error.to_string().contains("without cgroup or counter"), "{error}");
+    assert!(error.to_string().contains("without key or counter"), "{error}");
 }
 
 #[test]
