@@ -157,10 +157,10 @@ fn wrong_scope(case: &Case, expected: &Figures, counted: &Figures) -> Option<Str
             format!("The rule for {} of one direction is missing, the one that asks for @{}.", family.0, family.1)
         }
         (Scope::Internal, false) => {
-            format!("No prefix in the set {} covers {}, or the rules that ask for it are missing.", family.1, case.remote())
+            format!("No prefix in the set {} covers {}, or the rules that ask for it are missing.", family.1, case.on_wire())
         }
         (Scope::External, _) => {
-            format!("A prefix in the set {} covers {}, which is not internal, or a rule is wrong.", family.1, case.remote())
+            format!("A prefix in the set {} covers {}, which is not internal, or a rule is wrong.", family.1, case.on_wire())
         }
     };
     Some(match case.scope {
