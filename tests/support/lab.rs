@@ -24,6 +24,8 @@ use rustix::{
     thread::{LinkNameSpaceType, move_into_link_name_space},
 };
 
+#[path = "raw.rs"]
+pub mod raw;
 #[path = "uring.rs"]
 mod uring;
 
@@ -334,6 +336,7 @@ pub fn application() {
         return;
     }
     let mut listener = None;
+    let mut shared = None;
     for line in std::io::stdin().lines() {
         let line = line.unwrap();
         let words: Vec<_> = line.split(' ').collect();
@@ -358,6 +361,9 @@ pub fn application() {
             "children" => children(address, first, second),
             "listen" => listener = Some(TcpListener::bind::<SocketAddr>(address).unwrap()),
             "accept" => accept(listener.as_ref().unwrap(), first, second),
+            "share" => shared = Some(raw::share(address, first == 1)),
+            "take" => take(shared.as_ref().unwrap(), first, second),
+            "packet" => raw::packets(address, first, second),
             "try" => attempt(address, first, second),
             "ping" => echo(address, first, second, SocketType::DGRAM),
             "raw" => echo(address, first, second, SocketType::RAW),
@@ -452,6 +458,17 @@ fn accept(listener: &TcpListener, count: usize, bytes: usize) {
         // The other side closes first: nothing is left to the time after the socket.
         assert_eq!(stream.read(&mut [0]).unwrap(), 0);
     }
+}
+
+/// Takes so many datagrams of that size, after which there is none.
+fn take(socket: &UdpSocket, count: usize, bytes: usize) {
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    for _ in 0..count {
+        assert_eq!(socket.recv(&mut vec![0; bytes + 1]).expect("a datagram"), bytes);
+    }
+    socket.set_nonblocking(true).unwrap();
+    assert_eq!(socket.recv(&mut [0]).unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
+    socket.set_nonblocking(false).unwrap();
 }
 
 /// Sends, whether it is let or not.

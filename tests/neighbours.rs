@@ -1,0 +1,1 @@
+//! What netglance and its neighbours do to each other.
