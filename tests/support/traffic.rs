@@ -6,12 +6,14 @@
 
 use std::error::Error;
 use std::io::{BufRead as _, BufReader, Read, Write, stdin};
-use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::net::{AddressFamily, SocketType};
+
 const USAGE: &str = "traffic serve ADDR:PORT… | accept ADDR:PORT | move DOWN UP RATE ADDR:PORT… | udp ADDR:PORT \
-                     | hold COUNT ADDR:PORT";
+                     | hold COUNT ADDR:PORT | share ADDR:PORT | packet";
 const PIECE: usize = 16 * 1024;
 
 type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
@@ -57,6 +59,17 @@ fn main() -> Result<()> {
         ["hold", count, address] => {
             let count: usize = count.parse()?;
             let _streams: Vec<_> = (0..count).map(|_| TcpStream::connect(address)).collect::<std::io::Result<_>>()?;
+            stay("ready")
+        }
+        ["share", address] => {
+            let address: SocketAddr = address.parse()?;
+            let socket = rustix::net::socket(AddressFamily::INET, SocketType::DGRAM, None)?;
+            rustix::net::sockopt::set_socket_reuseport(&socket, true)?;
+            rustix::net::bind(&socket, &address)?;
+            stay("ready")
+        }
+        ["packet"] => {
+            let _socket = rustix::net::socket(AddressFamily::PACKET, SocketType::DGRAM, None)?;
             stay("ready")
         }
         _ => Err(USAGE.into()),
