@@ -105,7 +105,8 @@ pub struct Namespace {
 }
 
 impl Namespace {
-    fn new(name: String) -> Self {
+    /// Makes one.
+    pub fn new(name: String) -> Self {
         tool("ip", &["netns", "add", &name], "")
             .expect("make a network namespace (root is needed: sudo -E cargo test)");
         let this = Self { name };
@@ -190,7 +191,7 @@ impl Default for Lab {
         host.ip("-6 route add default via fd77::1");
         peer.nft(TRUTH).unwrap();
         peer.inside(|| {
-            serve_tcp();
+            serve(TcpListener::bind("[::]:8001").unwrap());
             OUTSIDE.into_iter().chain(LAN).for_each(answer_udp);
             swallow_udp("[::]:9");
         });
@@ -343,7 +344,8 @@ pub fn application() {
         let [task, address, first, second] = words.as_slice() else { panic!("{line}") };
         let (address, first, second) = (address.parse().unwrap(), first.parse().unwrap(), second.parse().unwrap());
         match *task {
-            "tcp" => tcp(address, first, second),
+            "tcp" => tcp(TcpStream::connect::<SocketAddr>(address).unwrap(), first, second),
+            "mptcp" => tcp(multipath(address), first, second),
             "hangup" => hangup(address, first),
             "sendfile" => upload(address, first, |socket, bytes| {
                 let file = tempfile::tempfile().unwrap();
@@ -378,13 +380,39 @@ pub fn application() {
     }
 }
 
-fn tcp(address: SocketAddr, up: usize, down: usize) {
-    let mut stream = TcpStream::connect(address).unwrap();
+fn tcp(mut stream: TcpStream, up: usize, down: usize) {
     stream.write_all(&[up.to_ne_bytes(), down.to_ne_bytes()].concat()).unwrap();
     stream.write_all(&vec![1; up]).unwrap();
     stream.read_exact(&mut vec![0; down]).unwrap();
     // The other end closes first. Were it this one, what comes after the other's end would find no full socket any more.
     assert_eq!(stream.read(&mut [0]).unwrap(), 0);
+}
+
+/// Linux's number for TCP over several paths.
+fn mptcp() -> Option<Protocol> {
+    std::num::NonZero::new(libc::IPPROTO_MPTCP.cast_unsigned()).map(Protocol::from_raw)
+}
+
+/// Whether the kernel has it.
+pub fn has_mptcp() -> bool {
+    rustix::net::socket(AddressFamily::INET, SocketType::STREAM, mptcp())
+        .inspect_err(|error| assert_eq!(*error, rustix::io::Errno::PROTONOSUPPORT))
+        .is_ok()
+}
+
+fn multipath(address: SocketAddr) -> TcpStream {
+    let socket = rustix::net::socket(AddressFamily::of(address), SocketType::STREAM, mptcp()).unwrap();
+    rustix::net::connect(&socket, &address).unwrap();
+    socket.into()
+}
+
+/// As the peer's TCP port, over several paths.
+pub fn serve_mptcp(address: &str) {
+    let address: SocketAddr = address.parse().unwrap();
+    let socket = rustix::net::socket(AddressFamily::of(address), SocketType::STREAM, mptcp()).unwrap();
+    rustix::net::bind(&socket, &address).unwrap();
+    rustix::net::listen(&socket, 16).unwrap();
+    serve(socket.into());
 }
 
 fn udp(address: SocketAddr, count: usize, bytes: usize, connected: bool) {
@@ -617,8 +645,7 @@ pub fn swallow_udp(address: &str) {
     thread::Builder::new().name("peer".into()).spawn(move || while socket.recv(&mut [0]).is_ok() {}).unwrap();
 }
 
-fn serve_tcp() {
-    let listener = TcpListener::bind("[::]:8001").unwrap();
+fn serve(listener: TcpListener) {
     thread::Builder::new()
         .name("peer".into())
         .spawn(move || {
