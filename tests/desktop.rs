@@ -320,6 +320,92 @@ fn it_is_remembered_until_it_is_taken_away() {
     no_complaints(&desktop);
 }
 
+/// The rules here: the others', and netglance's table. Counters and what is in netglance's sets are not in it.
+fn rules(desktop: &Desktop) -> (String, String) {
+    let (mut theirs, mut ours, mut within) = (String::new(), String::new(), false);
+    for (options, keep_ours) in [("-s", false), ("-st", true)] {
+        for line in desktop.root(&format!("nft {options} list ruleset")).ok().lines() {
+            within |= line.starts_with("table inet netglance {");
+            match (within, keep_ours) {
+                (false, false) => theirs += &format!("{line}\n"),
+                (true, true) => ours += &format!("{line}\n"),
+                _ => {}
+            }
+            within &= line != "}";
+        }
+    }
+    (theirs, ours)
+}
+
+#[test]
+fn firewalld_and_ufw_change_nothing_here_and_nothing_of_theirs_is_changed() {
+    let desktop = Desktop::boot();
+    desktop.install();
+    desktop.replica();
+    for (name, start, reload, stop) in [
+        (
+            "firewalld",
+            "systemctl start firewalld && firewall-cmd --quiet --permanent --add-port=8080/tcp && firewall-cmd --quiet --reload",
+            "firewall-cmd --quiet --reload",
+            "systemctl stop firewalld",
+        ),
+        ("ufw", "ufw allow 8080/tcp && ufw --force enable", "ufw reload", "ufw --force disable"),
+    ] {
+        desktop.root(start).ok();
+        // Connections that it has seen begin.
+        desktop.cad("systemctl --user restart 'stb-next-*' 'app-electron*'").ok();
+        let (before, none) = rules(&desktop);
+        assert!(before.contains("8080") && none.is_empty(), "{name}: {before}{none}");
+        desktop.pause();
+        let began = Began::now(&desktop);
+        desktop.root(&call("Install")).ok();
+        let beside = rules(&desktop);
+        assert_eq!(beside.0, before, "{name}");
+        // While nothing is on its way: what a firewall drops until it stands again would be sent twice.
+        desktop.root(reload).ok();
+        assert_eq!(rules(&desktop), beside, "{name} after its reload");
+        desktop.resume();
+        let got = || {
+            let rows = read(&desktop).1;
+            SERVICES
+                .iter()
+                .chain([&OTHER])
+                .all(|(_, unit)| rows.get(&format!("{APP_SLICE}{unit}")).is_some_and(|row| row[0] > 2 * RATE))
+        };
+        eventually("every app has got two seconds' worth", || got().then_some(()));
+        desktop.pause();
+        began.agrees(&desktop);
+        candid(&desktop, &before);
+        desktop.root(&call("Uninstall")).ok();
+        assert_eq!(rules(&desktop), (before, String::new()), "{name} when the table is gone");
+        desktop.resume();
+        desktop.root(stop).ok();
+    }
+}
+
+/// What doctor finds of a host whose owner saves the rules and has systemd filter, and that its step mends the first.
+fn candid(desktop: &Desktop, theirs: &str) {
+    desktop.root("nft -s list ruleset > /etc/nftables.conf").ok();
+    desktop.root("systemctl set-property --runtime user-1000.slice IPAddressDeny=203.0.113.0/24").ok();
+    let report = || -> Value { serde_json::from_str(&desktop.cad("netglance doctor --json --app StB").ok()).unwrap() };
+    let found = |report: &Value, id: &str| {
+        report["findings"].as_array().unwrap().iter().find(|finding| finding["id"] == id).cloned()
+    };
+    let before = report();
+    let filter = found(&before, "ip-filter").unwrap_or_else(|| panic!("{before:#}"));
+    assert!(filter["title"].as_str().unwrap().starts_with("user-1000.slice filters"), "{filter}");
+    let saved = found(&before, "saved-rules").unwrap_or_else(|| panic!("{before:#}"));
+    assert!(saved["detail"].as_str().unwrap().contains("/etc/nftables.conf"), "{saved}");
+    let step = &before["steps"][0];
+    let command =
+        step["command"].as_str().and_then(|command| command.strip_prefix("pkexec ")).expect("a step for root");
+    desktop.root(command).ok();
+    assert_eq!(desktop.root("cat /etc/nftables.conf").ok(), theirs);
+    desktop.root("systemctl set-property --runtime user-1000.slice IPAddressDeny=").ok();
+    let after = report();
+    assert!(found(&after, "ip-filter").is_none() && found(&after, "saved-rules").is_none(), "{after:#}");
+}
+
 /// Waits for a program and gives its answer.
 fn ended(program: support::Program) -> Answer {
     let (status, stdout, stderr) = program.ended();
