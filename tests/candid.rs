@@ -95,7 +95,7 @@ fn what_a_groups_program_gives_to_one_is_booked_to_others_too() {
     assert_eq!(scene.lab.truth(), [SENT, 0, 0, 0]);
     scene.application.run("take 0.0.0.0:0 300 1000");
     second.run("take 0.0.0.0:0 0 1000");
-    let other = rows[&second.cgroup_id][0];
+    let other = rows[&second.key][0];
     assert!(other > 0, "{rows:?}");
     println!(
         "SO_REUSEPORT: one application got {SENT} bytes, of which {other} are booked to the other, which got none"

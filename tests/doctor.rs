@@ -124,6 +124,7 @@ fn with_everything() -> Facts {
             socket_units: vec!["stb-next-server@split.socket".into()],
             handed_over: Some(1),
             proxy: Some(Proxy::Internal),
+            redirected_to: vec!["squid.service".into()],
             filters: vec!["user-1000.slice".into()],
             shared_ports: vec![SharedPort { port: 443, with: vec!["other.service".into()] }],
             packet_sockets: 1,
@@ -277,8 +278,19 @@ fn blind_spots_are_those_of_this_host() {
     };
     check(container(), &[]);
     check(owners(), &["containers", "namespaces", "vpn", "dns"]);
-    let before = ["containers", "namespaces", "proxy", "vpn", "dns", "socket-activation", "handed-over"];
-    check(with_everything(), &[&before[..], &["packet-sockets", "root-cgroup"]].concat());
+    let all = [
+        "containers",
+        "namespaces",
+        "redirected",
+        "proxy",
+        "vpn",
+        "dns",
+        "socket-activation",
+        "handed-over",
+        "packet-sockets",
+        "root-cgroup",
+    ];
+    check(with_everything(), &all);
 }
 
 #[test]
@@ -331,7 +343,7 @@ fn steps_are_typed_as_they_are_printed() {
     let firefox = App { arguments: "--app firefox".into(), ..container().app };
     check(Facts { app: firefox, ..container() }, &[(Who::User, "target/release/netglance watch --app firefox", none)]);
 
-    let mend = "sed -i.before-netglance '/^table inet netglance {/,/^}/d' /etc/nftables.conf";
+    let mend = "sed -i.before-netglance '/^table inet netglance *{/,/^}/d' /etc/nftables.conf";
     let undo = "mv /etc/nftables.conf.before-netglance /etc/nftables.conf";
     let (pkexec, pkexec_undo) = (format!("pkexec {mend}"), format!("pkexec {undo}"));
     let (su, su_undo) = (format!("su - -c \"{mend}\""), format!("su - -c \"{undo}\""));

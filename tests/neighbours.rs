@@ -39,7 +39,7 @@ fn see(host: &Namespace) -> Seen {
     let (mut theirs, mut ours) = (String::new(), String::new());
     let mut within = false;
     for line in list("-s").lines() {
-        within |= line.starts_with("table inet netglance {");
+        within |= line.starts_with("table inet netglance ");
         if !within {
             theirs += &format!("{line}\n");
         }
@@ -47,7 +47,7 @@ fn see(host: &Namespace) -> Seen {
     }
     // Without what is in the sets: counters come and go there.
     for line in list("-st").lines() {
-        within |= line.starts_with("table inet netglance {");
+        within |= line.starts_with("table inet netglance ");
         if within {
             ours += &format!("{line}\n");
         }
@@ -175,7 +175,7 @@ fn nft_monitor_goes_on_and_hears_of_no_packet() {
     let after = mark(&scene.lab.host, &mut monitor);
     monitor.kill().unwrap();
     monitor.wait().unwrap();
-    assert!(before.contains(" table inet netglance\n"), "{before}");
+    assert!(before.contains(" table inet netglance"), "{before}");
     let new: Vec<_> =
         after[before.len()..].lines().filter(|line| !line.contains(" mark") && !line.starts_with('#')).collect();
     assert!(new.is_empty(), "{new:?}");

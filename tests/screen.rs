@@ -594,6 +594,7 @@ fn sockets(count: u16) -> Vec<SocketVerdict> {
             "Private-Use, RFC 1918".into()
         },
         counters: None,
+        proxy: None,
     };
     (0..count).map(socket).collect()
 }

@@ -12,6 +12,7 @@ use lab::{Lab, eventually, tool};
 use netglance_dbus::scope::Prefixes;
 use netglance_helper::nft::{
     Nft,
+    key::Key,
     ruleset::{Counter, Internal, SET_SIZE},
 };
 
@@ -90,13 +91,13 @@ fn count(lab: &Lab, addresses: &[&str], expected: impl Fn([u64; 4]) -> [u64; 4])
         application.run(&format!("unconnected {address} 100 64"));
         application.run(&format!("tcp {address} 200000 200000"));
     }
-    let own = application.cgroup_id;
+    let own = application.key;
     let rows = eventually("the row is what the peer has counted inside", || {
-        let mut rows: HashMap<u64, [u64; 4]> = HashMap::new();
+        let mut rows: HashMap<Key, [u64; 4]> = HashMap::new();
         for (i, counter) in Counter::ALL.into_iter().enumerate() {
             let mut elements = Vec::new();
             nft.read(counter, &mut elements).unwrap();
-            elements.iter().for_each(|element| rows.entry(element.cgroup_id).or_default()[i] = element.bytes);
+            elements.iter().for_each(|element| rows.entry(element.key).or_default()[i] = element.bytes);
         }
         let (row, expected) = (rows.get(&own).copied().unwrap_or_default(), expected(lab.truth()));
         if row == expected {

@@ -6,7 +6,10 @@ use ipnet::IpNet;
 use netglance_dbus::scope::{Origin, Prefixes, Scope, Verdict};
 use serde::{Deserialize, Serialize};
 
-use crate::target::Target;
+use crate::{
+    sampler::ends::{Ends, Sides},
+    target::{Target, units},
+};
 
 /// What a socket speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
@@ -25,6 +28,10 @@ pub struct OpenSocket {
     pub protocol: Protocol,
     /// The number in /proc/PID/fd's `socket:[…]`.
     pub inode: u32,
+    /// Its own side.
+    pub local: SocketAddr,
+    /// The other side has not ended the connection.
+    pub answered: bool,
     /// The other side; the unspecified address where a UDP socket has none in particular.
     pub remote: SocketAddr,
     /// The cgroup that it was made in.
@@ -71,6 +78,8 @@ pub struct SocketVerdict {
     pub reason: String,
     /// On which side the helper's counters have it; `None`: exact counting does not run.
     pub counters: Option<Side>,
+    /// The unit, or else the cgroup, that has the other end, where that is a proxy on this computer.
+    pub proxy: Option<String>,
 }
 
 impl SocketVerdict {
@@ -89,6 +98,7 @@ pub fn sockets(
     counters: Option<&[IpNet]>,
     target: &Target,
 ) -> Vec<SocketVerdict> {
+    let proxies = Proxies::of(open, prefixes);
     let mut verdicts: Vec<_> = open
         .iter()
         .filter_map(|socket| {
@@ -96,6 +106,22 @@ pub fn sockets(
             let unit = target.unit_of(&cgroup)?.unit.to_owned();
             let remote = Some(socket.remote).filter(|remote| !remote.ip().is_unspecified());
             let verdict = remote.map(|remote| prefixes.judge(remote.ip()));
+            if let Some(end) = proxies.other_end(socket) {
+                let proxy = end.cgroup_id.and_then(&path_of);
+                let proxy = proxy.map(|path| units(&path).last().map_or(path.clone(), |unit| unit.unit.to_owned()));
+                return Some(SocketVerdict {
+                    unit,
+                    cgroup,
+                    scope: Some(Side::Internal),
+                    protocol: socket.protocol,
+                    remote: remote.map(|remote| remote.ip()),
+                    port: remote.map(|remote| remote.port()),
+                    prefix: None,
+                    reason: "it ends at a proxy on this computer".to_owned(),
+                    counters: counters.map(|_| Side::Internal),
+                    proxy: Some(proxy.unwrap_or_else(|| "unknown".to_owned())),
+                });
+            }
             Some(SocketVerdict {
                 unit,
                 cgroup,
@@ -109,11 +135,44 @@ pub fn sockets(
                     |(remote, verdict)| reason(remote.ip(), &verdict),
                 ),
                 counters: counters.zip(remote).map(|(internal, remote)| side(internal, remote.ip())),
+                proxy: None,
             })
         })
         .collect();
     verdicts.sort();
     verdicts
+}
+
+/// Which outside connections end at a proxy on this host.
+#[derive(Debug)]
+pub struct Proxies<'a> {
+    open: &'a [OpenSocket],
+    prefixes: &'a Prefixes,
+    ends: Ends,
+}
+
+impl<'a> Proxies<'a> {
+    /// Of a list of all open sockets.
+    pub fn of(open: &'a [OpenSocket], prefixes: &'a Prefixes) -> Self {
+        let mut ends = Ends::default();
+        let tcp = open.iter().zip(0..).filter(|(socket, _)| socket.protocol == Protocol::Tcp && socket.answered);
+        tcp.for_each(|(socket, at)| ends.add(Sides::new(socket.local, socket.remote), at));
+        let outside = open.iter().filter(|socket| is_outside(socket, prefixes));
+        ends.index(outside.map(|socket| Sides::new(socket.local, socket.remote).local.ip()));
+        Self { open, prefixes, ends }
+    }
+
+    /// The proxy's socket at the other end of one of them.
+    pub fn other_end(&self, socket: &OpenSocket) -> Option<&'a OpenSocket> {
+        let outside = Some(socket).filter(|socket| is_outside(socket, self.prefixes))?;
+        let at = self.ends.other_end(Sides::new(outside.local, outside.remote))?;
+        self.open.get(usize::try_from(at).ok()?)
+    }
+}
+
+fn is_outside(socket: &OpenSocket, prefixes: &Prefixes) -> bool {
+    let remote = socket.remote.ip();
+    socket.protocol == Protocol::Tcp && !remote.is_unspecified() && prefixes.judge(remote).scope == Scope::External
 }
 
 /// As the table does it: an address of IPv4 is one on the wire, in whatever form a socket has it.
@@ -144,6 +203,32 @@ fn reason(remote: IpAddr, verdict: &Verdict) -> String {
 mod tests {
     use super::*;
 
+    fn open_socket(protocol: Protocol, local: &str, remote: &str, cgroup_id: Option<u64>) -> OpenSocket {
+        let (local, remote) = (local.parse().unwrap(), remote.parse().unwrap());
+        OpenSocket { protocol, inode: 1, local, answered: true, remote, cgroup_id }
+    }
+
+    #[test]
+    fn a_connection_that_ends_at_a_proxy_here_names_it() {
+        let target = Target::selection(&["a.service".to_owned()], &[], "").unwrap();
+        let tcp = |local, remote, cgroup| open_socket(Protocol::Tcp, local, remote, Some(cgroup));
+        let path_of = |id| {
+            ["/a.service", "/system.slice/squid.service/x", "/strange"]
+                .get(usize::try_from(id).unwrap())
+                .map(|path| (*path).to_owned())
+        };
+        let prefixes = Prefixes::default();
+        let app = tcp("192.168.2.2:4000", "93.184.216.34:443", 0);
+        for (cgroup, name) in [(1, "squid.service"), (2, "/strange")] {
+            let open = [app, tcp("127.0.0.1:3128", "192.168.2.2:4000", cgroup)];
+            let found = sockets(&open, path_of, &prefixes, Some(&[]), &target).pop().unwrap();
+            assert_eq!((found.scope, found.proxy.as_deref()), (Some(Side::Internal), Some(name)));
+            assert!(found.agrees() && found.reason.contains("proxy on this computer"), "{found:?}");
+        }
+        let found = sockets(&[app], path_of, &prefixes, None, &target).pop().unwrap();
+        assert_eq!((found.scope, found.proxy), (Some(Side::External), None));
+    }
+
     #[test]
     fn each_socket_says_what_decided() {
         let net = |text: &str| text.parse::<IpNet>().unwrap();
@@ -152,8 +237,7 @@ mod tests {
         let unit = "/user.slice/user-1000.slice/user@1000.service/app.slice/a.service";
         let target = Target::selection(&["a.service".to_owned()], &[], "").unwrap();
         let check = |remote: &str, scope: Option<Side>, prefix: Option<&str>, reason: &str, agrees: bool| {
-            let socket =
-                OpenSocket { protocol: Protocol::Udp, inode: 1, remote: remote.parse().unwrap(), cgroup_id: Some(1) };
+            let socket = open_socket(Protocol::Udp, "0.0.0.0:1", remote, Some(1));
             let found = sockets(&[socket], |id| (id == 1).then(|| unit.to_owned()), &prefixes, Some(&helper), &target);
             let [found] = found.as_slice() else { panic!("{found:?}") };
             assert_eq!((found.scope, found.prefix.as_deref()), (scope, prefix), "{found:?}");
@@ -177,12 +261,7 @@ mod tests {
     #[test]
     fn only_the_targets_are_shown_external_ones_first() {
         let target = Target::selection(&["*.service".to_owned()], &[], "").unwrap();
-        let socket = |remote: &str, cgroup_id| OpenSocket {
-            protocol: Protocol::Tcp,
-            inode: 1,
-            remote: remote.parse().unwrap(),
-            cgroup_id,
-        };
+        let socket = |remote: &str, cgroup_id| open_socket(Protocol::Tcp, "192.168.2.2:1", remote, cgroup_id);
         let open = [
             socket("10.0.0.1:1", Some(1)),
             socket("8.8.8.8:1", Some(1)),

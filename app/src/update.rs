@@ -66,7 +66,9 @@ impl Update {
         let apps = self.apps.iter_mut().flat_map(|app| app.cgroups.iter_mut().chain([&mut app.name]));
         let proof = self.proof.iter_mut().flat_map(|page| &mut page.apps).flat_map(|app| {
             let sockets = app.sockets.iter_mut().flatten();
-            sockets.flat_map(|socket| [&mut socket.unit, &mut socket.cgroup]).chain([&mut app.app])
+            let names =
+                sockets.flat_map(|socket| [&mut socket.unit, &mut socket.cgroup].into_iter().chain(&mut socket.proxy));
+            names.chain([&mut app.app])
         });
         for name in readings.chain(apps).chain(proof) {
             if let Cow::Owned(shown) = printable(name) {
@@ -195,6 +197,7 @@ mod tests {
             prefix: None,
             reason: String::new(),
             counters: None,
+            proxy: Some(name()),
         };
         let sockets = AppSockets { app: name(), sockets: Ok(vec![socket]) };
         let proof = Some(ProofPage { apps: vec![sockets], proof: None });
@@ -203,6 +206,6 @@ mod tests {
         let hostile = serde_json::to_string(&name()).unwrap();
         assert_eq!(text.matches(hostile.trim_matches('"')).count(), 2, "the two ids alone: {text}");
         assert_eq!((&update.readings[0].id, &update.apps[0].id), (&name(), &name()));
-        assert_eq!(text.matches("a\u{FFFD}\u{FFFD}\u{FFFD}").count(), 8, "{text}");
+        assert_eq!(text.matches("a\u{FFFD}\u{FFFD}\u{FFFD}").count(), 9, "{text}");
     }
 }

@@ -18,6 +18,7 @@
 //! other work, with the last known prefixes.
 
 use std::{
+    collections::BTreeSet,
     os::fd::{AsFd, BorrowedFd},
     time::{Duration, Instant},
 };
@@ -26,8 +27,8 @@ use ipnet::IpNet;
 use netlink_packet_core::Emitable;
 use netlink_packet_route::{AddressFamily, link::LinkMessage, route::RouteMessage};
 
-pub use self::routes::MOST_PREFIXES;
 use self::routes::{Fit, Routes};
+pub use self::{message::PolicyRoute, routes::MOST_PREFIXES};
 use crate::netlink::{Error, Heard, Message, Socket, Waiting};
 
 mod message;
@@ -157,6 +158,11 @@ impl Onlink {
         self.left_out
     }
 
+    /// The routes that decide where policy rules lead, as of the latest [`Self::changed`].
+    pub fn policy_routes(&self) -> &BTreeSet<PolicyRoute> {
+        &self.routes.policy
+    }
+
     /// Goes on until there is nothing to do or `end` has come; without an end, until the whole table is read.
     fn step(&mut self, end: Option<Instant>) -> Result<(), Error> {
         loop {
@@ -274,14 +280,22 @@ fn take_in(message: &Message<'_>, routes: &mut Routes, settling: Option<&mut Set
     let payload = message.payload;
     Ok(match message.kind {
         RTM_NEWROUTE => {
+            if let Some(route) = message::policy_route(payload)? {
+                routes.policy_exists(route);
+            }
             message::route(payload)?.map_or(Fit::Fits, |said| routes.exists(&said, message.flags & REPLACE != 0))
         }
-        RTM_DELROUTE => message::route(payload)?.map_or(Fit::Fits, |said| {
-            if let Some(settling) = settling {
-                settling.disturbed |= settling.long && matches!(said.net, IpNet::V6(_));
+        RTM_DELROUTE => {
+            if let Some(route) = message::policy_route(payload)? {
+                routes.policy.remove(&route);
             }
-            routes.is_gone(&said)
-        }),
+            message::route(payload)?.map_or(Fit::Fits, |said| {
+                if let Some(settling) = settling {
+                    settling.disturbed |= settling.long && matches!(said.net, IpNet::V6(_));
+                }
+                routes.is_gone(&said)
+            })
+        }
         RTM_NEWLINK => message::link(payload)?.map_or(Fit::Fits, |(index, link)| routes.link_is(index, link)),
         RTM_DELLINK => message::link(payload)?.map_or(Fit::Fits, |(index, _)| routes.link_is_gone(index)),
         // The IPv4 routes that prefer it as their source go, and nothing is said of them.
@@ -341,8 +355,13 @@ impl Reading {
                 RTM_NEWLINK => message::link(payload).map(|link| {
                     link.map(|(index, link)| routes.link_is(index, link));
                 }),
-                RTM_NEWROUTE => message::route(payload).map(|said| {
-                    said.map(|said| routes.exists(&said, false));
+                RTM_NEWROUTE => message::policy_route(payload).and_then(|route| {
+                    if let Some(route) = route {
+                        routes.policy_exists(route);
+                    }
+                    message::route(payload).map(|said| {
+                        said.map(|said| routes.exists(&said, false));
+                    })
                 }),
                 _ => Ok(()),
             };

@@ -8,7 +8,7 @@ use std::{borrow::Cow, collections::HashMap};
 use netglance_dbus::sample::Row;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::nft::{message::Element, ruleset::Counter};
+use crate::nft::{key::Key, message::Element, ruleset::Counter};
 
 /// Paths of removed cgroups whose totals are kept apart, in all …
 const KEPT_PATHS: usize = 8192;
@@ -23,16 +23,21 @@ pub type Totals = [u64; 4];
 /// What the table's sets hold, as far as dumps have shown it.
 ///
 /// While packets make new elements the kernel may leave one out of a dump, or show one twice (it goes on by its position in a
-/// hash table that grows). So what was seen stays until it is deleted, and a counter never goes backwards.
+/// hash table that grows). So what was seen stays until it is deleted.
+///
+/// Anybody with the right to may set a counter back to zero (`nft reset`), the table's owner or not. Then its former value is
+/// kept, and what it says from then on is added to it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Held {
-    by_id: HashMap<u64, Seen>,
+    by_key: HashMap<Key, Seen>,
     /// Elements in each set.
     counts: [usize; 4],
     dumps: u32,
+    /// What counters had counted that were set back.
+    reset: Vec<Doomed>,
 }
 
-/// One cgroup's elements: what each had counted, and in which dump it was last seen (0: there is none).
+/// One cgroup's elements: what each says that it has counted, and in which dump it was last seen (0: there is none).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Seen {
     totals: Totals,
@@ -46,30 +51,38 @@ impl Held {
         let set = counter as usize;
         let mut shown = 0;
         for element in elements {
-            let seen = self.by_id.entry(element.cgroup_id).or_default();
+            let seen = self.by_key.entry(element.key).or_default();
             self.counts[set] += usize::from(seen.dumps[set] == 0);
             shown += usize::from(seen.dumps[set] != self.dumps);
             seen.dumps[set] = self.dumps;
-            seen.totals[set] = seen.totals[set].max(element.bytes);
+            let before = std::mem::replace(&mut seen.totals[set], element.bytes);
+            if element.bytes < before {
+                self.reset.push(Doomed { counter, key: element.key, bytes: before });
+            }
         }
         shown == self.counts[set]
     }
 
     /// An element was deleted.
-    pub fn remove(&mut self, counter: Counter, cgroup_id: u64) {
-        let Some(seen) = self.by_id.get_mut(&cgroup_id) else { return };
+    pub fn remove(&mut self, counter: Counter, key: Key) {
+        let Some(seen) = self.by_key.get_mut(&key) else { return };
         if std::mem::take(&mut seen.dumps[counter as usize]) != 0 {
             self.counts[counter as usize] -= 1;
         }
         seen.totals[counter as usize] = 0;
         if seen.dumps == [0; 4] {
-            self.by_id.remove(&cgroup_id);
+            self.by_key.remove(&key);
         }
     }
 
     /// Whether a cgroup has any element.
-    pub fn holds(&self, cgroup_id: u64) -> bool {
-        self.by_id.contains_key(&cgroup_id)
+    pub fn holds(&self, key: Key) -> bool {
+        self.by_key.contains_key(&key)
+    }
+
+    /// Takes out what counters had counted that were set back since the last call.
+    pub fn take_reset(&mut self) -> Vec<Doomed> {
+        std::mem::take(&mut self.reset)
     }
 
     /// How many elements the fullest set has.
@@ -77,30 +90,30 @@ impl Held {
         self.counts.into_iter().max().unwrap_or_default()
     }
 
-    /// The bytes of one element.
-    pub fn bytes(&self, counter: Counter, cgroup_id: u64) -> Option<u64> {
-        let seen = self.by_id.get(&cgroup_id)?;
+    /// The bytes of one element, as it says.
+    pub fn bytes(&self, counter: Counter, key: Key) -> Option<u64> {
+        let seen = self.by_key.get(&key)?;
         (seen.dumps[counter as usize] != 0).then_some(seen.totals[counter as usize])
     }
 
-    /// The elements of the cgroups for whose id `chosen` holds.
-    pub fn of(&self, chosen: impl Fn(u64) -> bool) -> Vec<Doomed> {
-        let cgroups = self.by_id.iter().filter(|(id, _)| chosen(**id));
-        let elements = cgroups.flat_map(|(id, seen)| {
+    /// The elements of the cgroups for whose key `chosen` holds.
+    pub fn of(&self, chosen: impl Fn(Key) -> bool) -> Vec<Doomed> {
+        let cgroups = self.by_key.iter().filter(|(key, _)| chosen(**key));
+        let elements = cgroups.flat_map(|(key, seen)| {
             let sets = Counter::ALL.into_iter().filter(|counter| seen.dumps[*counter as usize] != 0);
-            sets.map(|counter| Doomed { counter, cgroup_id: *id, bytes: seen.totals[counter as usize] })
+            sets.map(|counter| Doomed { counter, key: *key, bytes: seen.totals[counter as usize] })
         });
         elements.collect()
     }
 }
 
-/// A counter that is about to be deleted, and what it had counted when it was last read.
+/// A counter that is about to be deleted or was set back, and what it had counted when it was last read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Doomed {
     /// The set.
     pub counter: Counter,
     /// The element.
-    pub cgroup_id: u64,
+    pub key: Key,
     /// At least so many bytes.
     pub bytes: u64,
 }
@@ -159,9 +172,7 @@ impl Books {
 
     /// Adds the last value of a deleted counter to its path's total.
     pub fn fold(&mut self, path: &str, counter: Counter, bytes: u64) {
-        let mut totals = Totals::default();
-        totals[counter as usize] = bytes;
-        self.add(path, totals);
+        self.add(path, totals_of(counter, bytes));
         // Where there are too many paths, the longest unused are added to their account's own: the bytes stay its account's.
         let account = account_of(path);
         while let Some(paths) = self.folded.get_mut(account).filter(|paths| paths.is_crowded())
@@ -214,20 +225,22 @@ impl Books {
 
     /// Settles a deletion of which it is not known whether it happened (the process that did it was killed, or the kernel's
     /// answer was lost): what is gone from the table had been deleted, and is folded with the bytes that were last read.
-    pub fn settle(&mut self, held: &Held, path_of: impl Fn(u64) -> String) {
+    pub fn settle(&mut self, held: &Held, path_of: impl Fn(Key) -> String) {
         for doomed in std::mem::take(&mut self.doomed) {
-            if held.bytes(doomed.counter, doomed.cgroup_id).unwrap_or_default() < doomed.bytes {
-                self.fold(&path_of(doomed.cgroup_id), doomed.counter, doomed.bytes);
+            if held.bytes(doomed.counter, doomed.key).unwrap_or_default() < doomed.bytes {
+                self.fold(&path_of(doomed.key), doomed.counter, doomed.bytes);
             }
         }
     }
 
     /// The rows of `top` and what is below it ("": all): counters in the table and totals of deleted ones, by path. `path_of`:
-    /// the path of an id, if it is to be among them.
-    pub fn rows(&self, held: &Held, path_of: impl Fn(u64) -> Option<String>, top: &str) -> Vec<Row> {
+    /// the path of a key, if it is to be among them.
+    pub fn rows(&self, held: &Held, path_of: impl Fn(Key) -> Option<String>, top: &str) -> Vec<Row> {
         let folded = self.folded.values().flat_map(|account| &account.by_path).filter(|(path, _)| is_below(path, top));
         let mut rows: HashMap<Cow<'_, str>, Totals> = folded.map(|(path, f)| (path.into(), f.totals)).collect();
-        let paths = held.by_id.iter().filter_map(|(id, seen)| Some((path_of(*id)?, seen.totals)));
+        let counters = held.by_key.iter().map(|(key, seen)| (*key, seen.totals));
+        let reset = held.reset.iter().map(|reset| (reset.key, totals_of(reset.counter, reset.bytes)));
+        let paths = counters.chain(reset).filter_map(|(key, totals)| Some((path_of(key)?, totals)));
         for (path, totals) in paths.filter(|(path, _)| is_below(path, top)) {
             let row = rows.entry(path.into()).or_default();
             *row = plus(*row, totals);
@@ -261,6 +274,12 @@ pub fn is_below(path: &str, top: &str) -> bool {
     path.strip_prefix(top).is_some_and(|rest| top.is_empty() || rest.is_empty() || rest.starts_with('/'))
 }
 
+fn totals_of(counter: Counter, bytes: u64) -> Totals {
+    let mut totals = Totals::default();
+    totals[counter as usize] = bytes;
+    totals
+}
+
 fn plus(a: Totals, b: Totals) -> Totals {
     std::array::from_fn(|i| a[i].saturating_add(b[i]))
 }
@@ -284,7 +303,7 @@ mod tests {
     use super::*;
 
     fn element(&(cgroup_id, bytes): &(u64, u64)) -> Element {
-        Element { cgroup_id, packets: 1, bytes }
+        Element { key: Key::of(cgroup_id), packets: 1, bytes }
     }
 
     fn held(tx_external: &[(u64, u64)]) -> Held {
@@ -294,7 +313,9 @@ mod tests {
     }
 
     fn tx(books: &Books, held: &Held, paths: &[(u64, &str)]) -> Vec<(String, u64)> {
-        let path_of = |id| Some(paths.iter().find(|(known, _)| *known == id).map_or("/lost", |(_, path)| *path).into());
+        let path_of = |key| {
+            Some(paths.iter().find(|(known, _)| Key::of(*known) == key).map_or("/lost", |(_, path)| *path).into())
+        };
         let mut rows: Vec<_> = books.rows(held, path_of, "").into_iter().map(|r| (r.cgroup, r.tx_bytes)).collect();
         rows.sort();
         rows
@@ -314,15 +335,35 @@ mod tests {
         for (elements, complete, expected) in dumps {
             let elements: Vec<_> = elements.iter().map(element).collect();
             assert_eq!(held.take_in(Counter::RxInternal, &elements), complete, "{elements:?}");
-            assert_eq!([1, 2, 3].map(|id| held.bytes(Counter::RxInternal, id)), expected);
+            assert_eq!([1, 2, 3].map(|id| held.bytes(Counter::RxInternal, Key::of(id))), expected);
         }
         assert!(held.take_in(Counter::TxInternal, &[element(&(1, 1))]));
-        held.remove(Counter::RxInternal, 1);
-        held.remove(Counter::RxInternal, 1);
-        held.remove(Counter::RxInternal, 9);
-        assert_eq!((held.bytes(Counter::RxInternal, 1), held.bytes(Counter::TxInternal, 1)), (None, Some(1)));
+        held.remove(Counter::RxInternal, Key::of(1));
+        held.remove(Counter::RxInternal, Key::of(1));
+        held.remove(Counter::RxInternal, Key::of(9));
+        assert_eq!(
+            (held.bytes(Counter::RxInternal, Key::of(1)), held.bytes(Counter::TxInternal, Key::of(1))),
+            (None, Some(1))
+        );
         assert!(held.take_in(Counter::RxInternal, &[(2, 22), (3, 33)].map(|e| element(&e))));
-        assert_eq!((held.most(), held.of(|id| id != 3).len()), (2, 2));
+        assert_eq!((held.most(), held.of(|key| key != Key::of(3)).len()), (2, 2));
+    }
+
+    #[test]
+    fn a_counter_that_was_set_back_keeps_what_it_had_counted() {
+        let (mut held, mut books) = (Held::default(), Books::new(1));
+        // What it says, what it is in all, and what of it was before it was set back. Meanwhile it is read in two ways.
+        for (says, all, before) in [(100, 100, 0), (150, 150, 0), (7, 157, 150), (0, 157, 7), (0, 157, 0), (3, 160, 0)]
+        {
+            held.take_in(Counter::TxExternal, &[element(&(5, says))]);
+            assert_eq!(tx(&books, &held, &[(5, "/a")]), [("/a".to_owned(), all)]);
+            let reset = held.take_reset();
+            assert_eq!(reset.iter().map(|reset| reset.bytes).sum::<u64>(), before, "{says}");
+            for reset in reset {
+                books.fold("/a", reset.counter, reset.bytes);
+            }
+            assert_eq!(tx(&books, &held, &[(5, "/a")]), [("/a".to_owned(), all)]);
+        }
     }
 
     #[test]
@@ -340,7 +381,7 @@ mod tests {
 
     #[test]
     fn a_deletion_that_was_cut_short_counts_once_whether_it_happened_or_not() {
-        let doomed = |bytes| Doomed { counter: Counter::TxExternal, cgroup_id: 5, bytes };
+        let doomed = |bytes| Doomed { counter: Counter::TxExternal, key: Key::of(5), bytes };
         for (left, expected) in [(Some(100), 100), (Some(130), 130), (None, 100), (Some(7), 107)] {
             let mut books = Books { doomed: vec![doomed(100)], ..Books::new(1) };
             let held = held(&left.map(|bytes| (5, bytes)).into_iter().collect::<Vec<_>>());
@@ -389,7 +430,7 @@ mod tests {
     fn what_is_saved_is_what_is_read_again() {
         let mut books = Books::new(u64::MAX);
         books.fold(r"/app-a\x2db.service", Counter::RxExternal, u64::MAX);
-        books.doomed.push(Doomed { counter: Counter::TxInternal, cgroup_id: u64::MAX, bytes: 1 });
+        books.doomed.push(Doomed { counter: Counter::TxInternal, key: Key::of(u64::MAX), bytes: 1 });
         let text = serde_json::to_vec(&books).unwrap();
         assert_eq!(serde_json::from_slice::<Books>(&text).unwrap(), books);
     }

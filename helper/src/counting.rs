@@ -20,8 +20,9 @@ use crate::{
     descriptors, error_chain, log,
     nft::{
         self, DELETED_AT_ONCE, Nft,
+        key::Key,
         message::Element,
-        ruleset::{Counter, Internal},
+        ruleset::{Counter, Internal, Redirected},
     },
     store::{self, Store},
 };
@@ -34,6 +35,10 @@ const LOOKED_AT_AFTER: usize = 1024;
 const SPARE_LINES: usize = 1024;
 /// Counters of unknown cgroups whose paths are kept as they were first thought to be.
 const LOST_KEPT: usize = 1024;
+/// Ids that are tried for a cgroup that came and went unseen: so many up to the newest that is known …
+const IDS_SEARCHED: u64 = 1 << 20;
+/// … and beyond it. The files of a cgroup have ids of their own, some dozens.
+const IDS_AHEAD: u64 = 1 << 14;
 /// Times that more of what happened to cgroups is taken in before a look goes on without the rest.
 const ROUNDS: usize = 8;
 /// Dumps of one set when they keep being disturbed.
@@ -41,6 +46,8 @@ const DUMPS: usize = 4;
 /// A desktop's applications are seven levels deep: user.slice, user-UID.slice, user@UID.service, app.slice, a slice, a service
 /// and at times one below it.
 const LEAST_LEVELS: u8 = 8;
+const RESET: &str = "another program has set counters of netglance's table back to zero (nft reset): what they had counted when \
+                     they were last looked at is kept, what came between that look and the reset is missing";
 /// Below it each user has a slice of their own.
 const USERS: &str = "/user.slice/";
 
@@ -54,10 +61,7 @@ pub enum Error {
     #[error(transparent)]
     Store(#[from] store::Error),
     /// A table of our name is somebody else's.
-    #[error(
-        "a table inet netglance exists that this helper does not own: \
-         another netglance-helper runs, or somebody made it by hand (nft delete table inet netglance)"
-    )]
+    #[error("another netglance-helper counts here: the table inet netglance is its own")]
     Occupied,
 }
 
@@ -83,8 +87,13 @@ pub struct Files {
 enum Line {
     /// Its id, its parent's, its name.
     Node(u64, u64, String),
-    /// Its id and its whole path, where that is all that is known, and as version 0.1 wrote it.
-    Path(u64, String),
+    /// Its key in the table and the path that its bytes are booked to, where that is all that is known.
+    Lost {
+        /// The key.
+        key: Key,
+        /// The path.
+        path: String,
+    },
 }
 
 /// A table that counts.
@@ -113,8 +122,14 @@ pub struct Counting {
     behind: bool,
     /// A set was at its limit when last looked at.
     full: bool,
+    /// The cgroups that the tree knows, by their keys in the table.
+    ids: HashMap<Key, u64>,
     /// Where the bytes of a cgroup are booked that came and went unseen: decided once, so that no row goes backwards.
-    lost: HashMap<u64, String>,
+    lost: HashMap<Key, String>,
+    /// Ids up to here were known, or looked for, when it was last decided.
+    searched: u64,
+    /// Somebody has set counters back since the helper began.
+    were_reset: bool,
     /// Kept for its space.
     elements: Vec<Element>,
 }
@@ -136,6 +151,7 @@ impl Counting {
         if let Some(kept) = kept {
             let kept = kept.try_clone_to_owned().map_err(|source| nft::Error::Socket { doing: "duplicate", source })?;
             let mut nft = Nft::adopt(kept)?;
+            clear_leftover(&mut nft);
             if let (Some(levels), Some(books)) = (nft.levels()?, saved) {
                 let mut counting = Self::of(nft, levels, set_size, books, files);
                 counting.go_on(tree, internal)?;
@@ -148,10 +164,13 @@ impl Counting {
             }
         }
         let mut nft = Nft::open()?;
+        clear_leftover(&mut nft);
         nft.probe()?;
         let levels = create(&mut nft, levels(tree), set_size, internal)?;
         let books = Books::new(realtime_ns().max(last_epoch.saturating_add(1)));
         let mut counting = Self { deaths: tree.nodes().deaths(), ..Self::of(nft, levels, set_size, books, files) };
+        counting.learn(tree.nodes().all().map(|(id, ..)| id));
+        counting.searched = newest(tree);
         counting.remember(tree);
         counting.follow_levels(tree)?;
         counting.add_tops(tree, tree.nodes().all().filter(|(.., is_live)| *is_live).map(|(id, ..)| id))?;
@@ -176,7 +195,10 @@ impl Counting {
             made: 0,
             behind: false,
             full: false,
+            ids: HashMap::new(),
             lost: HashMap::new(),
+            searched: 0,
+            were_reset: false,
             elements: Vec::new(),
         }
     }
@@ -186,7 +208,10 @@ impl Counting {
         // Two dumps: one alone does not show what it has left out.
         self.dump()?;
         self.dump()?;
+        self.learn(tree.nodes().all().map(|(id, ..)| id));
         self.recall(tree);
+        self.learn(tree.nodes().all().map(|(id, ..)| id));
+        self.searched = newest(tree);
         self.set_opaque(tree)?;
         self.settle(tree);
         self.remember(tree);
@@ -207,6 +232,11 @@ impl Counting {
     /// Puts other internal prefixes in place, all at once; counters stay.
     pub fn replace_internal(&mut self, internal: Internal) -> Result<(), Error> {
         Ok(self.nft.replace_internal(internal)?)
+    }
+
+    /// Puts other rules for what is redirected in place; counters stay.
+    pub fn redirect(&mut self, redirected: &Redirected) -> Result<(), Error> {
+        Ok(self.nft.redirect(redirected)?)
     }
 
     /// Deletes the table. Its files are the caller's to remove.
@@ -243,6 +273,7 @@ impl Counting {
     }
 
     fn take_in(&mut self, tree: &Tree) -> Result<(), Error> {
+        self.learn(tree.made().iter().copied());
         self.follow_levels(tree)?;
         self.add_tops(tree, tree.made().iter().copied())?;
         self.made = self.made.saturating_add(tree.made().len());
@@ -298,12 +329,11 @@ impl Counting {
     /// The rows of the latest dump of the cgroup `top` and what is below it; of all where it is "".
     pub fn rows(&self, tree: &Tree, top: &str) -> Vec<Row> {
         let accounts = (top.matches('/').count() > 1).then(|| tree.nodes().accounts_at(account_of(top)));
-        let path_of = |id| match tree.nodes().account(id) {
+        let path_of = |key| match self.known(tree, key).and_then(|id| tree.nodes().account(id)) {
             // The path of nobody else's cgroup is made.
             Some(account) if accounts.as_ref().is_some_and(|accounts| !accounts.contains(&account)) => None,
-            Some(_) => tree.path(id),
-            None if self.behind && !self.lost.contains_key(&id) => None, // the next look knows it
-            None => Some(path_of(tree, &self.lost, id)),
+            None if self.behind && !self.lost.contains_key(&key) => None, // the next look knows it
+            _ => Some(self.path_of(tree, key)),
         };
         self.books.rows(&self.held, path_of, top)
     }
@@ -316,7 +346,8 @@ impl Counting {
         if !self.behind {
             self.find_lost(tree);
         }
-        let dead = self.held.of(|id| self.is_gone(tree, id)).len();
+        self.keep_reset(tree);
+        let dead = self.held.of(|key| self.is_gone(tree, key)).len();
         let outcome = if dead >= PRUNED_FROM || (self.full && dead > 0) { self.prune(tree) } else { Ok(()) };
         self.full = self.at_limit();
         if self.full != was_full {
@@ -325,8 +356,11 @@ impl Counting {
         }
         self.deaths = tree.nodes().deaths();
         let held = &self.held;
-        tree.forget(|id| held.holds(id));
+        tree.forget(|id| held.holds(Key::of(id)));
         let known = tree.nodes().count_all();
+        if self.ids.len() > known.saturating_mul(2).saturating_add(SPARE_LINES) {
+            self.ids.retain(|_, id| tree.nodes().level(*id).is_some());
+        }
         let most = known.saturating_mul(if self.files.paths.is_long() { 1 } else { 2 }).saturating_add(SPARE_LINES);
         if self.lines > most {
             self.remember(tree);
@@ -341,21 +375,64 @@ impl Counting {
 
     /// Decides where what is counted for unknown cgroups belongs, and writes it down.
     fn find_lost(&mut self, tree: &Tree) {
-        let (held, lost) = (&self.held, &mut self.lost);
-        lost.retain(|id, _| held.holds(*id) && tree.nodes().level(*id).is_none());
-        let unknown = held.of(|id| tree.nodes().level(id).is_none() && !lost.contains_key(&id));
-        let ids: BTreeSet<_> = unknown.into_iter().map(|doomed| doomed.cgroup_id).collect();
-        let found: Vec<_> = ids.into_iter().take(LOST_KEPT.saturating_sub(lost.len())).collect();
-        if found.is_empty() {
+        let lost: HashMap<_, _> = std::mem::take(&mut self.lost);
+        let still = |key: &Key| self.held.holds(*key) && self.known(tree, *key).is_none();
+        self.lost = lost.into_iter().filter(|(key, _)| still(key)).collect();
+        let unknown = self.held.of(|key| self.known(tree, key).is_none() && !self.lost.contains_key(&key));
+        let keys: BTreeSet<_> = unknown.into_iter().map(|doomed| doomed.key).collect();
+        let newest = newest(tree);
+        let mut left: BTreeSet<_> = keys.into_iter().take(LOST_KEPT.saturating_sub(self.lost.len())).collect();
+        if !left.is_empty() {
+            let mut found = Vec::new();
+            // Ids rise, so that of one that was not met lies between those that were. It tells whose the cgroup may have been.
+            let last = newest.saturating_add(IDS_AHEAD);
+            for id in self.searched.max(last.saturating_sub(IDS_SEARCHED))..=last {
+                let key = Key::of(id);
+                if left.remove(&key) {
+                    found.push((key, tree.nodes().nearest(id)));
+                }
+            }
+            found.extend(left.into_iter().map(|key| (key, tree.nodes().nearest(u64::MAX))));
+            self.lines = self.lines.saturating_add(found.len());
+            if self.unwritten.is_none() {
+                let lines = found.iter().map(|(key, path)| Line::Lost { key: *key, path: path.clone() });
+                let appended = self.files.paths.append(lines);
+                self.note(appended);
+            }
+            self.lost.extend(found);
+        }
+        self.searched = newest;
+    }
+
+    /// Adds what counters had counted that somebody has set back to their paths' totals.
+    fn keep_reset(&mut self, tree: &Tree) {
+        let reset = self.held.take_reset();
+        if reset.is_empty() {
             return;
         }
-        lost.extend(found.iter().map(|id| (*id, tree.nodes().nearest(*id))));
-        self.lines = self.lines.saturating_add(found.len());
-        if self.unwritten.is_none() {
-            let lines = found.iter().filter_map(|id| Some(Line::Path(*id, lost.get(id)?.clone())));
-            let appended = self.files.paths.append(lines);
-            self.note(appended);
+        let bytes = reset.iter().fold(0_u64, |sum, reset| sum.saturating_add(reset.bytes));
+        log(format_args!("{RESET}; {} counters, {bytes} bytes kept", reset.len()));
+        self.were_reset = true;
+        for Doomed { counter, key, bytes } in reset {
+            let path = self.path_of(tree, key);
+            self.books.fold(&path, counter, bytes);
         }
+        let saved = self.files.books.save(&self.books, false);
+        self.note(saved);
+    }
+
+    fn learn(&mut self, cgroups: impl Iterator<Item = u64>) {
+        self.ids.extend(cgroups.map(|id| (Key::of(id), id)));
+    }
+
+    /// The id of a cgroup that the tree knows, or knew until a while ago.
+    fn known(&self, tree: &Tree, key: Key) -> Option<u64> {
+        self.ids.get(&key).copied().filter(|id| tree.nodes().level(*id).is_some())
+    }
+
+    fn path_of(&self, tree: &Tree, key: Key) -> String {
+        let path = self.known(tree, key).and_then(|id| tree.path(id));
+        path.or_else(|| self.lost.get(&key).cloned()).unwrap_or_else(|| tree.nodes().nearest(u64::MAX))
     }
 
     /// Writes the files that could not be written before.
@@ -376,12 +453,16 @@ impl Counting {
         let unwritten = self.unwritten.as_ref().map(|why| {
             format!("{why}; counting goes on, but a restart of the helper may not know whose the bytes of ended programs were")
         });
-        self.full.then(|| full(self.set_size)).into_iter().chain(deeper).chain(unwritten)
+        let reset = self.were_reset.then(|| RESET.to_owned());
+        self.full.then(|| full(self.set_size)).into_iter().chain(deeper).chain(unwritten).chain(reset)
     }
 
     /// Whether a cgroup is gone for sure.
-    fn is_gone(&self, tree: &Tree, id: u64) -> bool {
-        tree.nodes().is_dead(id) || (!self.behind && !tree.is_live(id))
+    fn is_gone(&self, tree: &Tree, key: Key) -> bool {
+        match self.known(tree, key) {
+            Some(id) => tree.nodes().is_dead(id) || (!self.behind && !tree.is_live(id)),
+            None => !self.behind,
+        }
     }
 
     fn at_limit(&self) -> bool {
@@ -396,8 +477,8 @@ impl Counting {
             Some(2) => tree.path(*id).is_some_and(|path| path.starts_with(USERS)),
             _ => false,
         };
-        let ids: Vec<_> = cgroups.filter(is_top).collect();
-        match self.nft.add(&ids) {
+        let keys: Vec<_> = cgroups.filter(is_top).map(Key::of).collect();
+        match self.nft.add(&keys) {
             Err(error) if error.is_full() => Ok(()), // it is as it would be without
             other => Ok(other?),
         }
@@ -405,25 +486,23 @@ impl Counting {
 
     /// What an earlier process knew of removed cgroups whose counters are still there.
     fn recall(&mut self, tree: &mut Tree) {
-        let mut wanted: HashSet<_> = self.held.of(|id| !tree.is_live(id)).into_iter().map(|d| d.cgroup_id).collect();
-        wanted.extend(self.books.doomed.iter().map(|doomed| doomed.cgroup_id).filter(|id| !tree.is_live(*id)));
-        let mut found = Vec::new();
+        let is_live = |key: &Key| self.ids.get(key).is_some_and(|id| tree.is_live(*id));
+        let mut wanted: HashSet<_> = self.held.of(|key| !is_live(&key)).into_iter().map(|d| d.key).collect();
+        wanted.extend(self.books.doomed.iter().map(|doomed| doomed.key).filter(|key| !is_live(key)));
+        let (mut found, mut lost) = (Vec::new(), HashMap::new());
         let read = self.files.paths.latest_lines(|line| match line {
-            Line::Node(id, parent, name) if wanted.remove(&id) => {
+            Line::Node(id, parent, name) if wanted.remove(&Key::of(id)) => {
                 if !tree.is_live(parent) {
-                    wanted.insert(parent);
+                    wanted.insert(Key::of(parent));
                 }
                 found.push((id, parent, name));
             }
-            Line::Path(id, path) if wanted.remove(&id) => {
-                // Its parents are those of a live one of that path: the nearest that there is, whose child then has a long name.
-                let mut above = path.rmatch_indices('/').map(|(end, _)| path.split_at(end));
-                if let Some((parent, name)) = above.find_map(|(above, name)| Some((tree.find(above)?, name))) {
-                    found.push((id, parent, name.trim_start_matches('/').to_owned()));
-                }
+            Line::Lost { key, path } if wanted.remove(&key) => {
+                lost.insert(key, path);
             }
             _ => {}
         });
+        self.lost = lost;
         self.note(read);
         // A parent is met before what is below it: its line is older.
         for (id, parent, name) in found.into_iter().rev() {
@@ -436,7 +515,7 @@ impl Counting {
         let mut ids: Vec<_> = tree.nodes().all().map(|(id, ..)| id).collect();
         ids.sort_unstable(); // a parent before what is below it
         self.lines = ids.len().saturating_add(self.lost.len());
-        let lost = self.lost.iter().map(|(id, path)| Line::Path(*id, path.clone()));
+        let lost = self.lost.iter().map(|(key, path)| Line::Lost { key: *key, path: path.clone() });
         let written = self.files.paths.rewrite(ids.into_iter().filter_map(|id| line(tree, id)).chain(lost));
         let saved = self.files.books.save(&self.books, false);
         self.unwritten = None;
@@ -457,7 +536,9 @@ impl Counting {
 
     /// Finishes a deletion of which it is not known whether it happened. The latest dump came after it.
     fn settle(&mut self, tree: &Tree) {
-        self.books.settle(&self.held, |id| path_of(tree, &self.lost, id));
+        let mut books = std::mem::take(&mut self.books);
+        books.settle(&self.held, |key| self.path_of(tree, key));
+        self.books = books;
         let saved = self.files.books.save(&self.books, false);
         self.note(saved);
     }
@@ -465,7 +546,7 @@ impl Counting {
     /// Deletes the counters of removed cgroups and folds their last values into their paths' totals. What is about to be deleted
     /// is saved first: whoever is killed in the middle, nothing is lost. Where it can't be saved nothing is deleted.
     fn prune(&mut self, tree: &Tree) -> Result<(), Error> {
-        let doomed = self.held.of(|id| self.is_gone(tree, id));
+        let doomed = self.held.of(|key| self.is_gone(tree, key));
         for batch in doomed.chunks(DELETED_AT_ONCE) {
             self.books.doomed = batch.to_vec();
             if let Err(error) = self.files.books.save(&self.books, false) {
@@ -473,7 +554,7 @@ impl Counting {
                 self.note(Err(error));
                 return Ok(());
             }
-            let keys: Vec<_> = batch.iter().map(|doomed| (doomed.counter, doomed.cgroup_id)).collect();
+            let keys: Vec<_> = batch.iter().map(|doomed| (doomed.counter, doomed.key)).collect();
             let last = match self.nft.delete(&keys) {
                 Ok(last) => last,
                 Err(nft::Error::Lost { deleted, last }) => {
@@ -490,16 +571,30 @@ impl Counting {
                     return Err(error.into());
                 }
             };
-            let last: HashMap<_, _> = last.into_iter().map(|(counter, e)| ((counter, e.cgroup_id), e.bytes)).collect();
-            for Doomed { counter, cgroup_id, bytes } in std::mem::take(&mut self.books.doomed) {
-                let bytes = last.get(&(counter, cgroup_id)).copied().unwrap_or(bytes);
-                self.books.fold(&path_of(tree, &self.lost, cgroup_id), counter, bytes);
-                self.held.remove(counter, cgroup_id);
+            let last: HashMap<_, _> = last.into_iter().map(|(counter, e)| ((counter, e.key), e.bytes)).collect();
+            for Doomed { counter, key, bytes } in std::mem::take(&mut self.books.doomed) {
+                let bytes = match last.get(&(counter, key)) {
+                    Some(last) if *last < bytes => bytes.saturating_add(*last), // somebody has set it back
+                    Some(last) => *last,
+                    None => bytes,
+                };
+                let path = self.path_of(tree, key);
+                self.books.fold(&path, counter, bytes);
+                self.held.remove(counter, key);
             }
         }
         let saved = self.files.books.save(&self.books, false);
         self.note(saved);
         Ok(())
+    }
+}
+
+/// A saved ruleset that was loaded at boot may have brought back what nft showed of a table. It counts for nobody.
+fn clear_leftover(nft: &mut Nft) {
+    match nft.clear_leftover() {
+        Ok(true) => log("a table inet netglance was there, from a saved ruleset or an earlier version; it is removed"),
+        Ok(false) => {}
+        Err(error) => log(error_chain(&error)),
     }
 }
 
@@ -517,8 +612,9 @@ fn create(nft: &mut Nft, wanted: u8, set_size: u32, internal: Internal) -> Resul
     }
 }
 
-fn path_of(tree: &Tree, lost: &HashMap<u64, String>, id: u64) -> String {
-    tree.path(id).or_else(|| lost.get(&id).cloned()).unwrap_or_else(|| tree.nodes().nearest(id))
+/// The highest id of a cgroup that is known.
+fn newest(tree: &Tree) -> u64 {
+    tree.nodes().all().map(|(id, ..)| id).max().unwrap_or_default()
 }
 
 fn line(tree: &Tree, id: u64) -> Option<Line> {

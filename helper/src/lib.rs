@@ -13,6 +13,7 @@ pub mod counting;
 pub mod descriptors;
 pub mod looks;
 pub mod nft;
+pub mod redirects;
 pub mod setup;
 pub mod store;
 pub mod table;

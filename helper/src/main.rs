@@ -16,11 +16,11 @@ use netglance_dbus::{
 };
 use netglance_helper::{
     authority::Authority, bus::Bus, counters::Service, descriptors, error_chain, log, nft::ruleset::SET_SIZE,
-    setup::Command, table::Table,
+    redirects::REST, setup::Command, table::Table,
 };
 use tokio::{
     sync::Notify,
-    time::{Instant, sleep_until, timeout_at},
+    time::{Instant, sleep, sleep_until, timeout_at},
 };
 
 /// So long it stays without being installed and without a call.
@@ -81,7 +81,10 @@ async fn run() -> Result<(), Error> {
     );
     let happened = Arc::new(Notify::new());
     match &table {
-        Ok(table) => wait_for(table.events()?, &happened)?,
+        Ok(table) => {
+            wait_for(table.events()?, Duration::ZERO, &happened)?;
+            wait_for(table.frequent_events()?, REST, &happened)?;
+        }
         // Whoever calls is told; then it leaves, and the next call tries again.
         Err(error) => log(format_args!("{}; nothing can be counted", error_chain(error))),
     }
@@ -91,14 +94,17 @@ async fn run() -> Result<(), Error> {
     serve(&bus, service, &happened).await
 }
 
-/// Has `happened` told whenever one of these is readable.
-fn wait_for(events: Vec<OwnedFd>, happened: &Arc<Notify>) -> io::Result<()> {
+/// Has `happened` told whenever one of these is readable, at most once in `rest`.
+fn wait_for(events: Vec<OwnedFd>, rest: Duration, happened: &Arc<Notify>) -> io::Result<()> {
     for fd in events {
         let (fd, happened) = (descriptors::watch(fd)?, Arc::clone(happened));
         tokio::spawn(async move {
             while let Ok(mut ready) = fd.readable().await {
                 ready.clear_ready(); // what is in it now is read afterwards, and what comes meanwhile wakes again
                 happened.notify_one();
+                if !rest.is_zero() {
+                    sleep(rest).await;
+                }
             }
         });
     }

@@ -23,7 +23,11 @@ use serde::{Deserialize, Serialize};
 use crate::{
     counting::{self, Counting, Files, clock_ns},
     descriptors, error_chain, log,
-    nft::{self, ruleset::Internal},
+    nft::{
+        self,
+        ruleset::{Internal, Redirected},
+    },
+    redirects::Redirects,
     store::{self, Store},
 };
 
@@ -36,6 +40,9 @@ pub enum Error {
     /// No routing table.
     #[error("cannot read the routing table")]
     Routes(#[from] netlink::Error),
+    /// No rules of others.
+    #[error("cannot look for what is redirected on this computer")]
+    Redirects(#[source] netlink::Error),
     /// The table.
     #[error(transparent)]
     Counting(#[from] counting::Error),
@@ -81,6 +88,10 @@ pub(crate) struct Setup {
 pub struct Table {
     tree: Tree,
     onlink: Onlink,
+    /// `None`: the kernel does not let it be followed.
+    redirects: Option<Redirects>,
+    /// What the table's rules know of; `None`: that is not known.
+    redirected: Option<Redirected>,
     host: Vec<IpNet>,
     prefixes: Prefixes,
     /// The kernel has not taken the latest prefixes yet.
@@ -98,6 +109,8 @@ pub struct Table {
     kept: Option<OwnedFd>,
     /// Why it does not count, though it should, or not by the latest prefixes.
     trouble: Option<String>,
+    /// Why what is redirected is not judged as it should be.
+    misled: Option<String>,
 }
 
 impl Table {
@@ -112,6 +125,8 @@ impl Table {
         let mut table = Self {
             tree: Tree::open()?,
             onlink: Onlink::open()?,
+            redirects: Redirects::open().map_err(|error| log(error_chain(&Error::Redirects(error)))).ok(),
+            redirected: None,
             host: Vec::new(),
             prefixes: Prefixes::default(),
             outdated: false,
@@ -124,6 +139,7 @@ impl Table {
             counting: None,
             kept,
             trouble: None,
+            misled: None,
         };
         table.host = table.onlink.changed()?.unwrap_or_default();
         table.prefixes = table.judged();
@@ -146,6 +162,12 @@ impl Table {
     pub fn events(&self) -> std::io::Result<Vec<OwnedFd>> {
         let fds = self.tree.events().into_iter().chain([self.onlink.as_fd()]);
         fds.map(|fd| fd.try_clone_to_owned()).collect()
+    }
+
+    /// As [`Self::events`], of what may happen as often as others like: one who waits should rest for [`crate::redirects::REST`] after
+    /// each time.
+    pub fn frequent_events(&self) -> std::io::Result<Vec<OwnedFd>> {
+        self.redirects.iter().flat_map(Redirects::events).map(|fd| fd.try_clone_to_owned()).collect()
     }
 
     /// Starts to count, now and after every boot. Nothing happens where it counts already.
@@ -177,7 +199,7 @@ impl Table {
         self.kept = None;
         descriptors::forget();
         self.setup = Setup::default();
-        self.trouble = None;
+        (self.trouble, self.misled) = (None, None);
         self.prefixes = self.judged();
         for file in [&self.setup_file, &self.files.books, &self.files.paths] {
             if let Err(error) = file.remove() {
@@ -190,16 +212,19 @@ impl Table {
     /// What is wrong with the counting now, for a person; empty while all is well.
     pub fn warning(&self) -> String {
         let counting = self.counting.iter().flat_map(Counting::warnings);
-        let warnings = self.trouble.iter().cloned().chain(counting).chain(self.tree.nodes().warnings());
+        let redirects = self.redirects.iter().filter_map(Redirects::warning).filter(|_| self.counting.is_some());
+        let trouble = self.trouble.iter().chain(&self.misled).cloned().chain(redirects);
+        let warnings = trouble.chain(counting).chain(self.tree.nodes().warnings());
         let warnings = warnings.chain((self.onlink.left_out() > 0).then(too_many));
         warnings.collect::<Vec<_>>().join("; ")
     }
 
     /// When to call [`Self::follow`] even though nothing is readable, because there is more to take in; `None`: no need.
     pub fn due(&self) -> Option<Instant> {
+        let redirects = self.redirects.as_ref().and_then(|redirects| redirects.due(self.counting.is_some()));
         let behind = self.tree.is_behind().then(Instant::now);
         let retry = self.is_troubled().then(|| self.tried + RETRIED_AFTER);
-        [self.onlink.due(), behind, retry].into_iter().flatten().min()
+        [self.onlink.due(), redirects, behind, retry].into_iter().flatten().min()
     }
 
     /// Takes in what happened to cgroups and routes, in bounded steps: see [`Self::due`]. Whether the internal prefixes are
@@ -207,10 +232,12 @@ impl Table {
     pub fn follow(&mut self) -> Result<bool, Error> {
         // Whatever is wrong with these says nothing about the routes.
         let retried = if self.is_troubled() && self.tried.elapsed() >= RETRIED_AFTER { self.retry() } else { Ok(()) };
-        for error in [retried, self.follow_cgroups()].into_iter().filter_map(Result::err) {
+        for error in [retried, self.follow_cgroups(), self.follow_redirects()].into_iter().filter_map(Result::err) {
             log(error_chain(&error));
         }
-        let Some(host) = self.onlink.changed()? else { return Ok(false) };
+        let changed = self.onlink.changed()?;
+        self.redirect();
+        let Some(host) = changed else { return Ok(false) };
         self.host = host;
         let before = (self.prefixes.internal_v4(), self.prefixes.internal_v6());
         let after = self.judged();
@@ -348,7 +375,36 @@ impl Table {
         self.outdated = false;
         self.counting = Some(started?);
         self.kept = None;
+        // In a table that was kept stands what an earlier process knew.
+        self.redirected = None;
+        if let Err(error) = self.follow_redirects() {
+            log(error_chain(&error));
+        }
         Ok(())
+    }
+
+    /// Takes in whether anything is redirected on this host.
+    fn follow_redirects(&mut self) -> Result<(), Error> {
+        let wanted = self.counting.is_some();
+        let followed = self.redirects.as_mut().map_or(Ok(()), |redirects| redirects.follow(wanted));
+        self.redirect();
+        followed.map_err(Error::Redirects)
+    }
+
+    /// Has the table's rules know what is redirected now. Where the kernel refuses, counting goes on without.
+    fn redirect(&mut self) {
+        let Some((counting, redirects)) = self.counting.as_mut().zip(self.redirects.as_mut()) else { return };
+        let now = redirects.now(self.onlink.policy_routes());
+        if self.redirected.as_ref() == Some(now) {
+            return;
+        }
+        let done = counting.redirect(now);
+        self.misled = done.err().map(|error| {
+            let text = format!("what is redirected on this computer may be on the wrong side: {}", error_chain(&error));
+            log(&text);
+            text
+        });
+        self.redirected = Some(now.clone());
     }
 
     fn follow_cgroups(&mut self) -> Result<(), Error> {

@@ -19,6 +19,7 @@ use std::{
 };
 
 use netglance_dbus::cgroup::Tree;
+use netglance_helper::nft::key::Key;
 use rustix::{
     net::{AddressFamily, Protocol, SocketType, ipproto},
     thread::{LinkNameSpaceType, move_into_link_name_space},
@@ -142,6 +143,20 @@ impl Namespace {
         self.inside(|| std::fs::write(format!("/proc/sys/{name}"), value)).unwrap();
     }
 
+    /// Our table as `nft list ruleset` shows it; empty where there is none. nft can't be asked for it by its name.
+    pub fn ours(&self) -> String {
+        let ruleset = self.nft("list ruleset").unwrap();
+        let table = ruleset.find("table inet netglance  {").map(|start| &ruleset[start..]);
+        table.map(|text| text[..text.find("\n}").unwrap()].to_owned()).unwrap_or_default()
+    }
+
+    /// A set or chain of our table: "set internal4".
+    pub fn part_of_ours(&self, what: &str) -> String {
+        let table = self.ours();
+        let start = table.find(&format!("\t{what} {{")).unwrap_or_else(|| panic!("no {what} in:\n{table}"));
+        table[start..].split("\n\t}").next().unwrap().to_owned()
+    }
+
     /// Runs `nft` inside, on a script.
     pub fn nft(&self, script: &str) -> Result<String, String> {
         self.inside(|| tool("nft", &["-f", "-"], script))
@@ -206,7 +221,7 @@ impl Lab {
     pub fn application(&self, below: &str) -> Application {
         let cgroup = self.cgroup.join(below);
         fs::create_dir_all(&cgroup).unwrap();
-        let cgroup_id = fs::metadata(&cgroup).unwrap().ino();
+        let key = Key::of(fs::metadata(&cgroup).unwrap().ino());
         let mut child = self.host.inside(|| {
             let mut command = Command::new(std::env::current_exe().unwrap());
             command.args(["--exact", "application", "--nocapture", "--test-threads=1"]).env(APPLICATION, "1");
@@ -214,7 +229,7 @@ impl Lab {
         });
         fs::write(cgroup.join("cgroup.procs"), child.id().to_string()).unwrap();
         let (stdin, stdout) = (child.stdin.take().unwrap(), BufReader::new(child.stdout.take().unwrap()));
-        Application { child, stdin: Some(stdin), stdout, cgroup_id }
+        Application { child, stdin: Some(stdin), stdout, key }
     }
 
     /// The hardware address of the peer's end.
@@ -229,24 +244,24 @@ impl Lab {
         self.cgroup.join(below).strip_prefix(mount).unwrap().components().count().try_into().unwrap()
     }
 
-    /// The ids of the lab's cgroups. The namespaces' own sockets (for neighbour discovery and the like) belong to the test's.
-    pub fn cgroup_ids(&self) -> HashSet<u64> {
-        fn below(directory: &Path, ids: &mut HashSet<u64>) {
-            ids.extend(fs::metadata(directory).map(|metadata| metadata.ino()));
+    /// The keys of the lab's cgroups. The namespaces' own sockets (for neighbour discovery and the like) belong to the test's.
+    pub fn keys(&self) -> HashSet<Key> {
+        fn below(directory: &Path, keys: &mut HashSet<Key>) {
+            keys.extend(fs::metadata(directory).map(|metadata| Key::of(metadata.ino())));
             for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
                 if entry.file_type().is_ok_and(|t| t.is_dir()) {
-                    below(&entry.path(), ids);
+                    below(&entry.path(), keys);
                 }
             }
         }
-        let mut ids = HashSet::new();
-        below(&self.cgroup, &mut ids);
-        ids
+        let mut keys = HashSet::new();
+        below(&self.cgroup, &mut keys);
+        keys
     }
 
-    /// The id of a cgroup below the lab's.
-    pub fn cgroup_id(&self, below: &str) -> u64 {
-        fs::metadata(self.cgroup.join(below)).unwrap().ino()
+    /// The key of a cgroup below the lab's.
+    pub fn key(&self, below: &str) -> Key {
+        Key::of(fs::metadata(self.cgroup.join(below)).unwrap().ino())
     }
 
     /// What the peer counted: rx external, tx external, rx internal, tx internal, as the host would say it.
@@ -284,7 +299,7 @@ pub struct Application {
     stdin: Option<ChildStdin>,
     stdout: BufReader<ChildStdout>,
     /// Its cgroup's id.
-    pub cgroup_id: u64,
+    pub key: Key,
 }
 
 impl Application {
@@ -362,10 +377,12 @@ pub fn application() {
             "uring-receive" => uring_receive(address, first),
             "children" => children(address, first, second),
             "listen" => listener = Some(TcpListener::bind::<SocketAddr>(address).unwrap()),
+            "listen-transparent" => listener = Some(listen_transparent(address)),
             "accept" => accept(listener.as_ref().unwrap(), first, second),
             "share" => shared = Some(raw::share(address, first == 1)),
             "take" => take(shared.as_ref().unwrap(), first, second),
             "packet" => raw::packets(address, first, second),
+            "relay" => relay(listener.as_ref().unwrap(), address, first),
             "try" => attempt(address, first, second),
             "ping" => echo(address, first, second, SocketType::DGRAM),
             "raw" => echo(address, first, second, SocketType::RAW),
@@ -497,6 +514,40 @@ fn take(socket: &UdpSocket, count: usize, bytes: usize) {
     socket.set_nonblocking(true).unwrap();
     assert_eq!(socket.recv(&mut [0]).unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
     socket.set_nonblocking(false).unwrap();
+}
+
+/// A proxy: hands each of so many connections on to an address, one after the other.
+fn relay(listener: &TcpListener, to: SocketAddr, count: usize) {
+    for _ in 0..count {
+        let (client, _) = listener.accept().unwrap();
+        let server = TcpStream::connect(to).unwrap();
+        let hand_on = |mut from: &TcpStream, mut to: &TcpStream| {
+            std::io::copy(&mut from, &mut to).unwrap();
+            let _ = to.shutdown(Shutdown::Write);
+        };
+        thread::scope(|scope| {
+            scope.spawn(|| hand_on(&client, &server));
+            hand_on(&server, &client);
+        });
+    }
+}
+
+/// A listener for connections to any address, which TPROXY hands it.
+#[allow(unsafe_code, reason = "no crate here knows IP_TRANSPARENT")]
+fn listen_transparent(address: SocketAddr) -> TcpListener {
+    use std::os::fd::AsRawFd as _;
+    let socket = rustix::net::socket(AddressFamily::of(address), SocketType::STREAM, None).unwrap();
+    let (level, option) = match address {
+        SocketAddr::V4(_) => (libc::SOL_IP, libc::IP_TRANSPARENT),
+        SocketAddr::V6(_) => (libc::SOL_IPV6, libc::IPV6_TRANSPARENT),
+    };
+    let on = 1i32;
+    // SAFETY: the descriptor is open, and the option is a number of that length.
+    let done = unsafe { libc::setsockopt(socket.as_raw_fd(), level, option, (&raw const on).cast(), 4) };
+    assert_eq!(done, 0, "IP_TRANSPARENT");
+    rustix::net::bind(&socket, &address).unwrap();
+    rustix::net::listen(&socket, 16).unwrap();
+    TcpListener::from(socket)
 }
 
 /// Sends, whether it is let or not.

@@ -384,6 +384,16 @@ impl World {
         segments.parse::<u64>().unwrap() * 1448
     }
 
+    /// Loads rules into the host's firewall.
+    pub fn firewall(&self, rules: &str) {
+        run("nsenter", &[&self.enter("host"), "nft", "-f", "-"], rules);
+    }
+
+    /// Runs `ip` on the host.
+    pub fn ip(&self, arguments: &str) {
+        run("ip", &[&["-n", &self.namespace("host")][..], &arguments.split(' ').collect::<Vec<_>>()].concat(), "");
+    }
+
     /// Makes a unit's cgroup, given below the user manager.
     pub fn unit(&self, unit: &str) -> PathBuf {
         let path = self.root.join(MANAGER).join(unit);

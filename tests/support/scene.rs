@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use netglance_dbus::scope::Prefixes;
 use netglance_helper::nft::{
     Nft,
+    key::Key,
     ruleset::{Counter, Internal, SET_SIZE},
 };
 
@@ -39,24 +40,24 @@ impl Scene {
     }
 
     /// What is booked to each of the lab's cgroups: received and sent outside, received and sent inside.
-    pub fn rows(&mut self) -> HashMap<u64, [u64; 4]> {
-        let mut rows: HashMap<u64, [u64; 4]> = HashMap::new();
+    pub fn rows(&mut self) -> HashMap<Key, [u64; 4]> {
+        let mut rows: HashMap<Key, [u64; 4]> = HashMap::new();
         for (i, counter) in Counter::ALL.into_iter().enumerate() {
             let mut elements = Vec::new();
             self.nft.read(counter, &mut elements).unwrap();
             for element in elements {
-                rows.entry(element.cgroup_id).or_default()[i] = element.bytes;
+                rows.entry(element.key).or_default()[i] = element.bytes;
             }
         }
-        let labs = self.lab.cgroup_ids();
-        rows.retain(|id, _| labs.contains(id));
+        let labs = self.lab.keys();
+        rows.retain(|key, _| labs.contains(key));
         rows
     }
 
     /// What is booked to the application; to nobody else is anything.
     pub fn booked(&mut self) -> [u64; 4] {
         let mut rows = self.rows();
-        let own = rows.remove(&self.application.cgroup_id).unwrap_or_default();
+        let own = rows.remove(&self.application.key).unwrap_or_default();
         assert!(rows.is_empty(), "booked to others: {rows:?}");
         own
     }

@@ -6,14 +6,16 @@
 
 use std::error::Error;
 use std::io::{BufRead as _, BufReader, Read, Write, stdin};
-use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::os::fd::AsRawFd as _;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::net::{AddressFamily, SocketType};
 
 const USAGE: &str = "traffic serve ADDR:PORT… | accept ADDR:PORT | move DOWN UP RATE ADDR:PORT… | udp ADDR:PORT \
-                     | hold COUNT ADDR:PORT | share ADDR:PORT | packet";
+                     | hold COUNT ADDR:PORT | proxy LISTEN:PORT ADDR:PORT | share ADDR:PORT \
+                     | packet";
 const PIECE: usize = 16 * 1024;
 
 type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
@@ -72,8 +74,48 @@ fn main() -> Result<()> {
             let _socket = rustix::net::socket(AddressFamily::PACKET, SocketType::DGRAM, None)?;
             stay("ready")
         }
+        ["proxy", listen, to] => {
+            let (listener, to) = (listen_anywhere(listen.parse()?)?, (*to).to_owned());
+            spawn(move || {
+                for client in listener.incoming().flatten() {
+                    let to = to.clone();
+                    spawn(move || hand_on(&client, &to));
+                }
+            });
+            stay("ready")
+        }
         _ => Err(USAGE.into()),
     }
+}
+
+/// A listener that TPROXY may hand connections to any address.
+#[allow(unsafe_code, reason = "no crate here knows IP_TRANSPARENT")]
+fn listen_anywhere(address: SocketAddr) -> Result<TcpListener> {
+    let (family, level, option) = match address {
+        SocketAddr::V4(_) => (AddressFamily::INET, libc::SOL_IP, libc::IP_TRANSPARENT),
+        SocketAddr::V6(_) => (AddressFamily::INET6, libc::SOL_IPV6, libc::IPV6_TRANSPARENT),
+    };
+    let socket = rustix::net::socket(family, SocketType::STREAM, None)?;
+    let on = 1i32;
+    // SAFETY: the descriptor is open, and the option is a number of that length.
+    let done = unsafe { libc::setsockopt(socket.as_raw_fd(), level, option, (&raw const on).cast(), 4) };
+    assert_eq!(done, 0, "IP_TRANSPARENT needs root");
+    rustix::net::bind(&socket, &address)?;
+    rustix::net::listen(&socket, 4096)?;
+    Ok(TcpListener::from(socket))
+}
+
+/// Both ways, until both have ended.
+fn hand_on(client: &TcpStream, to: &str) {
+    let server = TcpStream::connect(to).unwrap();
+    let one_way = |mut from: &TcpStream, mut to: &TcpStream| {
+        let _ = std::io::copy(&mut from, &mut to);
+        let _ = to.shutdown(Shutdown::Write);
+    };
+    thread::scope(|scope| {
+        scope.spawn(|| one_way(client, &server));
+        one_way(&server, client);
+    });
 }
 
 fn spawn(work: impl FnOnce() + Send + 'static) {

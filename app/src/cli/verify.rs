@@ -129,7 +129,8 @@ fn list(app: &str, sockets: &[SocketVerdict]) -> String {
             _ => "-".to_owned(),
         };
         let prefix = socket.prefix.as_deref().map(|prefix| format!("{prefix}: ")).unwrap_or_default();
-        lines.push(format!("  {scope:<9}{protocol}  {remote:<48}{prefix}{}", socket.reason));
+        let proxy = socket.proxy.as_deref().map(|name| format!(" ({})", printable(name))).unwrap_or_default();
+        lines.push(format!("  {scope:<9}{protocol}  {remote:<48}{prefix}{}{proxy}", socket.reason));
         if !socket.agrees() {
             lines.push(
                 "           The helper's counters have it on the other side: the prefixes in your settings are not in the helper's."

@@ -70,6 +70,16 @@ pub fn blind_spots(facts: &Facts) -> Vec<BlindSpot> {
     }
     let proxies =
         facts.neighbours.iter().find_map(|n| if let Neighbour::Proxy(names) = n { Some(names) } else { None });
+    if !app.redirected_to.is_empty() {
+        spot(
+            "redirected",
+            format!(
+                "Connections of {} to outside addresses end at a proxy on this host ({}): they are internal, and what the proxy moves outside belongs to it.",
+                app.name,
+                app.redirected_to.join(", ")
+            ),
+        );
+    }
     if app.proxy == Some(Proxy::Internal) {
         spot(
             "proxy",
@@ -156,7 +166,7 @@ fn mend(facts: &Facts, rules: &SavedRules) -> Option<Step> {
     match rules.saved {
         Saved::Unreadable => None,
         Saved::Listed if quoted(file) == *file => {
-            let command = format!("sed -i{KEPT} '/^table inet netglance {{/,/^}}/d' {file}");
+            let command = format!("sed -i{KEPT} '/^table inet netglance *{{/,/^}}/d' {file}");
             let undo = format!("mv {file}{KEPT} {file}");
             let text = "Takes netglance's table out of the saved rules and leaves all else; the file as it was is kept beside it.";
             Some(root(facts, &command, text, Some(&undo)))

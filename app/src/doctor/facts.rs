@@ -126,6 +126,8 @@ pub struct App {
     pub elsewhere: Option<usize>,
     /// The proxy that its environment names.
     pub proxy: Option<Proxy>,
+    /// Units on this host to which connections of its own to outside addresses are redirected now.
+    pub redirected_to: Vec<String>,
     /// Units that filter its packets by address or interface: its own and those that they are in.
     pub filters: Vec<String>,
     /// Its UDP ports at which others' sockets are too.

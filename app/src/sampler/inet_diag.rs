@@ -18,7 +18,10 @@ use netglance_dbus::{
 };
 use netlink_packet_core::NlasIterator;
 
-use super::Look;
+use super::{
+    Look,
+    ends::{Ends, Sides},
+};
 use crate::{
     live::{OpenSocket, Protocol},
     rate::Source,
@@ -43,6 +46,12 @@ const UNCONNECTED: u32 = 1 << 7;
 const DESTROYED: u32 = 1 | 1 << 2;
 /// Looks after which a socket that is neither listed nor heard of is forgotten.
 const FORGET_AFTER: u64 = 8;
+/// Looks in which a proxy on this host is looked for at the other end of a new connection. It is there from the first one on;
+/// only a list that was under way just then may lack it.
+const PROXY_SOUGHT: u8 = 2;
+/// ESTABLISHED, FIN_WAIT1, FIN_WAIT2 as bits: the other side has not ended the connection. What is left of one that it has
+/// ended waits long at times, and by then that side's port may be another connection's.
+const ANSWERED: u32 = 1 << 1 | 1 << 4 | 1 << 5;
 
 /// Why there are no figures.
 #[derive(Debug, thiserror::Error)]
@@ -78,14 +87,28 @@ pub enum Error {
 struct Listed {
     cookie: u64,
     inode: u32,
-    remote: IpAddr,
-    /// The other side's.
-    port: u16,
+    /// One of `TCP_*`, for TCP.
+    state: u8,
+    local: SocketAddr,
+    remote: SocketAddr,
     cgroup_id: Option<u64>,
     /// Whether there is more of it than what is left of a closed one: TIME_WAIT of a connection that waits in FIN_WAIT2 for
     /// the other side's end is listed as FIN_WAIT2, without any attribute (net/ipv4/inet_diag.c, `inet_twsk_diag_fill`).
     is_full: bool,
     bytes: Option<Transferred>,
+}
+
+impl Listed {
+    /// Both sides are.
+    fn is_loopback(&self) -> bool {
+        let is_one = |side: SocketAddr| side.ip().to_canonical().is_loopback();
+        is_one(self.local) && is_one(self.remote)
+    }
+
+    /// The other side has not ended the connection.
+    fn is_answered(&self) -> bool {
+        1u32.checked_shl(self.state.into()).unwrap_or_default() & ANSWERED != 0
+    }
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -133,6 +156,7 @@ impl InetDiag {
             return Err(Error::NoCgroupId);
         }
         let books = &mut self.books;
+        books.judge_outside();
         // Notifications lost for want of buffer space only make the estimate a little lower.
         self.destroyed.drain(|_, payload| {
             books.destroyed(&parse(payload)?, prefixes);
@@ -151,7 +175,7 @@ impl InetDiag {
             let request = request(family, IPPROTO_UDP, 0, UDP_STATES);
             let dumped = self.requests.dump(SOCK_DIAG_BY_FAMILY, &request, |_, payload| {
                 let socket = parse(payload)?;
-                if prefixes.judge(socket.remote).scope == Scope::External
+                if prefixes.judge(socket.remote.ip()).scope == Scope::External
                     && let Some(id) = socket.cgroup_id
                 {
                     *sockets.entry(id).or_default() += 1;
@@ -182,8 +206,10 @@ pub fn open_sockets() -> Result<Vec<OpenSocket>, Error> {
     {
         for family in [AF_INET, AF_INET6] {
             let dumped = requests.dump(SOCK_DIAG_BY_FAMILY, &request(family, number, 0, states), |_, payload| {
-                let Listed { inode, remote, port, cgroup_id, .. } = parse(payload)?;
-                sockets.push(OpenSocket { protocol, inode, remote: SocketAddr::new(remote, port), cgroup_id });
+                let listed = parse(payload)?;
+                let answered = listed.is_answered();
+                let Listed { inode, local, remote, cgroup_id, .. } = listed;
+                sockets.push(OpenSocket { protocol, inode, local, answered, remote, cgroup_id });
                 Ok(())
             });
             match dumped {
@@ -206,6 +232,12 @@ struct Books {
     row_of_path: HashMap<String, usize>,
     /// By cgroup id: a path is looked up once, and a removed cgroup keeps it.
     row_of_id: HashMap<u64, usize>,
+    /// This look's connections, one of which may be a proxy's.
+    ends: Ends,
+    /// This look's new connections to outside addresses, by cookie, with their bytes.
+    outside: Vec<(u64, Sides, Transferred)>,
+    /// There was a connection to a proxy on this host.
+    has_proxy: bool,
 }
 
 #[derive(Debug)]
@@ -213,28 +245,100 @@ struct Known {
     row: usize,
     bytes: Transferred,
     look: u64,
+    /// `None`: by its address, and no proxy was found at its other end so far.
+    scope: Option<Scope>,
+    /// Looks in which one was sought.
+    sought: u8,
+}
+
+/// What a look makes of a socket.
+#[derive(Clone, Copy, Debug)]
+enum Seen {
+    /// It was listed before in this look.
+    Again,
+    /// Its address is outside, and whether a proxy here is at its other end is not settled.
+    Outside,
+    /// It has moved so much, and the scope if that is settled otherwise than by its address.
+    Moved(Transferred, Option<Scope>),
+}
+
+impl Known {
+    fn listed(&mut self, look: u64, bytes: Transferred, is_outside: impl FnOnce() -> bool) -> Seen {
+        if std::mem::replace(&mut self.look, look) == look {
+            return Seen::Again;
+        }
+        if self.sought < PROXY_SOUGHT {
+            if is_outside() {
+                return Seen::Outside;
+            }
+            self.sought = PROXY_SOUGHT;
+        }
+        Seen::Moved(advance(&mut self.bytes, bytes), self.scope)
+    }
 }
 
 impl Books {
     fn begin(&mut self) {
         self.look += 1;
+        self.ends.clear();
+        self.outside.clear();
     }
 
     /// A living socket. What a socket moved before the first look is not counted; all of one that is new later is.
     fn listed(&mut self, socket: &Listed, tree: &Tree, prefixes: &Prefixes) {
+        // Between loopback addresses there is no proxy's end for an outside connection: those are most of all, and cost nothing.
+        let sides = (!socket.is_loopback()).then(|| Sides::new(socket.local, socket.remote));
+        if let Some(sides) = sides.filter(|_| socket.is_answered()) {
+            self.ends.add(sides, socket.cookie);
+        }
         let (Some(id), Some(bytes)) = (socket.cgroup_id, socket.bytes) else { return };
-        if let Some(known) = self.sockets.get_mut(&socket.cookie) {
-            known.look = self.look;
+        let (look, cookie) = (self.look, socket.cookie);
+        let is_outside = || prefixes.judge(socket.remote.ip()).scope == Scope::External;
+        let (seen, row) = match self.sockets.get_mut(&cookie) {
+            Some(known) => (known.listed(look, bytes, is_outside), known.row),
+            None => {
+                let Some(row) = self.row(id, tree) else { return };
+                let before = if look > 1 { Transferred::default() } else { bytes };
+                let mut known = Known { row, bytes: before, look: 0, scope: None, sought: 0 };
+                let seen = known.listed(look, bytes, is_outside);
+                self.sockets.insert(cookie, known);
+                (seen, row)
+            }
+        };
+        match seen {
+            Seen::Again => {}
+            Seen::Outside => {
+                let sides = sides.unwrap_or_else(|| Sides::new(socket.local, socket.remote));
+                self.outside.push((cookie, sides, bytes));
+            }
+            Seen::Moved(moved, scope) => {
+                self.book(row, moved, || scope.unwrap_or_else(|| prefixes.judge(socket.remote.ip()).scope));
+            }
+        }
+    }
+
+    /// When all are listed: books the new connections to outside addresses, those that end at a proxy on this host as internal.
+    fn judge_outside(&mut self) {
+        let outside = std::mem::take(&mut self.outside);
+        self.ends.index(outside.iter().map(|(_, sides, _)| sides.local.ip()));
+        for (cookie, sides, bytes) in &outside {
+            let Some(known) = self.sockets.get_mut(cookie) else { continue };
+            let first = known.sought == 0;
+            known.sought += 1;
+            let scope = match self.ends.other_end(*sides) {
+                Some(_) => Scope::Internal,
+                // The proxy's end may be missing by chance: the next look tells.
+                None if first && self.has_proxy => continue,
+                None => Scope::External,
+            };
+            if scope == Scope::Internal {
+                (known.scope, known.sought, self.has_proxy) = (Some(scope), PROXY_SOUGHT, true);
+            }
             let row = known.row;
-            let moved = advance(&mut known.bytes, bytes);
-            self.book(row, socket.remote, moved, prefixes);
-            return;
+            let moved = advance(&mut known.bytes, *bytes);
+            self.book(row, moved, || scope);
         }
-        let Some(row) = self.row(id, tree) else { return };
-        self.sockets.insert(socket.cookie, Known { row, bytes, look: self.look });
-        if self.look > 1 {
-            self.book(row, socket.remote, bytes, prefixes);
-        }
+        self.outside = outside;
     }
 
     /// The last word on a socket. One that no look ever listed has no known cgroup and stays uncounted.
@@ -242,7 +346,7 @@ impl Books {
         let Some(mut known) = self.sockets.remove(&socket.cookie) else { return };
         if let Some(bytes) = socket.bytes {
             let moved = advance(&mut known.bytes, bytes);
-            self.book(known.row, socket.remote, moved, prefixes);
+            self.book(known.row, moved, || known.scope.unwrap_or_else(|| prefixes.judge(socket.remote.ip()).scope));
         }
     }
 
@@ -251,9 +355,9 @@ impl Books {
         self.sockets.retain(|_, known| look - known.look < FORGET_AFTER);
     }
 
-    fn book(&mut self, row: usize, remote: IpAddr, moved: Transferred, prefixes: &Prefixes) {
+    fn book(&mut self, row: usize, moved: Transferred, scope: impl FnOnce() -> Scope) {
         let Some(row) = self.rows.get_mut(row).filter(|_| moved != Transferred::default()) else { return };
-        let (rx, tx) = match prefixes.judge(remote).scope {
+        let (rx, tx) = match scope() {
             Scope::External => (&mut row.rx_bytes, &mut row.tx_bytes),
             Scope::Internal => (&mut row.internal_rx_bytes, &mut row.internal_tx_bytes),
         };
@@ -299,15 +403,24 @@ fn request(family: u8, protocol: u8, extensions: u8, states: u32) -> [u8; 56] {
 fn parse(payload: &[u8]) -> Result<Listed, netlink::Error> {
     let malformed = |what| netlink::Error::malformed(what, payload);
     let (header, attributes) = payload.split_first_chunk::<72>().ok_or_else(|| malformed("inet_diag_msg"))?;
-    let remote = match header[0] {
-        AF_INET => IpAddr::V4(Ipv4Addr::from(chunk(header, 24).unwrap_or_default())),
-        AF_INET6 => IpAddr::V6(Ipv6Addr::from(chunk::<16>(header, 24).unwrap_or_default())),
-        _ => return Err(malformed("inet_diag family")),
+    let address = |at| match header[0] {
+        AF_INET => Ok(IpAddr::V4(Ipv4Addr::from(chunk(header, at).unwrap_or_default()))),
+        AF_INET6 => Ok(IpAddr::V6(Ipv6Addr::from(chunk::<16>(header, at).unwrap_or_default()))),
+        _ => Err(malformed("inet_diag family")),
     };
+    let port = |at| chunk(header, at).map(u16::from_be_bytes).unwrap_or_default();
     let cookie = chunk(header, 44).map(u64::from_ne_bytes).unwrap_or_default();
-    let port = chunk(header, 6).map(u16::from_be_bytes).unwrap_or_default();
     let inode = chunk(header, 68).map(u32::from_ne_bytes).unwrap_or_default();
-    let mut listed = Listed { cookie, inode, remote, port, cgroup_id: None, is_full: false, bytes: None };
+    let mut listed = Listed {
+        cookie,
+        inode,
+        state: header[1],
+        local: SocketAddr::new(address(8)?, port(4)),
+        remote: SocketAddr::new(address(24)?, port(6)),
+        cgroup_id: None,
+        is_full: false,
+        bytes: None,
+    };
     for attribute in NlasIterator::new(attributes) {
         let attribute = attribute.map_err(|_| malformed("inet_diag attribute"))?;
         match attribute.kind() {
@@ -373,7 +486,7 @@ mod tests {
     fn messages_are_read_and_bad_ones_are_errors_not_panics() {
         let whole = message("93.184.216.34", 5, Some(77), Some((1000, 200)));
         let read = parse(&whole).unwrap();
-        assert_eq!((read.cookie, read.cgroup_id, read.remote.to_string()), (5, Some(77), "93.184.216.34".into()));
+        assert_eq!((read.cookie, read.cgroup_id, read.remote.to_string()), (5, Some(77), "93.184.216.34:0".into()));
         assert_eq!(read.bytes, Some(Transferred { rx: 1000, tx: 200 }));
         for cut in 0..whole.len() {
             let at_attribute_edge = [72, 72 + 252].contains(&cut);
@@ -385,6 +498,52 @@ mod tests {
                 mutated[i] = value;
                 _ = parse(&mutated);
             }
+        }
+    }
+
+    /// As an application and its proxy are listed, in either order, and what comes of it.
+    #[test]
+    fn what_ends_at_a_proxy_here_is_internal_from_first_to_last() {
+        let tree = Tree::open().unwrap();
+        let prefixes = Prefixes::new(&["192.168.2.2/32".parse().unwrap()], &[], &[]);
+        let sides = |cookie: u64, local: &str, remote: &str, rx: u64| {
+            let mut socket = parse(&message("0.0.0.0", cookie, Some(1), Some((rx, 0)))).unwrap();
+            (socket.state, socket.local, socket.remote) = (1, local.parse().unwrap(), remote.parse().unwrap());
+            socket
+        };
+        let (app, outside) = ("192.168.2.2:40000", "93.184.216.34:443");
+        for proxy in ["127.0.0.1:3128", outside] {
+            let mut books = Books { row_of_id: HashMap::from([(1, 0)]), ..Books::default() };
+            books.rows = vec![Row { cgroup: "/a".into(), ..Row::default() }];
+            let mut look = |listed: &[Listed], gone: &[Listed]| {
+                books.begin();
+                listed.iter().for_each(|socket| books.listed(socket, &tree, &prefixes));
+                books.judge_outside();
+                gone.iter().for_each(|socket| books.destroyed(socket, &prefixes));
+                books.end();
+                (books.rows[0].rx_bytes, books.rows[0].internal_rx_bytes)
+            };
+            let (client, server) = (|rx| sides(1, app, outside, rx), sides(2, proxy, app, 0));
+            look(&[], &[]);
+            assert_eq!(look(&[client(100), server], &[]), (0, 100), "{proxy}");
+            assert_eq!(look(&[server, client(150)], &[]), (0, 150));
+            assert_eq!(look(&[client(160)], &[]), (0, 160), "the proxy has gone");
+            assert_eq!(look(&[], &[client(170)]), (0, 170), "last words");
+            // The next connection comes while the list is made, and the proxy's end is not in it yet.
+            let next = |rx| sides(3, "192.168.2.2:40001", outside, rx);
+            assert_eq!(look(&[next(10)], &[]), (0, 170));
+            assert_eq!(look(&[next(20), sides(4, proxy, "192.168.2.2:40001", 0)], &[]), (0, 190));
+            // One that nobody here answers is where its address is, once that is sure.
+            let other = |rx| sides(5, "192.168.2.2:40002", outside, rx);
+            assert_eq!(look(&[other(5)], &[]), (0, 190));
+            assert_eq!(look(&[other(6)], &[]), (6, 190));
+            assert_eq!(look(&[other(7), sides(6, proxy, "192.168.2.2:40002", 0)], &[]), (7, 190), "and stays there");
+            // What the other side has ended is no proxy's end any more.
+            let mut left = sides(7, proxy, "192.168.2.2:40003", 0);
+            left.state = 8;
+            let late = |rx| sides(8, "192.168.2.2:40003", outside, rx);
+            look(&[late(1), left], &[]);
+            assert_eq!(look(&[late(2), left], &[]), (9, 190));
         }
     }
 
@@ -400,6 +559,7 @@ mod tests {
                 let m = message(remote, *cookie, Some(*cgroup), Some((*rx, 0)));
                 books.listed(&parse(&m).unwrap(), &tree, &prefixes);
             }
+            books.judge_outside();
             for (remote, cookie, rx) in gone {
                 books.destroyed(&parse(&message(remote, *cookie, None, Some((*rx, 0)))).unwrap(), &prefixes);
             }

@@ -1,5 +1,6 @@
 //! One look at the counters of all cgroups, from the best source there is. It knows no target and computes no rate.
 
+pub mod ends;
 pub mod helper;
 mod inet_diag;
 

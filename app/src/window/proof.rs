@@ -258,7 +258,8 @@ fn texts(socket: &SocketVerdict) -> [String; 5] {
         None => "Varies",
     };
     let prefix = socket.prefix.as_deref().map(|prefix| format!("{prefix}: ")).unwrap_or_default();
-    [socket.unit.clone(), protocol.to_owned(), remote, scope.to_owned(), format!("{prefix}{}", socket.reason)]
+    let proxy = socket.proxy.as_deref().map(|name| format!(" ({name})")).unwrap_or_default();
+    [socket.unit.clone(), protocol.to_owned(), remote, scope.to_owned(), format!("{prefix}{}{proxy}", socket.reason)]
 }
 
 /// Nothing in a table takes the focus, so the keys that scroll are its own.

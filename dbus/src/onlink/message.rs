@@ -123,6 +123,49 @@ pub(super) fn route(payload: &[u8]) -> Result<Option<Said>, Error> {
     Ok(Some(Said { net, place, direct }))
 }
 
+/// A route that decides where a policy rule leads: a default route, or one that delivers to this host outside the kernel's own
+/// table of local addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PolicyRoute {
+    /// The routing table that it is in.
+    pub table: u32,
+    /// Its destination.
+    pub net: IpNet,
+    /// Of two to the same destination the lower one is taken.
+    pub priority: u32,
+    /// What takes it is delivered to this host.
+    pub local: bool,
+}
+
+/// Reads `RTM_NEWROUTE` and `RTM_DELROUTE`. `None`: no such route. All but a few routes are passed over by their header.
+pub(super) fn policy_route(payload: &[u8]) -> Result<Option<PolicyRoute>, Error> {
+    /// `RT_TABLE_LOCAL`.
+    const LOCAL_TABLE: u32 = 255;
+    /// As if the table had no such route.
+    const THROW: u8 = 9;
+    let malformed = |what| move || Error::malformed(what, payload);
+    let header: &[u8; ROUTE_HEADER_BYTES] = payload.first_chunk().ok_or_else(malformed("route header"))?;
+    let [family, length, _, _, table, _, _, kind, flags @ ..] = *header;
+    let deciding = (kind == LOCAL && u32::from(table) != LOCAL_TABLE) || (length == 0 && kind != THROW);
+    if !deciding || (family != INET && family != INET6) || u32::from_ne_bytes(flags) & CLONED != 0 {
+        return Ok(None);
+    }
+    let mut destination = if family == INET { IpAddr::from([0; 4]) } else { IpAddr::from([0; 16]) };
+    let (mut table, mut priority) = (u32::from(table), 0);
+    for attribute in NlasIterator::new(payload.get(ROUTE_HEADER_BYTES..).unwrap_or_default()) {
+        let attribute = attribute.map_err(|_| malformed("route attribute")())?;
+        let number = || number(&attribute).ok_or_else(malformed("number of a route"));
+        match attribute.kind() {
+            DST => destination = address(family, attribute.value()).ok_or_else(malformed("destination"))?,
+            TABLE => table = number()?,
+            PRIORITY => priority = number()?,
+            _ => {}
+        }
+    }
+    let net = IpNet::new(destination, length).map_err(|_| malformed("prefix length")())?.trunc();
+    Ok(Some(PolicyRoute { table, net, priority, local: kind == LOCAL }).filter(|route| route.table != LOCAL_TABLE))
+}
+
 /// A number that is the same in every message about a route. The kernel tells IPv4 routes apart by all that they have, IPv6
 /// routes by little: the rest of them may change unsaid (fib6_remove_prefsrc in net/ipv6/route.c).
 fn identity(header: &[u8; ROUTE_HEADER_BYTES], attributes: &[u8]) -> u64 {
@@ -247,6 +290,32 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn what_decides_where_a_policy_rule_leads() {
+        use RouteAttribute::Table;
+        let read = |kind, net: &str, table: u32| {
+            let mut message = bytes(kind, net, vec![Table(table), RouteAttribute::Priority(7)]);
+            message[4] = u8::try_from(table).unwrap_or(252);
+            policy_route(&message).unwrap().map(|route| (route.table, route.net.to_string(), route.local))
+        };
+        for (kind, net, table, local) in [
+            (RouteType::Local, "0.0.0.0/0", 100, true),
+            (RouteType::Local, "::/0", 1000, true),
+            (RouteType::Local, "198.51.100.0/24", 100, true),
+            (RouteType::Unicast, "0.0.0.0/0", 254, false),
+            (RouteType::Unreachable, "::/0", 100, false),
+        ] {
+            assert_eq!(read(kind, net, table), Some((table, net.to_owned(), local)));
+        }
+        for (kind, net, table) in [
+            (RouteType::Local, "93.184.216.34/32", 255),
+            (RouteType::Unicast, "192.168.2.0/24", 254),
+            (RouteType::Throw, "0.0.0.0/0", 100),
+        ] {
+            assert_eq!(read(kind, net, table), None, "{net}");
+        }
+    }
+
+    #[test]
     fn what_the_kernel_has_learned_about_a_destination_is_no_route() {
         let mut message = bytes(RouteType::Unicast, "8.8.8.8/32", vec![RouteAttribute::Oif(2)]);
         assert!(route(&message).unwrap().is_some());
@@ -284,6 +353,7 @@ pub(super) mod tests {
                     mutated[i] = value;
                     for end in [whole.len() - 3, whole.len()] {
                         let _ = route(&mutated[..end]);
+                        let _ = policy_route(&mutated[..end]);
                         let _ = link(&mutated[..end]);
                         let _ = nexthop(&mutated[..end]);
                     }

@@ -4,18 +4,21 @@
 
 use std::{
     cmp::Reverse,
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
 };
 
 use ipnet::IpNet;
 
-use super::message::{Link, Route, Said};
+use super::message::{Link, PolicyRoute, Route, Said};
 
 /// Routes that are kept, and as many more to networks and to this host's own addresses, so that no number of neighbours with
 /// a route of their own takes the place of these. What is kept beyond [`MOST_PREFIXES`] is there to be told when others go.
 const MOST_ROUTES: usize = 50_000;
 /// Prefixes that are told: as many as the kernel takes in one transaction, with room for the user's.
 pub const MOST_PREFIXES: usize = 20_000;
+
+/// Routes that decide where policy rules lead; nobody has more than a few.
+const MOST_POLICY_ROUTES: usize = 1024;
 
 /// Whether what was said fits what is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +34,7 @@ pub(super) enum Fit {
 pub(super) struct Routes {
     by_net: BTreeMap<IpNet, Vec<Route>>,
     links: HashMap<u32, Link>,
+    pub(super) policy: BTreeSet<PolicyRoute>,
     count: usize,
     /// See [`MOST_ROUTES`].
     most: usize,
@@ -48,8 +52,8 @@ impl Default for Routes {
 
 impl Routes {
     fn with_room_for(most: usize) -> Self {
-        let (by_net, links) = (BTreeMap::new(), HashMap::new());
-        Self { by_net, links, count: 0, most, overflowed: false, changed: false }
+        let (by_net, links, policy) = (BTreeMap::new(), HashMap::new(), BTreeSet::new());
+        Self { by_net, links, policy, count: 0, most, overflowed: false, changed: false }
     }
 
     /// A route exists. `replaces`: it may have taken the place of another one, about which nothing is said.
@@ -76,6 +80,14 @@ impl Routes {
             self.keep(said.net, new);
         }
         fit
+    }
+
+    /// A route that decides where policy rules lead exists; it may have taken the place of another one.
+    pub(super) fn policy_exists(&mut self, new: PolicyRoute) {
+        self.policy.remove(&PolicyRoute { local: !new.local, ..new });
+        if self.policy.len() < MOST_POLICY_ROUTES {
+            self.policy.insert(new);
+        }
     }
 
     /// A route is no more.

@@ -2,10 +2,13 @@
 //!
 //! The numbers are attributes of linux/netfilter/nf_tables.h.
 
-use super::message::Attributes;
+use super::{key, message::Attributes};
 
 /// `NFT_REG_1`, the 16 bytes that every expression here loads and reads.
 const REGISTER: u32 = 1;
+/// The same register's second four bytes, and its last eight.
+const SECOND_WORD: u32 = 9;
+const LAST_WORDS: u32 = 10;
 
 /// The expressions of one rule.
 pub struct Expressions<'a>(&'a mut Attributes);
@@ -28,6 +31,66 @@ impl<'a> Expressions<'a> {
         self.expression("meta", |a| {
             a.u32(1, REGISTER).u32(2, key);
         })
+    }
+
+    /// Loads the packet's family: `NFPROTO_*`, one byte.
+    pub fn nfproto(&mut self) -> &mut Self {
+        const NFT_META_NFPROTO: u32 = 15;
+        self.meta(NFT_META_NFPROTO)
+    }
+
+    /// Loads the packet's mark, in host byte order.
+    pub fn mark(&mut self) -> &mut Self {
+        const NFT_META_MARK: u32 = 3;
+        self.meta(NFT_META_MARK)
+    }
+
+    /// A fact about the packet's connection: `NFT_CT_*`. The rule ends where there is none. Whoever has such a rule has
+    /// connection tracking switched on by the kernel.
+    fn connection(&mut self, key: u32, direction: Option<u8>) -> &mut Self {
+        self.expression("ct", |a| {
+            a.u32(1, REGISTER).u32(2, key);
+            if let Some(direction) = direction {
+                a.bytes(3, &[direction]);
+            }
+        })
+    }
+
+    /// Loads the state of the packet's connection, `IPS_*`, in host byte order.
+    pub fn ct_status(&mut self) -> &mut Self {
+        const NFT_CT_STATUS: u32 = 2;
+        self.connection(NFT_CT_STATUS, None)
+    }
+
+    /// Loads the direction of the packet in its connection: 0 as the first packet, 1 the answers.
+    pub fn ct_direction(&mut self) -> &mut Self {
+        const NFT_CT_DIRECTION: u32 = 1;
+        self.connection(NFT_CT_DIRECTION, None)
+    }
+
+    /// Loads the address from which the connection's packets of that direction come, before any translation.
+    pub fn ct_source(&mut self, direction: u8, is_v4: bool) -> &mut Self {
+        const NFT_CT_SRC_IP: u32 = 19;
+        const NFT_CT_SRC_IP6: u32 = 21;
+        self.connection(if is_v4 { NFT_CT_SRC_IP } else { NFT_CT_SRC_IP6 }, Some(direction))
+    }
+
+    /// Keeps of what is loaded the bits of `mask`.
+    pub fn masked(&mut self, mask: &[u8]) -> &mut Self {
+        let length = u32::try_from(mask.len()).unwrap_or_default();
+        self.expression("bitwise", |a| {
+            a.u32(1, REGISTER).u32(2, REGISTER).u32(3, length);
+            for (kind, value) in [(4, mask), (5, vec![0; mask.len()].as_slice())] {
+                a.nest(kind, |a| {
+                    a.bytes(1, value);
+                });
+            }
+        })
+    }
+
+    /// Goes on if what is loaded has any of these bits, in host byte order.
+    pub fn any_bit(&mut self, bits: u32) -> &mut Self {
+        self.masked(&bits.to_ne_bytes()).differs(&[0; 4])
     }
 
     fn compare(&mut self, operation: u32, value: &[u8]) -> &mut Self {
@@ -84,25 +147,63 @@ impl<'a> Expressions<'a> {
         })
     }
 
-    /// Loads the id of the socket's cgroup, or of its ancestor at `level`, counted from the root.
+    /// Loads the key of the socket's cgroup, or of its ancestor at `level`, counted from the root. See [`key::Key`].
     pub fn cgroup(&mut self, level: u8) -> &mut Self {
+        let [first, second] = key::SEEDS;
+        self.cgroup_id(level).hash(REGISTER, key::MODULUS, first).hash(SECOND_WORD, key::MODULUS, second)
+    }
+
+    fn cgroup_id(&mut self, level: u8) -> &mut Self {
         const NFT_SOCKET_CGROUPV2: u32 = 3;
         self.expression("socket", |a| {
-            a.u32(1, NFT_SOCKET_CGROUPV2).u32(2, REGISTER).u32(3, level.into());
+            a.u32(1, NFT_SOCKET_CGROUPV2).u32(2, LAST_WORDS).u32(3, level.into());
         })
     }
 
-    /// Goes on in another chain where there is a cgroup at that level; the comparison, always true, is for nft to show.
+    /// Hashes the cgroup id that is loaded.
+    fn hash(&mut self, into: u32, modulus: u32, seed: u32) -> &mut Self {
+        const NFT_HASH_JENKINS: u32 = 0;
+        self.expression("hash", |a| {
+            a.u32(1, LAST_WORDS).u32(2, into).u32(3, 8).u32(4, modulus).u32(5, seed);
+            a.u32(6, 0).u32(7, NFT_HASH_JENKINS);
+        })
+    }
+
+    /// Goes on in another chain where there is a cgroup at that level. What follows is always true: a rule has to look at
+    /// something for nft to show it, and an id would be shown as a path.
     pub fn leads(&mut self, level: u8, chain: &str) {
-        self.cgroup(level).differs(&[0; 8]).goto(chain);
+        self.cgroup_id(level).hash(REGISTER, 1, key::SEEDS[0]).equal(&[0; 4]).goto(chain);
+    }
+
+    /// Goes on if what is loaded is in the set, to which nothing can be added because it is full.
+    pub fn in_full(&mut self, set: &str) -> &mut Self {
+        const NFT_DYNSET_OP_ADD: u32 = 0;
+        self.dynset(set, NFT_DYNSET_OP_ADD)
     }
 
     /// Adds the packet to the element of what is loaded. The set's own counter is copied into an element that it makes.
     pub fn update(&mut self, set: &str) -> &mut Self {
         const NFT_DYNSET_OP_UPDATE: u32 = 1;
+        self.dynset(set, NFT_DYNSET_OP_UPDATE)
+    }
+
+    fn dynset(&mut self, set: &str, operation: u32) -> &mut Self {
         self.expression("dynset", |a| {
-            a.string(1, set).u32(3, NFT_DYNSET_OP_UPDATE).u32(4, REGISTER);
+            a.string(1, set).u32(3, operation).u32(4, REGISTER);
         })
+    }
+
+    /// Gives the packet this destination, of the family `nfproto`.
+    pub fn translate(&mut self, nfproto: u8, address: &[u8]) {
+        const NFT_NAT_DNAT: u32 = 1;
+        self.expression("immediate", |a| {
+            a.u32(1, REGISTER).nest(2, |a| {
+                a.bytes(1, address);
+            });
+        });
+        self.expression("nat", |a| {
+            a.u32(1, NFT_NAT_DNAT).u32(2, nfproto.into()).u32(3, REGISTER);
+        });
     }
 
     /// Ends the chain and the packet's way through our table.
@@ -137,7 +238,31 @@ pub fn comment(kind: u8, text: &str) -> Vec<u8> {
     [&[kind, length], text.as_bytes(), &[0]].concat()
 }
 
-/// nft's note of a key's byte order, 1 host and 2 big-endian; without it `nft list` shows cgroup ids byte-swapped.
+/// nft's note of a key's byte order, 1 host and 2 big-endian.
 pub fn byte_order(order: u32) -> Vec<u8> {
     [&[0, 4], order.to_ne_bytes().as_slice()].concat()
+}
+
+/// nft's note that a key of one byte is like a field of an IP header (TTL, hop limit): a plain number. A type of that kind has
+/// no name that `nft -f` would read.
+pub fn like_field(field: Field) -> Vec<u8> {
+    const PAYLOAD: u32 = 7;
+    const BITS: u32 = 8;
+    let (header, number) = match field {
+        Field::TimeToLive => (12_u32, 8_u32),
+        Field::HopLimit => (13, 7),
+    };
+    let note = |kind: u8, value: u32| [&[kind, 4], value.to_ne_bytes().as_slice()].concat();
+    let data = [note(0, header), note(1, number), note(4, BITS)].concat();
+    let expression = [note(0, PAYLOAD), vec![1, 18], data].concat();
+    [byte_order(2), vec![3, 26], expression].concat()
+}
+
+/// A field of an IP header, one byte long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Field {
+    /// IPv4.
+    TimeToLive,
+    /// IPv6.
+    HopLimit,
 }

@@ -8,6 +8,8 @@ use netlink_packet_core::{
     NLMSG_ALIGNTO, NetlinkHeader, NlaBuffer, NlasIterator,
 };
 
+use super::key::Key;
+
 /// `NFPROTO_INET`: IPv4 and IPv6 in one table.
 const FAMILY: u8 = 1;
 const NFNL_SUBSYS_NFTABLES: u16 = 10;
@@ -28,13 +30,17 @@ pub enum Kind {
     GetTable = 1,
     DelTable = 2,
     NewChain = 3,
+    GetChain = 4,
+    DelChain = 5,
     NewRule = 6,
     GetRule = 7,
     DelRule = 8,
     NewSet = 9,
+    DelSet = 11,
     NewSetElem = 12,
     GetSetElem = 13,
     DelSetElem = 14,
+    GetSetElemReset = 33,
 }
 
 impl Kind {
@@ -64,6 +70,12 @@ impl Attributes {
         self.bytes.extend(value);
         self.bytes.resize(self.bytes.len().next_multiple_of(4), 0);
         self
+    }
+
+    /// What is written so far.
+    #[cfg(test)]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes
     }
 
     /// Appends a big-endian number.
@@ -170,8 +182,8 @@ impl Batch {
 /// What the kernel booked to one cgroup in one set.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Element {
-    /// The cgroup's id: the inode number of its directory.
-    pub cgroup_id: u64,
+    /// Whose it is.
+    pub key: Key,
     /// IP packets, or aggregates of them.
     pub packets: u64,
     /// Bytes of IP packets, headers included.
@@ -207,12 +219,12 @@ pub fn elements(payload: &[u8]) -> Result<Elements, Error> {
 }
 
 fn element(bytes: &[u8]) -> Result<Element, Error> {
-    let (mut id, mut counter) = (None, None);
+    let (mut key, mut counter) = (None, None);
     for attribute in attributes(bytes) {
         let attribute = attribute?;
         match attribute.kind() {
-            // NFTA_SET_ELEM_KEY { NFTA_DATA_VALUE }: the id in host byte order
-            1 => id = find(attribute.value(), 1)?.and_then(|v| v.value().try_into().ok()).map(u64::from_ne_bytes),
+            // NFTA_SET_ELEM_KEY { NFTA_DATA_VALUE }
+            1 => key = find(attribute.value(), 1)?.and_then(|v| v.value().try_into().ok()).map(Key::from_bytes),
             // NFTA_SET_ELEM_EXPR { NFTA_EXPR_DATA { NFTA_COUNTER_BYTES, NFTA_COUNTER_PACKETS } }
             7 => {
                 if let Some(data) = find(attribute.value(), 2)? {
@@ -225,10 +237,10 @@ fn element(bytes: &[u8]) -> Result<Element, Error> {
             _ => {}
         }
     }
-    let (Some(cgroup_id), Some((bytes, packets))) = (id, counter) else {
-        return Err(Error::malformed("set element without cgroup or counter", bytes));
+    let (Some(key), Some((bytes, packets))) = (key, counter) else {
+        return Err(Error::malformed("set element without key or counter", bytes));
     };
-    Ok(Element { cgroup_id, packets, bytes })
+    Ok(Element { key, packets, bytes })
 }
 
 /// A rule as the kernel keeps it: of two that do the same in tables alike, all of it is the same.
@@ -268,13 +280,34 @@ pub fn generation(payload: &[u8]) -> Option<u16> {
     payload.get(2..NFGEN_HEADER)?.try_into().ok().map(u16::from_be_bytes)
 }
 
-/// The port of the socket that owns a table, from a `NEWTABLE` payload. `None`: nobody owns it.
-pub fn table_owner(payload: &[u8]) -> Result<Option<u32>, Error> {
+/// What is said of a table.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Table {
+    /// The port of the socket that owns it. `None`: nobody does.
+    pub owner: Option<u32>,
+    /// nft's note, if it is the first one.
+    pub comment: Option<String>,
+}
+
+/// Reads a `NEWTABLE` payload.
+pub fn table(payload: &[u8]) -> Result<Table, Error> {
+    const NFTA_TABLE_USERDATA: u16 = 6;
     const NFTA_TABLE_OWNER: u16 = 7;
     let list = payload.get(NFGEN_HEADER..).ok_or_else(|| Error::malformed("nfgenmsg", payload))?;
-    let Some(owner) = find(list, NFTA_TABLE_OWNER)? else { return Ok(None) };
-    let port = owner.value().try_into().map_err(|_| Error::malformed("owner of a table", owner.value()))?;
-    Ok(Some(u32::from_be_bytes(port)))
+    let owner = match find(list, NFTA_TABLE_OWNER)? {
+        None => None,
+        Some(owner) => {
+            let port = owner.value().try_into();
+            Some(u32::from_be_bytes(port.map_err(|_| Error::malformed("owner of a table", owner.value()))?))
+        }
+    };
+    // One note: its kind (0, a comment), its length, its bytes.
+    let comment = find(list, NFTA_TABLE_USERDATA)?.and_then(|notes| {
+        let (header, text) = notes.value().split_first_chunk::<2>()?;
+        let [kind, length] = *header;
+        (kind == 0).then(|| string(text.get(..length.into()).unwrap_or(text)))
+    });
+    Ok(Table { owner, comment })
 }
 
 /// The kernel's answer to one request, `NLMSG_ERROR`.

@@ -25,7 +25,10 @@ fn elements_are_read() {
     let list = elements(&payload()).unwrap();
     assert_eq!(list.set, "tx_external");
     let expected = [(7, 3, 1000), (u64::MAX, 1, u64::MAX)];
-    assert_eq!(list.elements, expected.map(|(cgroup_id, packets, bytes)| Element { cgroup_id, packets, bytes }));
+    assert_eq!(
+        list.elements,
+        expected.map(|(key, packets, bytes)| Element { key: Key::from_bytes(u64::to_ne_bytes(key)), packets, bytes })
+    );
     assert_eq!(generation(&payload()), Some(0x1234));
 }
 
@@ -36,13 +39,13 @@ fn nothing_that_is_cut_or_changed_makes_it_panic() {
         if let Ok(list) = elements(&whole[..cut]) {
             assert!(list.elements.is_empty(), "cut at {cut}: {list:?}");
         }
-        let _ = (table_owner(&whole[..cut]), generation(&whole[..cut]));
+        let _ = (table(&whole[..cut]), generation(&whole[..cut]));
     }
     for i in 0..whole.len() {
         for value in 0..=255 {
             let mut changed = whole.clone();
             changed[i] = value;
-            let _ = (elements(&changed), table_owner(&changed));
+            let _ = (elements(&changed), table(&changed));
             for flags in [0, NLM_F_ACK_TLVS, NLM_F_ACK_TLVS | NLM_F_CAPPED] {
                 let _ = answer(&changed, flags);
             }
@@ -115,7 +118,7 @@ fn understood(bytes: &[u8]) -> Result<Vec<String>, Error> {
         lines.push(match message.kind {
             3 => "end".to_owned(),
             2 => format!("{:?}", answer(payload, message.flags)?),
-            kind if kind == Kind::NewTable.on_wire() => format!("owned: {}", table_owner(payload)?.is_some()),
+            kind if kind == Kind::NewTable.on_wire() => format!("owned: {}", table(payload)?.owner.is_some()),
             kind if kind == Kind::NewRule.on_wire() => rule(payload)?.chain,
             kind if kind == Kind::NewSetElem.on_wire() || kind == Kind::DelSetElem.on_wire() => {
                 let list = elements(payload)?;

@@ -2,7 +2,7 @@
 //!
 //! The table belongs to the socket (its port, not the process): it lives until the last descriptor of it is closed, so a
 //! socket that systemd keeps for us keeps the counters over a restart. Nothing here waits: the kernel has answered when a
-//! request's `send` returns, and what isn't there then never comes. It knows ids of cgroups, not their paths.
+//! request's `send` returns, and what isn't there then never comes. It knows keys of cgroups, not their ids or paths.
 
 use std::{
     collections::BTreeSet,
@@ -18,13 +18,16 @@ use rustix::{
 };
 
 use self::{
-    message::{Batch, Element, Kind, Request},
-    ruleset::{Counter, Internal, TABLE},
+    key::Key,
+    message::{Batch, Element, Kind, Request, Table},
+    ruleset::{Counter, Internal, LEFTOVER, Redirected, TABLE},
 };
 
 mod expression;
+pub mod key;
 pub mod message;
 pub mod ruleset;
+pub mod translation;
 
 /// Elements that [`Nft::delete`] takes at once: their final counters must fit the socket's buffer, or they are lost.
 pub const DELETED_AT_ONCE: usize = 256;
@@ -216,21 +219,36 @@ impl Nft {
         self.commit(&ruleset::create(TABLE, levels, set_size, internal)).map(drop)
     }
 
-    /// The levels of the table that this socket owns; `None` where it owns none.
-    pub fn levels(&mut self) -> Result<Option<u8>, Error> {
-        let request = ruleset::get_table(TABLE);
-        let mut owner = None;
-        let found = self.ask(&request, |message| {
+    /// What is said of a table; `None` where there is no such table.
+    fn table(&mut self, name: &str) -> Result<Option<Table>, Error> {
+        let mut table = None;
+        let found = self.ask(&ruleset::get_table(name), |message| {
             if message.kind == Kind::NewTable.on_wire() {
-                owner = message::table_owner(message.payload)?;
+                table = Some(message::table(message.payload)?);
             }
             Ok(())
         });
         match found {
-            Err(error) if error.has_errno(Errno::NOENT) => return Ok(None),
-            other => other.map(drop)?,
+            Err(error) if error.is_absent() => Ok(None),
+            other => other.map(|_| table),
         }
-        if owner != Some(self.port) {
+    }
+
+    /// Deletes what a saved ruleset has brought back of such a table, or an earlier version has left to this socket. Whether
+    /// there was anything.
+    pub fn clear_leftover(&mut self) -> Result<bool, Error> {
+        let Some(table) = self.table(LEFTOVER)? else { return Ok(false) };
+        let is_ours = table.comment.as_deref() == Some(ruleset::TABLE_COMMENT) && table.owner.is_none();
+        if !is_ours && table.owner != Some(self.port) {
+            return Ok(false);
+        }
+        self.commit(&ruleset::delete_table(LEFTOVER))?;
+        Ok(true)
+    }
+
+    /// The levels of the table that this socket owns; `None` where it owns none.
+    pub fn levels(&mut self) -> Result<Option<u8>, Error> {
+        if self.table(TABLE)?.and_then(|table| table.owner) != Some(self.port) {
             return Ok(None);
         }
         let mut rules = 0;
@@ -260,6 +278,11 @@ impl Nft {
         self.commit(&ruleset::replace_internal(TABLE, internal)).map(drop)
     }
 
+    /// Writes the rules for what is redirected on this host in the place of those that are there.
+    pub fn redirect(&mut self, redirected: &Redirected) -> Result<(), Error> {
+        self.commit(&ruleset::redirect(TABLE, redirected)).map(drop)
+    }
+
     /// Reads one set into `elements`, in the place of what was there. Whether nobody changed the ruleset meanwhile: another
     /// program's transaction can't touch our table, but the kernel promises nothing about a dump into which one fell.
     ///
@@ -277,14 +300,25 @@ impl Nft {
         Ok(!steady.disturbed)
     }
 
+    /// Does what `nft reset` does, which whoever may read the counters may do as well. `false`: this kernel can't.
+    pub fn reset_counters(&mut self) -> Result<bool, Error> {
+        for counter in Counter::ALL {
+            match self.dump(&ruleset::reset_counters(TABLE, counter), |_| Ok(())) {
+                Err(error) if error.is_unsupported() || error.has_errno(Errno::INVAL) => return Ok(false),
+                other => other?,
+            }
+        }
+        Ok(true)
+    }
+
     /// Adds elements for these cgroups to all four sets, where there are none.
-    pub fn add(&mut self, cgroup_ids: &[u64]) -> Result<(), Error> {
-        if cgroup_ids.is_empty() { Ok(()) } else { self.commit(&ruleset::add_elements(TABLE, cgroup_ids)).map(drop) }
+    pub fn add(&mut self, keys: &[Key]) -> Result<(), Error> {
+        if keys.is_empty() { Ok(()) } else { self.commit(&ruleset::add_elements(TABLE, keys)).map(drop) }
     }
 
     /// Deletes elements, at most [`DELETED_AT_ONCE`] of them, and returns what each had counted in the end. All must exist:
     /// the kernel deletes all or none. Should a packet come to one of them afterwards, it begins anew at zero.
-    pub fn delete(&mut self, doomed: &[(Counter, u64)]) -> Result<Vec<(Counter, Element)>, Error> {
+    pub fn delete(&mut self, doomed: &[(Counter, Key)]) -> Result<Vec<(Counter, Element)>, Error> {
         let doomed = doomed.get(..DELETED_AT_ONCE).unwrap_or(doomed);
         if doomed.is_empty() {
             return Ok(Vec::new());

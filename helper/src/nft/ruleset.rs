@@ -6,17 +6,17 @@
 //! table inet netglance {
 //!     flags owner
 //!     set internal4 { type ipv4_addr; flags interval; elements = { … } }     set internal6 { … }
-//!     set near4 { type integer; elements = { … } }                           set near6 { … }
-//!     set opaque { type cgroupsv2; elements = { … } }
-//!     set tx_external { type cgroupsv2; size 65535; flags dynamic; counter }                 # and three more
+//!     set near4 { typeof ip ttl; elements = { … } }                          set near6 { … }
+//!     set opaque { type mark . mark; size …; flags dynamic; elements = { … } }
+//!     set tx_external { type mark . mark; size 65535; flags dynamic; counter }                 # and three more
 //!     chain tx_external {
-//!         socket cgroupv2 level 2 @opaque update @tx_external { socket cgroupv2 level 2 } accept   # see `entry`
-//!         socket cgroupv2 level 9 … goto tx_external_9
-//!         update @tx_external { socket cgroupv2 level 8 } accept
+//!         add @opaque { KEY 2 } update @tx_external { KEY 2 } accept                           # see `entry`
+//!         jhash socket cgroupv2 level 9 mod 1 == 0 … goto tx_external_9
+//!         update @tx_external { KEY 8 } accept
 //!         …                                                                                  # down to level 1
 //!     }
 //!     chain tx_external_9 {
-//!         update @tx_external { socket cgroupv2 level 9 } accept
+//!         update @tx_external { KEY 9 } accept
 //!     }
 //!     chain output {
 //!         type filter hook output priority 200; policy accept;
@@ -32,6 +32,11 @@
 //! }
 //! ```
 //!
+//! where KEY 8 is `jhash socket cgroupv2 level 8 mod 4294967295 seed 0x1 . jhash … seed 0x2` (see `key.rs`).
+//! Everything in it is such that what nft shows can be loaded again, by any nft since 1.0.2 and wherever: people save their
+//! rulesets with `nft list ruleset`, and one line that doesn't load costs them all of it.
+//! What is redirected has further rules while there is any: see `redirected`.
+//!
 //! The kernel makes a cgroup's element at its first packet. A level deeper than the socket's cgroup ends the rule without
 //! booking, so that the deepest level that exists books the packet, and `accept` keeps the others from doing it again.
 //! A cgroup deeper than the deepest rule is booked to its ancestor at that level; a socket of the root cgroup is not booked.
@@ -45,12 +50,24 @@ use std::collections::BTreeSet;
 use netlink_packet_core::{NLM_F_APPEND, NLM_F_CREATE, NLM_F_DUMP, NLM_F_ECHO, NLM_F_EXCL};
 
 use super::{
-    expression::{Expressions, byte_order, comment},
+    expression::{Expressions, Field, byte_order, comment, like_field},
+    key::Key,
     message::{Attributes, Batch, Kind, Request, Rule},
 };
 
-/// The name of our table, of family inet.
-pub const TABLE: &str = "netglance";
+mod redirected;
+mod scratch;
+
+pub use redirected::{Marked, Redirected, redirect};
+pub use scratch::translate;
+
+/// The name of our table, of family inet, with a space at its end.
+///
+/// The kernel lets nobody else write into a table that has an owner, and whoever loads a saved ruleset would: all of it would be
+/// refused, the user's own rules too. nft shows the name as it is and reads it without the space, which is another table's.
+pub const TABLE: &str = "netglance ";
+/// What nft makes of our table when it loads a saved ruleset.
+pub const LEFTOVER: &str = "netglance";
 /// What one counter set holds at most; the kernel wants a limit for a dynamic set.
 pub const SET_SIZE: u32 = 65_535;
 /// Elements in one message: far below the 64 KiB of its attribute, for a 16-byte key too.
@@ -61,7 +78,8 @@ const BLOCKS: [u8; 5] = [9, 17, 33, 65, 129];
 const PRIORITY: u32 = 200;
 /// The set of cgroups that are booked as a whole.
 const OPAQUE: &str = "opaque";
-const TABLE_COMMENT: &str =
+/// By it a table is known to be of our making.
+pub const TABLE_COMMENT: &str =
     "netglance-helper counts bytes per cgroup here, internal and external apart. It changes no packet.";
 
 /// One direction and scope: the name of a set, and of the chain that books into it.
@@ -93,10 +111,10 @@ impl Counter {
 
     const fn set_comment(self) -> &'static str {
         match self {
-            Self::RxExternal => "received from external addresses, by cgroup",
-            Self::TxExternal => "sent to external addresses, by cgroup",
-            Self::RxInternal => "received from internal addresses, by cgroup",
-            Self::TxInternal => "sent to internal addresses, by cgroup",
+            Self::RxExternal => "received from external addresses, by cgroup: two hashes of its id",
+            Self::TxExternal => "sent to external addresses, by cgroup: two hashes of its id",
+            Self::RxInternal => "received from internal addresses, by cgroup: two hashes of its id",
+            Self::TxInternal => "sent to internal addresses, by cgroup: two hashes of its id",
         }
     }
 }
@@ -116,12 +134,12 @@ pub struct Internal<'a> {
 pub fn create(table: &str, levels: u8, set_size: u32, internal: Internal) -> Batch {
     let mut b = Builder::new(table);
     b.table();
-    b.set("internal4", 1, INTERVALS, 7, 4, "internal prefixes, IPv4");
-    b.set("internal6", 2, INTERVALS, 8, 16, "internal prefixes, IPv6");
-    b.set("near4", 3, 0, 4, 1, "first bytes of IPv4 addresses some of which are internal");
-    b.set("near6", 4, 0, 4, 1, "first bytes of IPv6 addresses some of which are internal");
+    b.prefix_set("internal4", 1, 7, 4, "internal prefixes, IPv4");
+    b.prefix_set("internal6", 2, 8, 16, "internal prefixes, IPv6");
+    b.near_set("near4", 3, Field::TimeToLive, "first bytes of IPv4 addresses some of which are internal");
+    b.near_set("near6", 4, Field::HopLimit, "first bytes of IPv6 addresses some of which are internal");
     b.internal_elements(internal);
-    b.opaque_set();
+    b.opaque_set(0);
     for (counter, id) in Counter::ALL.into_iter().zip(6..) {
         b.counter_set(counter, id, set_size);
     }
@@ -152,24 +170,25 @@ pub fn grow(table: &str, from: u8, to: u8) -> Batch {
 /// [`grow`] leave it.
 pub fn entry(table: &str, levels: u8, opaque: &BTreeSet<(u8, u64)>) -> Batch {
     let mut b = Builder::new(table);
-    b.opaque_set(); // a table of an earlier version has none
-    let what = "the cgroups that are booked as a whole";
-    b.request(Kind::DelSetElem, 0, what, |a| {
-        a.string(2, OPAQUE);
-    });
-    let keys = opaque.iter().map(|(_, id)| Key::from(id.to_ne_bytes()));
-    b.elements(Kind::NewSetElem, NLM_F_CREATE, OPAQUE, what, keys);
-    let mut above: Vec<_> = opaque.iter().map(|(level, _)| *level).collect();
-    above.dedup();
-    let first = levels.max(1).min(BLOCKS[0] - 1);
     for counter in Counter::ALL {
         b.request(Kind::DelRule, 0, "emptying a chain", |a| {
             a.string(2, counter.name());
         });
+    }
+    let what = "the cgroups that are booked as a whole";
+    b.request(Kind::DelSet, 0, what, |a| {
+        a.string(2, OPAQUE);
+    });
+    b.opaque_set(opaque.len());
+    b.elements(Kind::NewSetElem, NLM_F_CREATE, OPAQUE, what, opaque.iter().map(|(_, id)| Key::of(*id)));
+    let mut above: Vec<_> = opaque.iter().map(|(level, _)| *level).collect();
+    above.dedup();
+    let first = levels.max(1).min(BLOCKS[0] - 1);
+    for counter in Counter::ALL {
         for level in &above {
-            let text = "what is below such a cgroup is not told apart";
+            let text = "what is below such a cgroup is not told apart; the set is full, so nothing is added";
             b.rule(counter.name(), "socket cgroupv2 level, looked up in a set", text, |e| {
-                e.cgroup(*level).lookup(OPAQUE).update(counter.name()).accept();
+                e.cgroup(*level).in_full(OPAQUE).update(counter.name()).accept();
             });
         }
         let deeper = (levels >= BLOCKS[0]).then_some(BLOCKS[0]);
@@ -214,20 +233,19 @@ pub fn replace_internal(table: &str, internal: Internal) -> Batch {
 }
 
 /// Adds elements to all four sets, where there are none.
-pub fn add_elements(table: &str, cgroup_ids: &[u64]) -> Batch {
+pub fn add_elements(table: &str, keys: &[Key]) -> Batch {
     let mut b = Builder::new(table);
     for counter in Counter::ALL {
-        let keys = cgroup_ids.iter().map(|id| Key::from(id.to_ne_bytes()));
-        b.elements(Kind::NewSetElem, NLM_F_CREATE, counter.name(), "adding counters", keys);
+        b.elements(Kind::NewSetElem, NLM_F_CREATE, counter.name(), "adding counters", keys.iter().copied());
     }
     b.batch
 }
 
 /// Deletes elements that are there; the kernel answers with what each had counted.
-pub fn delete_elements(table: &str, doomed: &[(Counter, u64)]) -> Batch {
+pub fn delete_elements(table: &str, doomed: &[(Counter, Key)]) -> Batch {
     let mut b = Builder::new(table);
     for counter in Counter::ALL {
-        let keys = doomed.iter().filter(|(c, _)| *c == counter).map(|(_, id)| Key::from(id.to_ne_bytes()));
+        let keys = doomed.iter().filter(|(c, _)| *c == counter).map(|(_, key)| *key);
         b.elements(Kind::DelSetElem, NLM_F_ECHO, counter.name(), "deleting counters", keys);
     }
     b.batch
@@ -243,6 +261,13 @@ pub fn delete_table(table: &str) -> Batch {
 /// Asks for a set's elements.
 pub fn dump_counters(table: &str, counter: Counter) -> Request {
     Request::new(Kind::GetSetElem, NLM_F_DUMP, "reading the counters", |a| {
+        a.string(1, table).string(2, counter.name());
+    })
+}
+
+/// Asks for a set's elements and has their counters set back to zero.
+pub fn reset_counters(table: &str, counter: Counter) -> Request {
+    Request::new(Kind::GetSetElemReset, NLM_F_DUMP, "setting counters back", |a| {
         a.string(1, table).string(2, counter.name());
     })
 }
@@ -268,19 +293,22 @@ pub fn get_table(table: &str) -> Request {
     })
 }
 
-/// An element's key, and whether it marks where an interval has ended.
+/// An element's bytes, and whether it marks where an interval has ended.
 #[derive(Debug, PartialEq, Eq)]
-struct Key<const N: usize> {
+struct Item<const N: usize> {
     bytes: [u8; N],
     interval_end: bool,
 }
 
-/// `NFT_SET_INTERVAL`, for a set of keys some of which end an interval.
-const INTERVALS: u32 = 4;
-
-impl<const N: usize> From<[u8; N]> for Key<N> {
+impl<const N: usize> From<[u8; N]> for Item<N> {
     fn from(bytes: [u8; N]) -> Self {
         Self { bytes, interval_end: false }
+    }
+}
+
+impl From<Key> for Item<8> {
+    fn from(key: Key) -> Self {
+        Self::from(key.bytes())
     }
 }
 
@@ -344,34 +372,49 @@ impl<'a> Builder<'a> {
         });
     }
 
-    /// `key_type` is nft's own number of the type (4 integer, 7 ipv4_addr, 8 ipv6_addr, 46 cgroupsv2), which the kernel only
-    /// keeps.
-    fn set(&mut self, name: &str, id: u32, flags: u32, key_type: u32, key_bytes: u32, text: &str) {
-        let what = if flags == 0 { "a set of numbers" } else { "a set of address ranges" };
-        self.request(Kind::NewSet, NLM_F_CREATE, what, |a| {
-            a.string(2, name).u32(3, flags).u32(4, key_type).u32(5, key_bytes).u32(10, id);
+    /// `key_type` is nft's own number of the type (7 ipv4_addr, 8 ipv6_addr), which the kernel only keeps.
+    fn prefix_set(&mut self, name: &str, id: u32, key_type: u32, key_bytes: u32, text: &str) {
+        const NFT_SET_INTERVAL: u32 = 4;
+        self.request(Kind::NewSet, NLM_F_CREATE, "a set of address ranges", |a| {
+            a.string(2, name).u32(3, NFT_SET_INTERVAL).u32(4, key_type).u32(5, key_bytes).u32(10, id);
             a.bytes(13, &[byte_order(2).as_slice(), &comment(7, text)].concat());
         });
     }
 
-    fn opaque_set(&mut self) {
-        self.request(Kind::NewSet, NLM_F_CREATE, "a set of cgroups", |a| {
-            a.string(2, OPAQUE).u32(3, 0).u32(4, 46).u32(5, 8).u32(10, 5);
-            a.bytes(13, &[byte_order(1).as_slice(), &comment(7, "cgroups that are booked as a whole")].concat());
+    fn near_set(&mut self, name: &str, id: u32, field: Field, text: &str) {
+        const INTEGER: u32 = 4;
+        self.request(Kind::NewSet, NLM_F_CREATE, "a set of numbers", |a| {
+            a.string(2, name).u32(3, 0).u32(4, INTEGER).u32(5, 1).u32(10, id);
+            a.bytes(13, &[like_field(field).as_slice(), &comment(7, text)].concat());
         });
     }
 
+    /// A set of so many keys, which is full when they are in it. See [`Expressions::in_full`].
+    fn opaque_set(&mut self, size: usize) {
+        let size = u32::try_from(size).unwrap_or(u32::MAX).max(1);
+        self.key_set(OPAQUE, 5, size, "cgroups that are booked as a whole: two hashes of their ids", |_| {});
+    }
+
     fn counter_set(&mut self, counter: Counter, id: u32, size: u32) {
-        const NFT_SET_EVAL: u32 = 0x20;
-        self.request(Kind::NewSet, NLM_F_CREATE, "a dynamic set with counters, keyed by cgroup", |a| {
-            a.string(2, counter.name()).u32(3, NFT_SET_EVAL).u32(4, 46).u32(5, 8);
-            a.nest(9, |a| {
-                a.u32(1, size);
-            });
-            a.u32(10, id).bytes(13, &[byte_order(1).as_slice(), &comment(7, counter.set_comment())].concat());
+        self.key_set(counter.name(), id, size, counter.set_comment(), |a| {
             a.nest(17, |a| {
                 a.string(1, "counter");
             });
+        });
+    }
+
+    /// A dynamic set keyed by cgroup.
+    fn key_set(&mut self, name: &str, id: u32, size: u32, text: &str, more: impl FnOnce(&mut Attributes)) {
+        const NFT_SET_EVAL: u32 = 0x20;
+        // nft's numbers of a concatenation's types: mark and mark. It shows and reads them as plain numbers.
+        const MARK: u32 = 19;
+        self.request(Kind::NewSet, NLM_F_CREATE, "a dynamic set with counters, keyed by cgroup", |a| {
+            a.string(2, name).u32(3, NFT_SET_EVAL).u32(4, MARK << 6 | MARK).u32(5, 8);
+            a.nest(9, |a| {
+                a.u32(1, size);
+            });
+            a.u32(10, id).bytes(13, &[byte_order(1).as_slice(), &comment(7, text)].concat());
+            more(a);
         });
     }
 
@@ -399,10 +442,10 @@ impl<'a> Builder<'a> {
         flags: u16,
         set: &str,
         what: &'static str,
-        keys: impl IntoIterator<Item = Key<N>>,
+        keys: impl IntoIterator<Item = impl Into<Item<N>>>,
     ) {
         const NFT_SET_ELEM_INTERVAL_END: u32 = 1;
-        let mut keys = keys.into_iter().peekable();
+        let mut keys = keys.into_iter().map(Into::<Item<N>>::into).peekable();
         while keys.peek().is_some() {
             self.request(kind, flags, what, |a| {
                 a.string(2, set).nest(3, |a| {
@@ -424,11 +467,10 @@ impl<'a> Builder<'a> {
     /// The kernel makes a set's hash table as large as its limit, and each dump walks all of it: 0.2 ms a set. A removal makes
     /// it as small as what is in it, and it grows by itself; so one element that no cgroup has comes and goes.
     fn shrink(&mut self) {
-        let nobody = || [Key::from(0u64.to_ne_bytes())];
         for counter in Counter::ALL {
             let what = "an element in a dynamic set";
-            self.elements(Kind::NewSetElem, NLM_F_CREATE, counter.name(), what, nobody());
-            self.elements(Kind::DelSetElem, 0, counter.name(), what, nobody());
+            self.elements(Kind::NewSetElem, NLM_F_CREATE, counter.name(), what, [Key::NOBODY]);
+            self.elements(Kind::DelSetElem, 0, counter.name(), what, [Key::NOBODY]);
         }
     }
 
@@ -486,10 +528,14 @@ impl<'a> Builder<'a> {
     }
 
     fn direction(&mut self, d: &Direction) {
-        const ARPHRD_LOOPBACK: u16 = 772;
-        const NFT_META_NFPROTO: u32 = 15;
-        let what = "a rule that tells internal from external";
         self.chain(d.chain, d.comment, Some(d.hook));
+        self.judge(d, &Redirected::default());
+    }
+
+    /// The rules of a base chain.
+    fn judge(&mut self, d: &Direction, redirected: &Redirected) {
+        const ARPHRD_LOOPBACK: u16 = 772;
+        let what = "a rule that tells internal from external";
         if d.chain == OUTPUT.chain {
             self.not_again(d.chain);
         }
@@ -497,17 +543,18 @@ impl<'a> Builder<'a> {
         self.rule(d.chain, what, "what comes over loopback stays on this host", |e| {
             e.meta(d.interface_type).equal(&ARPHRD_LOOPBACK.to_ne_bytes()).goto(d.internal.name());
         });
+        self.redirected(d, redirected);
         let [v4, v6] = d.remote;
         // A look for a byte in a bitmap costs a fifth of a look for a range, and spares most external packets the latter.
         for (nfproto, offset, set) in [(2, v4, "near4"), (10, v6, "near6")] {
             self.rule(d.chain, what, "no internal address begins so", |e| {
-                e.meta(NFT_META_NFPROTO).equal(&[nfproto]).network_header(offset, 1).absent(set);
+                e.nfproto().equal(&[nfproto]).network_header(offset, 1).absent(set);
                 e.goto(d.external.name());
             });
         }
         for (nfproto, offset, length, set) in [(2, v4, 4, "internal4"), (10, v6, 16, "internal6")] {
             self.rule(d.chain, what, "internal prefixes", |e| {
-                e.meta(NFT_META_NFPROTO).equal(&[nfproto]).network_header(offset, length).lookup(set);
+                e.nfproto().equal(&[nfproto]).network_header(offset, length).lookup(set);
                 e.goto(d.internal.name());
             });
         }
@@ -540,16 +587,16 @@ fn block(counter: Counter, level: u8) -> String {
 }
 
 /// All bytes of these ranges.
-fn near<N: TryInto<u8>>(ranges: impl Iterator<Item = (N, N)>) -> Vec<Key<1>> {
+fn near<N: TryInto<u8>>(ranges: impl Iterator<Item = (N, N)>) -> Vec<Item<1>> {
     let bytes: BTreeSet<u8> =
         ranges.filter_map(|(a, b)| Some(a.try_into().ok()?..=b.try_into().ok()?)).flatten().collect();
-    bytes.into_iter().map(|byte| Key::from([byte])).collect()
+    bytes.into_iter().map(|byte| Item::from([byte])).collect()
 }
 
-fn interval<const N: usize>(first: [u8; N], end: Option<[u8; N]>) -> impl Iterator<Item = Key<N>> {
+fn interval<const N: usize>(first: [u8; N], end: Option<[u8; N]>) -> impl Iterator<Item = Item<N>> {
     // A range up to the last address of all has no end.
-    let end = end.map(|bytes| Key { bytes, interval_end: true });
-    std::iter::once(Key { bytes: first, interval_end: false }).chain(end)
+    let end = end.map(|bytes| Item { bytes, interval_end: true });
+    std::iter::once(Item { bytes: first, interval_end: false }).chain(end)
 }
 
 #[cfg(test)]

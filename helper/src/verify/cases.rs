@@ -53,6 +53,15 @@ const MULTICAST4: IpAddr = v4(239, 255, 77, 77);
 const MULTICAST6: IpAddr = v6([0xff02, 0, 0, 0, 0, 0, 0x77, 0x77]);
 const PUBLIC4: IpAddr = v4(93, 184, 216, 34);
 const PUBLIC6: IpAddr = v6([0x2606, 0x2800, 0x220, 1, 0, 0, 0, 1]);
+/// Addresses that a rule of the host's leads to others: a public one to the LAN, as a transparent cache does, and a private one
+/// outside, as the address of a service.
+const CAPTURED4: IpAddr = v4(93, 184, 216, 35);
+/// See [`CAPTURED4`].
+pub const CAPTURED6: IpAddr = v6([0x2606, 0x2800, 0x220, 1, 0, 0, 0, 0x35]);
+/// See [`CAPTURED4`].
+const SERVICE4: IpAddr = v4(10, 96, 0, 1);
+/// See [`CAPTURED4`].
+pub const SERVICE6: IpAddr = v6([0xfd96, 0, 0, 0, 0, 0, 0, 1]);
 /// A public address behind the tunnel.
 pub const BEHIND_TUNNEL: IpAddr = v4(198, 41, 0, 4);
 /// The tunnel's ends: outside, host and peer, and inside.
@@ -108,10 +117,19 @@ pub struct Case {
     pub task: Task,
     /// What it is.
     pub scope: Scope,
+    /// Whether another program sets the counters back just before.
+    pub is_reset: bool,
+    /// Where a rule of the host's (network address translation) leads it.
+    pub redirected: Option<IpAddr>,
 }
 
 impl Case {
-    /// The address at the other end.
+    /// The address with which its packets go over the wire.
+    pub fn on_wire(&self) -> IpAddr {
+        self.redirected.unwrap_or_else(|| self.remote())
+    }
+
+    /// The address at the other end, for the app.
     pub fn remote(&self) -> IpAddr {
         match self.task {
             Task::Tcp { to, .. } | Task::Udp { to, .. } => to.ip(),
@@ -204,7 +222,8 @@ pub fn peer_addresses() -> Vec<SocketAddr> {
 #[rustfmt::skip]
 pub fn all() -> Vec<Case> {
     use Actor::{App, Bystander, Child, Restarted};
-    let case = |name, actor, task, scope| Case { name, actor, task, scope };
+    let case = |name, actor, task, scope| Case { name, actor, task, scope, is_reset: false, redirected: None };
+    let redirected = |name, task, to, scope| Case { redirected: Some(to), ..case(name, App, task, scope) };
     vec![
         case("IPv4 loopback", App, own(v4(127, 0, 0, 1)), Internal),
         case("IPv6 loopback", App, own(v6([0, 0, 0, 0, 0, 0, 0, 1])), Internal),
@@ -229,6 +248,11 @@ pub fn all() -> Vec<Case> {
         case("Public IPv6, TCP", App, tcp(PUBLIC6), External),
         case("Public IPv6, UDP", App, udp(PUBLIC6), External),
         case("Public IPv4 through a tunnel (VXLAN)", App, udp(BEHIND_TUNNEL), External),
+        Case { is_reset: true, ..case("Public IPv4, after a reset of the counters (nft reset)", App, tcp(PUBLIC4), External) },
+        redirected("Public IPv4 that a firewall leads to the LAN, TCP", tcp(CAPTURED4), PEER_LAN4, Internal),
+        redirected("Public IPv6 that a firewall leads to the LAN, UDP", udp(CAPTURED6), PEER_LAN6, Internal),
+        redirected("Private IPv4 that a firewall leads outside, UDP", udp(SERVICE4), PUBLIC4, External),
+        redirected("Private IPv6 that a firewall leads outside, TCP", tcp(SERVICE6), PUBLIC6, External),
         case("Public IPv4, TCP", Child, tcp(PUBLIC4), External),
         case("Public IPv6, UDP", Child, udp(PUBLIC6), External),
         case("The LAN over IPv4, TCP", Child, tcp(PEER_LAN4), Internal),

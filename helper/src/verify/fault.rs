@@ -19,6 +19,8 @@ pub enum Fault {
     Swapped,
     /// A tunnel's outer packets are booked like any other.
     TunnelTwice,
+    /// The table doesn't know that anything is redirected.
+    NotRedirected,
     /// The figures are those of an estimate: TCP payload, and nothing of UDP.
     Estimate,
 }
@@ -56,7 +58,7 @@ impl Fault {
                 batch.requests.retain(|request| !with.contains(request) || without.contains(request));
             }
             Self::TunnelTwice => batch.requests.retain(|request| request.what() != "a look at the link-layer header"),
-            Self::NoPrefix(_) | Self::Swapped | Self::Estimate => {}
+            Self::NoPrefix(_) | Self::Swapped | Self::NotRedirected | Self::Estimate => {}
         }
     }
 

@@ -40,8 +40,9 @@ pub fn of_failure(
         .or_else(|| elsewhere(case, cgroup, expected, counted, strays))
         .or_else(|| as_estimate(case, counted))
         .or_else(|| through_tunnel(case, expected, counted))
+        .or_else(|| redirected(case, expected, counted))
         .or_else(|| wrong_scope(case, expected, counted))
-        .or_else(|| (sum(counted) == [0, 0]).then(|| NOTHING.to_owned()))
+        .or_else(|| (sum(counted) == [0, 0]).then(|| if case.is_reset { RESET } else { NOTHING }.to_owned()))
         .or_else(|| half(expected, counted))
         .unwrap_or_else(|| wrong_amount(expected, counted));
     let who = if case.actor == Actor::App { String::new() } else { format!(", {}", case.actor.name()) };
@@ -51,7 +52,10 @@ pub fn of_failure(
 /// What [`super::cgroups::CHILD`] adds to its parent's path.
 const CHILD_OF_APP: &str = "/child";
 const NOTHING: &str = "nothing of it was counted, so the figures are too low by all of it. The table's chains do not see these packets: \
-     look whether their rules are all there (nft list table inet netglance).";
+     look whether their rules are all there (nft list ruleset).";
+
+const RESET: &str = "what was counted after another program had set the counters back to zero is missing, so the figures are too low \
+     whenever somebody does that (nft reset, accounting scripts).";
 
 fn swapped(expected: &Figures, counted: &Figures) -> Option<String> {
     let turn = |[rx, tx]: Ways| [tx, rx];
@@ -108,7 +112,7 @@ fn as_estimate(case: &Case, counted: &Figures) -> Option<String> {
     (!case.is_tcp() && sum(counted) == [0, 0]).then(|| {
         "nothing of these datagrams was counted, so the figures are too low by all UDP (QUIC, calls, DNS). An estimate out of \
          the sockets' own books is blind to them; exact figures have them. If the figures come from the table, rules are missing \
-         in it (nft list table inet netglance)."
+         in it (nft list ruleset)."
             .to_owned()
     })
 }
@@ -118,6 +122,16 @@ fn through_tunnel(case: &Case, expected: &Figures, counted: &Figures) -> Option<
     (case.is_tunnelled() && more(sum(counted), sum(expected))).then(|| {
         "the tunnel's own packets were counted beside those that they carry, so behind a VPN the figures are about twice too \
          high. The rule that leaves out outer packets (@ll,0,8 >= 0x0 accept) is missing in the output chain."
+            .to_owned()
+    })
+}
+
+fn redirected(case: &Case, expected: &Figures, counted: &Figures) -> Option<String> {
+    let one_way = external(counted) != [0, 0] && internal(counted) != [0, 0];
+    (case.redirected.is_some() && one_way && sum(counted) == sum(expected)).then(|| {
+        "what is sent was counted on one side and what is received on the other, as the answers of a redirected connection carry \
+         the address that the app knows. The rules that ask connection tracking (nft list ruleset, chain translated) are \
+         missing."
             .to_owned()
     })
 }
@@ -146,10 +160,10 @@ fn wrong_scope(case: &Case, expected: &Figures, counted: &Figures) -> Option<Str
             format!("The rule for {} of one direction is missing, the one that asks for @{}.", family.0, family.1)
         }
         (Scope::Internal, false) => {
-            format!("No prefix in the set {} covers {}, or the rules that ask for it are missing.", family.1, case.remote())
+            format!("No prefix in the set {} covers {}, or the rules that ask for it are missing.", family.1, case.on_wire())
         }
         (Scope::External, _) => {
-            format!("A prefix in the set {} covers {}, which is not internal, or a rule is wrong.", family.1, case.remote())
+            format!("A prefix in the set {} covers {}, which is not internal, or a rule is wrong.", family.1, case.on_wire())
         }
     };
     Some(match case.scope {
@@ -169,7 +183,7 @@ fn half(expected: &Figures, counted: &Figures) -> Option<String> {
     let text = |way: &str, shown: &str, chain: &str| {
         format!(
             "nothing of what was {way} was counted, so the {shown} is too low by all of it. A rule of the chain {chain} is missing, \
-             its last one (goto) most likely (nft list chain inet netglance {chain})."
+             its last one (goto) most likely (nft list ruleset)."
         )
     };
     match (counted_rx, counted_tx) {

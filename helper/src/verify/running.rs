@@ -13,8 +13,9 @@ use crate::{
     nft::{
         Nft,
         message::Rule,
-        ruleset::{self, Counter, Internal, SET_SIZE},
+        ruleset::{self, Counter, Internal, Redirected, SET_SIZE},
     },
+    redirects,
     table::Setup,
 };
 
@@ -53,9 +54,11 @@ fn difference(running: &mut Nft, rules: &[Rule], setup: &Path) -> Result<Option<
         Err(error) => Err(error),
     };
     let setup = setup.map_err(Error::doing("read the helper's own prefixes"))?;
-    let onlink = Onlink::open().and_then(|mut onlink| onlink.changed());
-    let onlink = onlink.map_err(Error::network("read the routing table"))?.unwrap_or_default();
-    let prefixes = Prefixes::new(&onlink, &setup.internal, &setup.external);
+    let failed = Error::network("read the routing table");
+    let mut onlink = Onlink::open().map_err(&failed)?;
+    let host = onlink.changed().map_err(&failed)?.unwrap_or_default();
+    let redirected = redirects::look(onlink.policy_routes()).map_err(Error::network("look for what is redirected"))?;
+    let prefixes = Prefixes::new(&host, &setup.internal, &setup.external);
     let (v4, v6) = (prefixes.internal_v4(), prefixes.internal_v6());
     let levels = rules.iter().filter(|rule| ruleset::is_level_rule(Counter::TxExternal, rule)).count();
     let levels = ruleset::levels_of(levels);
@@ -64,6 +67,9 @@ fn difference(running: &mut Nft, rules: &[Rule], setup: &Path) -> Result<Option<
     let rules: Vec<_> = rules.iter().filter(|rule| !is_whole(rule)).cloned().collect();
     let mut expected = Namespace::new()?.inside(Nft::open)??;
     expected.create(levels, SET_SIZE, Internal { v4: &v4, v6: &v6 })?;
+    if redirected != Redirected::default() {
+        expected.redirect(&redirected)?;
+    }
     let expected_rules = expected.rules()?;
     // Chain by chain: in a table that has grown they stand in another order.
     let chains: BTreeSet<_> = rules.iter().chain(&expected_rules).map(|rule| &rule.chain).collect();

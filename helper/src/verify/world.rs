@@ -1,7 +1,7 @@
 //! The scratch world, the table in it, and one case after another.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     fs, io,
     net::IpAddr,
     path::{Path, PathBuf},
@@ -30,16 +30,21 @@ use super::{
     wire::{Passed, Wire},
 };
 use crate::{
+    books::{Doomed, Held},
     counting, error_chain,
     nft::{
         Nft,
-        ruleset::{self, Counter, Internal, SET_SIZE, TABLE},
+        key::Key,
+        ruleset::{self, Counter, Internal, Redirected, SET_SIZE, TABLE},
     },
+    redirects,
 };
 
 /// A figure that is wrong for so long, and doesn't move any more, stays wrong.
 const SETTLED: Duration = Duration::from_millis(100);
 const LOOK_EVERY: Duration = Duration::from_millis(5);
+/// The table that redirects.
+const TRANSLATION: &str = "netglance-verify";
 /// The loopback interface.
 const LOOPBACK: u32 = 1;
 
@@ -60,8 +65,8 @@ pub fn run(program: &Path, stop: &Stop) -> Result<Report, Error> {
     })
 }
 
-/// Bytes by cgroup id, in the order of [`Counter::ALL`].
-type Booked = HashMap<u64, [u64; 4]>;
+/// Bytes by cgroup, in the order of [`Counter::ALL`].
+type Booked = HashMap<Key, [u64; 4]>;
 
 /// The scratch world. Dropped, it is gone.
 #[derive(Debug)]
@@ -69,16 +74,19 @@ pub struct World {
     program: PathBuf,
     fault: Option<Fault>,
     nft: Nft,
+    held: Held,
+    /// What counters had counted that were set back.
+    reset: Booked,
     wire: Wire,
     _peer: Peer,
     host: Namespace,
     cgroups: Cgroups,
-    /// Those of this process, by id: nothing in them is of a case's doing.
-    own: Vec<u64>,
+    /// Those of this process: nothing in them is of a case's doing.
+    own: Vec<Key>,
     /// Where the cgroup tree is mounted: paths are told from it.
     mount: PathBuf,
-    /// Paths of the scratch cgroups by id.
-    names: HashMap<u64, String>,
+    /// Paths of the scratch cgroups.
+    names: HashMap<Key, String>,
     has_ipv6: bool,
     has_tunnel: bool,
 }
@@ -105,11 +113,13 @@ impl World {
             program: program.to_owned(),
             fault,
             nft,
+            held: Held::default(),
+            reset: Booked::new(),
             wire,
             _peer: peer,
             host,
             cgroups,
-            own: cgroups::own(&mount),
+            own: cgroups::own(&mount).into_iter().map(Key::of).collect(),
             mount,
             names: HashMap::new(),
             has_ipv6,
@@ -138,9 +148,16 @@ impl World {
                 let mover = Mover::start(&self.program, &self.host, &self.cgroups, case.actor.cgroup())?;
                 movers.push((case.actor, mover));
             }
+            if !self.begin_redirecting(&case)? {
+                let why =
+                    "This kernel translates no addresses for nf_tables, so that nothing could be redirected to try it.";
+                rows.push(row(&case, None, Outcome::Skipped, Some(why.to_owned())));
+                continue;
+            }
             if let Some((_, mover)) = movers.iter_mut().find(|(actor, _)| *actor == case.actor) {
                 rows.push(self.try_one(&case, mover, stop)?);
             }
+            self.end_redirecting(&case)?;
         }
         Ok(rows)
     }
@@ -157,14 +174,36 @@ impl World {
 
     /// What the table booked to the actor's cgroup since it was made. It is asked anew.
     pub fn booked_to(&mut self, actor: Actor) -> Result<Figures, Error> {
-        let id = self.cgroups.id(actor.cgroup())?;
-        Ok(figures(self.booked()?.get(&id).copied().unwrap_or_default()))
+        let key = self.key(actor.cgroup())?;
+        Ok(figures(self.booked()?.get(&key).copied().unwrap_or_default()))
     }
 
     /// What went over the wire to and from an address, received and sent.
     pub fn passed(&mut self, address: IpAddr) -> Result<Payload, Error> {
         let Passed { from, to } = self.wire.passed(address).map_err(Error::doing("listen on the wire"))?;
         Ok(Payload { rx_bytes: from, tx_bytes: to })
+    }
+
+    /// Has a rule lead the case's packets elsewhere, and the table know of it as the helper's does. `false`: this kernel can't.
+    fn begin_redirecting(&mut self, case: &Case) -> Result<bool, Error> {
+        let Some(to) = case.redirected else { return Ok(true) };
+        match self.nft.commit(&ruleset::translate(TRANSLATION, case.remote(), to)) {
+            Err(error) if error.is_unsupported() || error.is_absent() => return Ok(false),
+            other => other.map(drop)?,
+        }
+        if self.fault != Some(Fault::NotRedirected) {
+            let found = self.host.inside(|| redirects::look(&BTreeSet::new()))?;
+            self.nft.redirect(&found.map_err(Error::network("look for what is redirected"))?)?;
+        }
+        Ok(true)
+    }
+
+    fn end_redirecting(&mut self, case: &Case) -> Result<(), Error> {
+        if case.redirected.is_some() {
+            self.nft.redirect(&Redirected::default())?;
+            self.nft.commit(&ruleset::delete_table(TRANSLATION))?;
+        }
+        Ok(())
     }
 
     fn cannot_try(&self, case: &Case) -> Option<String> {
@@ -176,8 +215,12 @@ impl World {
     }
 
     fn try_one(&mut self, case: &Case, mover: &mut Mover, stop: &Stop) -> Result<verify::Case, Error> {
-        let id = self.cgroups.id(case.actor.cgroup())?;
-        let (before, passed_before) = (self.booked()?, self.passed(case.remote())?);
+        let key = self.key(case.actor.cgroup())?;
+        let (before, passed_before) = (self.booked()?, self.passed(case.on_wire())?);
+        if case.is_reset && !self.host.inside(Nft::open)??.reset_counters()? {
+            let why = "This kernel (before 6.5) can't set such counters back, so nobody can.".to_owned();
+            return Ok(row(case, None, Outcome::Skipped, Some(why)));
+        }
         match mover.run(&case.task, stop) {
             Err(Error::Stopped) => return Err(Error::Stopped),
             Err(error) => {
@@ -194,13 +237,13 @@ impl World {
         loop {
             let now = self.booked()?;
             let expected = self.expected(case, passed_before)?;
-            let (counted, strays) = self.since(case, &before, &now, id);
+            let (counted, strays) = self.since(case, &before, &now, key);
             let done = matches!(&expected, Ok(expected) if *expected == counted) && strays.is_empty();
             if now != still_since.1 {
                 still_since = (Instant::now(), now);
             }
             if done || still_since.0.elapsed() > SETTLED {
-                let cgroup = self.names.get(&id).map(String::as_str).unwrap_or_default();
+                let cgroup = self.names.get(&key).map(String::as_str).unwrap_or_default();
                 let (expected, meaning) = match expected {
                     Ok(expected) => (expected, meaning::of_failure(case, cgroup, &expected, &counted, &strays)),
                     Err((expected, why)) => (expected, Some(why)),
@@ -218,7 +261,7 @@ impl World {
         if let (Some(own), true) = (case.packets(), case.is_own()) {
             return Ok(Ok(case.figures(own.rx_bytes, own.tx_bytes)));
         }
-        let passed = self.passed(case.remote())?;
+        let passed = self.passed(case.on_wire())?;
         let (rx, tx) = (passed.rx_bytes - before.rx_bytes, passed.tx_bytes - before.tx_bytes);
         let figures = case.figures(rx, tx);
         let sent = case.sent();
@@ -240,16 +283,16 @@ impl World {
     }
 
     /// What was booked between two looks: to the actor's cgroup, and to others.
-    fn since(&self, case: &Case, before: &Booked, now: &Booked, own: u64) -> (Figures, Vec<Stray>) {
+    fn since(&self, case: &Case, before: &Booked, now: &Booked, own: Key) -> (Figures, Vec<Stray>) {
         let mut counted = Figures::default();
         let mut strays = Vec::new();
-        for (id, booked) in now {
-            let earlier = before.get(id).copied().unwrap_or_default();
+        for (key, booked) in now {
+            let earlier = before.get(key).copied().unwrap_or_default();
             let moved = figures(std::array::from_fn(|i| booked[i].saturating_sub(earlier[i])));
-            if *id == own {
+            if *key == own {
                 counted = moved;
-            } else if moved != Figures::default() && !self.own.contains(id) {
-                let cgroup = self.names.get(id).cloned().unwrap_or_else(|| format!("the cgroup with the id {id}"));
+            } else if moved != Figures::default() && !self.own.contains(key) {
+                let cgroup = self.names.get(key).cloned().unwrap_or_else(|| "another cgroup of this host".to_owned());
                 strays.push(Stray { cgroup, counted: moved });
             }
         }
@@ -259,14 +302,26 @@ impl World {
         (counted, strays)
     }
 
+    fn key(&self, cgroup: &str) -> Result<Key, Error> {
+        Ok(Key::of(self.cgroups.id(cgroup)?))
+    }
+
     fn booked(&mut self) -> Result<Booked, Error> {
         let (mut booked, mut elements) = (Booked::new(), Vec::new());
         for counter in Counter::ALL {
             // Nobody else changes the ruleset of this namespace, so that no dump is disturbed.
             self.nft.read(counter, &mut elements)?;
+            self.held.take_in(counter, &elements);
             for element in &elements {
-                booked.entry(element.cgroup_id).or_default()[counter as usize] = element.bytes;
+                booked.entry(element.key).or_default()[counter as usize] = element.bytes;
             }
+        }
+        for Doomed { counter, key, bytes } in self.held.take_reset() {
+            self.reset.entry(key).or_default()[counter as usize] += bytes;
+        }
+        for (key, before) in &self.reset {
+            let row = booked.entry(*key).or_default();
+            *row = std::array::from_fn(|i| row[i].saturating_add(before[i]));
         }
         Ok(booked)
     }
@@ -278,10 +333,7 @@ impl World {
                 if fs::exists(self.cgroups.directory(path)).unwrap_or_default() {
                     let directory = self.cgroups.directory(path);
                     let name = directory.strip_prefix(&self.mount).unwrap_or(&directory);
-                    self.names.insert(
-                        self.cgroups.id(path)?,
-                        format!("/{}", name.display()).trim_end_matches('/').to_owned(),
-                    );
+                    self.names.insert(self.key(path)?, format!("/{}", name.display()).trim_end_matches('/').to_owned());
                 }
                 below = below.and_then(Path::parent);
             }
@@ -334,6 +386,11 @@ fn address(host: &Namespace, peer: &Namespace, has_ipv6: bool) -> Result<(), Err
         peer.address(LOOPBACK, IpNet::from(address))?;
         if address != cases::BEHIND_TUNNEL {
             host.route(IpNet::from(address), if address.is_ipv4() { cases::PEER_LAN4 } else { cases::PEER_LAN6 })?;
+        }
+    }
+    if has_ipv6 {
+        for address in [cases::CAPTURED6, cases::SERVICE6] {
+            host.route(IpNet::from(address), cases::PEER_LAN6)?;
         }
     }
     // To groups that nobody has joined, from the interface that has a route to them.

@@ -21,6 +21,7 @@ use netglance_dbus::{
 use self::process::Process;
 use super::facts::{App, AppUnit, Came, Cgroups, Dns, Facts, Helper, Neighbour, Others, Part, Proxy};
 use crate::{
+    live,
     monitor::{self, Monitor, chain},
     rate::{Gap, Rate},
     sampler,
@@ -176,6 +177,9 @@ fn look_at_app(facts: &mut Facts, monitor: &Monitor, target: &Target, prefixes: 
     let external = |address: IpAddr| prefixes.judge(address).scope == Scope::External;
     let external = sockets.iter().filter(|socket| external(socket.remote.ip()));
     let path = |id: Option<u64>| id.and_then(|id| tree.path(id));
+    for socket in live::sockets(&sockets, |id| tree.path(id), prefixes, None, target) {
+        app.redirected_to.extend(socket.proxy.filter(|proxy| !app.redirected_to.contains(proxy)));
+    }
     facts.root_sockets = Some(external.clone().filter(|socket| path(socket.cgroup_id).as_deref() == Some("/")).count());
     app.handed_over = inside.sockets.map(|held| {
         let foreign = |id| path(id).is_none_or(|path| target.unit_of(&path).is_none());

@@ -18,8 +18,6 @@ const MOST_BYTES: u64 = 4 << 20;
 /// As glob(3) has them.
 const WILDCARDS: MatchOptions =
     MatchOptions { case_sensitive: true, require_literal_separator: true, require_literal_leading_dot: true };
-/// As `nft list ruleset` prints it.
-const LISTED: &str = "table inet netglance {";
 
 /// The files below `root` that hold netglance's table, and those that can't be read.
 pub fn saved(root: &Path) -> Vec<SavedRules> {
@@ -79,13 +77,18 @@ fn held(text: &str) -> Option<Saved> {
     let mut held = None;
     let mut lines = lines(text).peekable();
     while let Some(line) = lines.next() {
-        if line.starts_with(LISTED) && lines.any(|line| line.starts_with('}')) {
+        if is_listed(line) && lines.any(|line| line.starts_with('}')) {
             held = held.or(Some(Saved::Listed));
         } else if line.split(';').any(makes_it) {
             held = Some(Saved::Otherwise);
         }
     }
     held
+}
+
+/// Whether the table begins here as `nft list ruleset` prints it: in its kernel's name is a space more.
+fn is_listed(line: &str) -> bool {
+    line.strip_prefix("table inet netglance").is_some_and(|rest| rest.trim_start_matches(' ').starts_with('{'))
 }
 
 /// Whether a statement makes the table; others delete or flush it.
@@ -125,7 +128,7 @@ mod tests {
     fn the_table_is_found_where_a_file_makes_it() {
         let check = |text: &str, expected| assert_eq!(held(text), expected, "{text}");
         check("table inet netglance { # progname netglance-helpe\n\tflags owner\n}\n", Some(Saved::Listed));
-        check("table inet mine {\n}\ntable inet netglance {\n\tset x {\n\t}\n}\n", Some(Saved::Listed));
+        check("table inet mine {\n}\ntable inet netglance  {\n\tset x {\n\t}\n}\n", Some(Saved::Listed));
         check("table inet netglance {\n\tset x {\n", Some(Saved::Otherwise));
         check("  table  inet netglance{\n}\n", Some(Saved::Otherwise));
         check("flush ruleset; add table inet netglance; add table inet x", Some(Saved::Otherwise));
