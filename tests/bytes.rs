@@ -4,86 +4,24 @@
 
 #[path = "support/lab.rs"]
 mod lab;
+#[path = "support/scene.rs"]
+mod scene;
 
 use std::{collections::HashMap, thread};
 
 use lab::{Lab, OUTSIDE, OUTSIDE_SINK, eventually};
-use netglance_dbus::{sample::Row, scope::Prefixes};
-use netglance_helper::{
-    nft::{
-        Nft,
-        key::Key,
-        ruleset::{Counter, Internal, SET_SIZE},
-    },
-    table::Table,
-};
+use netglance_dbus::sample::Row;
+use netglance_helper::{nft::ruleset::SET_SIZE, table::Table};
 use rustix::{
     io::Errno,
     net::{AddressFamily, Protocol, SocketType, ipproto},
 };
+use scene::Scene;
 
 /// No test: what an application's process runs.
 #[test]
 fn application() {
     lab::application();
-}
-
-/// A lab with a table and one application.
-struct Scene {
-    nft: Nft,
-    application: lab::Application,
-    lab: Lab,
-}
-
-impl Scene {
-    fn new() -> Self {
-        Self::with(Lab::default())
-    }
-
-    fn with(lab: Lab) -> Self {
-        let mut nft = lab.host.inside(Nft::open).unwrap();
-        let prefixes = Prefixes::new(&[], &[], &[]);
-        let (v4, v6) = (prefixes.internal_v4(), prefixes.internal_v6());
-        nft.create(lab.level("app"), SET_SIZE, Internal { v4: &v4, v6: &v6 }).unwrap();
-        let application = lab.application("app");
-        Self { nft, application, lab }
-    }
-
-    /// What is booked to the application; to nobody else is anything.
-    fn booked(&mut self) -> [u64; 4] {
-        let mut rows: HashMap<Key, [u64; 4]> = HashMap::new();
-        for (i, counter) in Counter::ALL.into_iter().enumerate() {
-            let mut elements = Vec::new();
-            self.nft.read(counter, &mut elements).unwrap();
-            for element in elements {
-                rows.entry(element.key).or_default()[i] = element.bytes;
-            }
-        }
-        let own = rows.remove(&self.application.key).unwrap_or_default();
-        let labs = self.lab.keys();
-        rows.retain(|key, _| labs.contains(key));
-        assert!(rows.is_empty(), "booked to others: {rows:?}");
-        own
-    }
-
-    /// Runs each task, and waits until as much is booked as the peer has counted, but for `missing`: received and sent
-    /// outside, received and sent inside.
-    #[track_caller]
-    fn check_but(&mut self, tasks: &[&str], missing: [u64; 4]) -> [u64; 4] {
-        for task in tasks {
-            self.application.run(task);
-        }
-        eventually(&format!("what is booked is what the peer counted, but for {missing:?}, after {tasks:?}"), || {
-            let (booked, truth) = (self.booked(), self.lab.truth());
-            let expected = std::array::from_fn(|i| truth[i].wrapping_sub(missing[i]));
-            if booked == expected { Ok(truth) } else { Err(format!("booked {booked:?}, the peer counted {truth:?}")) }
-        })
-    }
-
-    #[track_caller]
-    fn check(&mut self, tasks: &[&str]) -> [u64; 4] {
-        self.check_but(tasks, [0; 4])
-    }
 }
 
 /// Whether the kernel has a protocol. If not, it says so in so many words, and this does too.

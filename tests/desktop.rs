@@ -320,6 +320,101 @@ fn it_is_remembered_until_it_is_taken_away() {
     no_complaints(&desktop);
 }
 
+/// The rules here: the others', and netglance's table. Counters and what is in netglance's sets are not in it.
+fn rules(desktop: &Desktop) -> (String, String) {
+    let (mut theirs, mut ours, mut within) = (String::new(), String::new(), false);
+    for (options, keep_ours) in [("-s", false), ("-st", true)] {
+        for line in desktop.root(&format!("nft {options} list ruleset")).ok().lines() {
+            within |= line.starts_with("table inet netglance ");
+            match (within, keep_ours) {
+                (false, false) => theirs += &format!("{line}\n"),
+                (true, true) => ours += &format!("{line}\n"),
+                _ => {}
+            }
+            within &= line != "}";
+        }
+    }
+    (theirs, ours)
+}
+
+#[test]
+fn firewalld_and_ufw_change_nothing_here_and_nothing_of_theirs_is_changed() {
+    let desktop = Desktop::boot();
+    desktop.install();
+    desktop.replica();
+    for (name, start, reload, stop) in [
+        (
+            "firewalld",
+            "systemctl start firewalld && firewall-cmd --quiet --permanent --add-port=8080/tcp && firewall-cmd --quiet --reload",
+            "firewall-cmd --quiet --reload",
+            "systemctl stop firewalld",
+        ),
+        ("ufw", "ufw allow 8080/tcp && ufw --force enable", "ufw reload", "ufw --force disable"),
+    ] {
+        desktop.root(start).ok();
+        let (before, none) = rules(&desktop);
+        assert!(before.contains("8080") && none.is_empty(), "{name}: {before}{none}");
+        desktop.root(&call("Install")).ok();
+        let beside = rules(&desktop);
+        assert_eq!(beside.0, before, "{name}");
+        desktop.root(reload).ok();
+        assert_eq!(rules(&desktop), beside, "{name} after its reload");
+        // Connections that it has seen begin: of others it may drop a packet, which is sent again.
+        desktop.cad("systemctl --user restart 'stb-next-*' 'app-electron*'").ok();
+        let got = |since: u64| {
+            let row = |(_, unit)| read(&desktop).1.get(&format!("{APP_SLICE}{unit}")).map_or(0, |row| row[0]);
+            SERVICES.into_iter().chain([OTHER]).all(|app| row(app) > since + RATE).then_some(())
+        };
+        eventually("every app has got a second's worth", || got(0));
+        let look = || {
+            desktop.pause();
+            let now = Began::now(&desktop);
+            let (_, rows) = read(&desktop);
+            let booked = now.truth.iter().map(|(_, unit, _)| rows[&format!("{APP_SLICE}{unit}")]).collect::<Vec<_>>();
+            desktop.resume();
+            (now, booked)
+        };
+        let (began, first) = look();
+        let most = first.iter().map(|row| row[0]).max().unwrap();
+        eventually("every app has got more", || got(most));
+        let (now, last) = look();
+        let lost = (now.dropped - began.dropped) * 65_536;
+        for (i, (name, ..)) in now.truth.iter().enumerate() {
+            let truth = [now.truth[i].2.0 - began.truth[i].2.0, now.truth[i].2.1 - began.truth[i].2.1];
+            let booked = [last[i][0] - first[i][0], last[i][1] - first[i][1]];
+            let differs = (0..2).any(|at| truth[at].abs_diff(booked[at]) > lost);
+            assert!(!differs && truth[0] > RATE, "{name}: {booked:?} booked, the outside has {truth:?}, {lost} lost");
+        }
+        candid(&desktop, &before);
+        desktop.root(&call("Uninstall")).ok();
+        assert_eq!(rules(&desktop), (before, String::new()), "{name} when the table is gone");
+        desktop.root(stop).ok();
+    }
+}
+
+/// What doctor finds of a host whose owner saves the rules and has systemd filter, and that its step mends the first.
+fn candid(desktop: &Desktop, theirs: &str) {
+    desktop.root("nft -s list ruleset > /etc/nftables.conf").ok();
+    desktop.root("systemctl set-property --runtime user-1000.slice IPAddressDeny=203.0.113.0/24").ok();
+    let report = || -> Value { serde_json::from_str(&desktop.cad("netglance doctor --json --app StB").ok()).unwrap() };
+    let found = |report: &Value, id: &str| {
+        report["findings"].as_array().unwrap().iter().find(|finding| finding["id"] == id).cloned()
+    };
+    let before = report();
+    let filter = found(&before, "ip-filter").unwrap_or_else(|| panic!("{before:#}"));
+    assert!(filter["title"].as_str().unwrap().starts_with("user-1000.slice filters"), "{filter}");
+    let saved = found(&before, "saved-rules").unwrap_or_else(|| panic!("{before:#}"));
+    assert!(saved["detail"].as_str().unwrap().contains("/etc/nftables.conf"), "{saved}");
+    let step = &before["steps"][0];
+    let command =
+        step["command"].as_str().and_then(|command| command.strip_prefix("pkexec ")).expect("a step for root");
+    desktop.root(command).ok();
+    assert_eq!(desktop.root("cat /etc/nftables.conf").ok(), theirs);
+    desktop.root("systemctl set-property --runtime user-1000.slice IPAddressDeny=").ok();
+    let after = report();
+    assert!(found(&after, "ip-filter").is_none() && found(&after, "saved-rules").is_none(), "{after:#}");
+}
+
 /// Waits for a program and gives its answer.
 fn ended(program: support::Program) -> Answer {
     let (status, stdout, stderr) = program.ended();

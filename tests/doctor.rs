@@ -1,21 +1,28 @@
 //! `netglance doctor`: what it makes of hosts that are written down here, and of the one that it runs on.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test stops at the first surprise")]
 
+mod support;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
+    os::unix::fs::PermissionsExt as _,
     process::{Command, Output},
 };
 
 use netglance::{
     doctor::{
         Design, Report, Status, Who, diagnose,
-        facts::{App, AppUnit, Came, Cgroups, Dns, Facts, Helper, Neighbour, Nft, Others, Part, Proxy, Session, Tray},
+        facts::{
+            App, AppUnit, Came, Cgroups, Dns, Facts, Helper, Neighbour, Nft, Others, Part, Proxy, Saved, SavedRules,
+            Session, SharedPort, Tray,
+        },
         report,
     },
     rate::Rate,
 };
 use serde_json::Value;
+use support::{AGENT, OTHER, World};
 
 const USER: &str = "/user.slice/user-1000.slice/user@1000.service/app.slice";
 
@@ -118,10 +125,17 @@ fn with_everything() -> Facts {
             handed_over: Some(1),
             proxy: Some(Proxy::Internal),
             redirected_to: vec!["squid.service".into()],
+            filters: vec!["user-1000.slice".into()],
+            shared_ports: vec![SharedPort { port: 443, with: vec!["other.service".into()] }],
+            packet_sockets: 1,
             ..owners.app
         },
         ..owners
     }
+}
+
+fn saved_as(saved: &[Saved]) -> Vec<SavedRules> {
+    saved.iter().map(|saved| SavedRules { file: "/etc/nftables.conf".into(), saved: *saved }).collect()
 }
 
 fn statuses(report: &Report) -> BTreeMap<&str, Status> {
@@ -176,6 +190,9 @@ fn each_host_gets_the_findings_that_are_its_own() {
         ("wireguard", Note),
         ("vpn", Note),
         ("proxy", Note),
+        ("ip-filter", Note),
+        ("shared-ports", Note),
+        ("packet-sockets", Note),
         ("helper", Ok),
     ];
     check("everything", with_everything(), &[&base[..], &owners_own, &desktop, &more, &everything].concat());
@@ -220,6 +237,15 @@ fn a_finding_follows_its_fact() {
     }
     assert_eq!(status(Facts { systemd: Some("247 (247.3-7)".into()), ..owners() }, "systemd"), Note);
     assert_eq!(status(Facts { polkit_agent: None, ..owners() }, "polkit-agent"), Unknown);
+    let unseen = App { packet_sockets_unseen: 1, ..owners().app };
+    assert_eq!(status(Facts { app: unseen, ..owners() }, "packet-sockets"), Unknown);
+    for (saved, expected) in [
+        (vec![Saved::Listed], Warning),
+        (vec![Saved::Unreadable, Saved::Otherwise], Warning),
+        (vec![Saved::Unreadable], Unknown),
+    ] {
+        assert_eq!(status(Facts { saved: saved_as(&saved), ..owners() }, "saved-rules"), expected, "{saved:?}");
+    }
     let mut foreign = owners();
     foreign.app.units[0].own = false;
     assert_eq!(status(foreign, "app"), Note);
@@ -261,6 +287,7 @@ fn blind_spots_are_those_of_this_host() {
         "dns",
         "socket-activation",
         "handed-over",
+        "packet-sockets",
         "root-cgroup",
     ];
     check(with_everything(), &all);
@@ -315,7 +342,87 @@ fn steps_are_typed_as_they_are_printed() {
     check(container(), &[(Who::User, "target/release/netglance watch", none)]);
     let firefox = App { arguments: "--app firefox".into(), ..container().app };
     check(Facts { app: firefox, ..container() }, &[(Who::User, "target/release/netglance watch --app firefox", none)]);
+
+    let mend = "sed -i.before-netglance '/^table inet netglance *{/,/^}/d' /etc/nftables.conf";
+    let undo = "mv /etc/nftables.conf.before-netglance /etc/nftables.conf";
+    let (pkexec, pkexec_undo) = (format!("pkexec {mend}"), format!("pkexec {undo}"));
+    let (su, su_undo) = (format!("su - -c \"{mend}\""), format!("su - -c \"{undo}\""));
+    let saved = || saved_as(&[Saved::Listed, Saved::Unreadable]);
+    let counting = Facts { saved: saved(), ..with_everything() };
+    check(counting.clone(), &[(Who::Root, pkexec.as_str(), pkexec_undo.as_str()), last[0], last[1]]);
+    let by_su = [(Who::Root, su.as_str(), su_undo.as_str()), last[0], last[1]];
+    check(Facts { pkexec: false, ..counting }, &by_su);
+    let by_hand = Facts { saved: saved_as(&[Saved::Otherwise]), ..with_everything() };
+    check(by_hand, &with(&[(Who::Root, "-", "put it in again")]));
+
     check(without_v2(), &[(Who::Root, "-", "take the word out again, update-grub, reboot")]);
+}
+
+/// What the step does to a file that a real `nft list ruleset` has made, and its undo.
+#[test]
+fn netglances_table_is_taken_out_of_saved_rules_and_nothing_else() {
+    let list = |rules: &str| {
+        let script = format!("nft -f - <<'END' && nft list ruleset\n{rules}\nEND");
+        let mut command = Command::new("unshare");
+        command.args(["--net", "sh", "-c", &script]);
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let mine = |name: &str| {
+        format!(
+            "table inet {name} {{
+                comment \"table inet netglance {{\"
+                set s {{ type ipv4_addr; elements = {{ 192.0.2.1, 192.0.2.2 }}; }}
+                chain c {{ type filter hook input priority 0; tcp dport {{ 22, 80 }} counter accept; }}
+            }}"
+        )
+    };
+    let (before, after) = (mine("a"), mine("netglance2"));
+    let all = list(&[&before, &mine("netglance"), &after].map(String::as_str).join("\n"));
+    let without = list(&[before, after].join("\n"));
+    assert_ne!(all, without);
+
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("nftables.conf");
+    fs::write(&file, &all).unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o640)).unwrap();
+    let saved = vec![SavedRules { file: file.to_str().unwrap().into(), saved: Saved::Listed }];
+    let step = diagnose(&Facts { saved, root: true, ..owners() }).steps.remove(0);
+    let run = |line: &str| assert!(Command::new("sh").args(["-c", line]).status().unwrap().success(), "{line}");
+    run(step.command.as_deref().unwrap());
+    assert_eq!(fs::read_to_string(&file).unwrap(), without);
+    assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o640);
+    run(&step.undo);
+    assert_eq!(fs::read_to_string(&file).unwrap(), all);
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "the copy has become the file");
+}
+
+/// Real sockets, and what doctor says of the one unit and of the other.
+#[test]
+fn shared_ports_and_packet_sockets_are_found() {
+    let world = World::new();
+    let _shared: Vec<_> =
+        [AGENT, OTHER].map(|unit| world.traffic(unit, &["share", "0.0.0.0:7010"]).says("ready")).into();
+    let _apart = world.traffic(AGENT, &["share", "127.0.0.1:7011"]).says("ready");
+    let _inside = world.traffic(OTHER, &["share", "127.0.0.1:7011"]).says("ready");
+    let _packets = world.traffic(AGENT, &["packet"]).says("ready");
+    let findings = |unit: &str| {
+        let (_, stdout, stderr) = world.netglance(&["doctor", "--json", "--unit", unit]).end();
+        let report: Value = serde_json::from_str(&stdout.join("\n")).unwrap_or_else(|e| panic!("{e}: {stderr}"));
+        let found = report["findings"].as_array().unwrap().iter().map(|finding| {
+            (finding["id"].as_str().unwrap().to_owned(), finding["detail"].as_str().unwrap().to_owned())
+        });
+        found.collect::<BTreeMap<_, _>>()
+    };
+    let (agent, other) = (findings("stb-next-host-agent@*"), findings("app-electron*"));
+    let port = |with: &str| format!("Port 7010 with {}.\nWhere", with.rsplit('/').next().unwrap());
+    assert!(agent["shared-ports"].starts_with(&port(OTHER)), "{agent:#?}");
+    assert!(other["shared-ports"].starts_with(&port(AGENT)), "{other:#?}");
+    assert!(agent.contains_key("packet-sockets"), "{agent:#?}");
+    assert!(!other.contains_key("packet-sockets"), "{other:#?}");
+    let neither = findings("stb-next-server@*");
+    assert!(!neither.contains_key("shared-ports") && !neither.contains_key("packet-sockets"), "{neither:#?}");
 }
 
 /// Hidden versions, so that a release changes no picture.

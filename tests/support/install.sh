@@ -1,6 +1,6 @@
 # Sourced by the test commands: shows what they run, and installs what they need where it is missing (Debian, Ubuntu).
 
-helper_packages=(nftables iproute2 procps dbus polkitd pkexec systemd wireguard-tools)    # the helper's tests
+helper_packages=(nftables iptables iproute2 procps dbus polkitd pkexec systemd wireguard-tools)    # the helper's tests
 
 say() { printf '+ %s\n' "$*" >&2; "$@"; }
 

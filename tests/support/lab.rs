@@ -25,6 +25,8 @@ use rustix::{
     thread::{LinkNameSpaceType, move_into_link_name_space},
 };
 
+#[path = "raw.rs"]
+pub mod raw;
 #[path = "uring.rs"]
 mod uring;
 
@@ -104,7 +106,8 @@ pub struct Namespace {
 }
 
 impl Namespace {
-    fn new(name: String) -> Self {
+    /// Makes one.
+    pub fn new(name: String) -> Self {
         tool("ip", &["netns", "add", &name], "")
             .expect("make a network namespace (root is needed: sudo -E cargo test)");
         let this = Self { name };
@@ -203,7 +206,7 @@ impl Default for Lab {
         host.ip("-6 route add default via fd77::1");
         peer.nft(TRUTH).unwrap();
         peer.inside(|| {
-            serve_tcp();
+            serve(TcpListener::bind("[::]:8001").unwrap());
             OUTSIDE.into_iter().chain(LAN).for_each(answer_udp);
             swallow_udp("[::]:9");
         });
@@ -349,13 +352,15 @@ pub fn application() {
         return;
     }
     let mut listener = None;
+    let mut shared = None;
     for line in std::io::stdin().lines() {
         let line = line.unwrap();
         let words: Vec<_> = line.split(' ').collect();
         let [task, address, first, second] = words.as_slice() else { panic!("{line}") };
         let (address, first, second) = (address.parse().unwrap(), first.parse().unwrap(), second.parse().unwrap());
         match *task {
-            "tcp" => tcp(address, first, second),
+            "tcp" => tcp(TcpStream::connect::<SocketAddr>(address).unwrap(), first, second),
+            "mptcp" => tcp(multipath(address), first, second),
             "hangup" => hangup(address, first),
             "sendfile" => upload(address, first, |socket, bytes| {
                 let file = tempfile::tempfile().unwrap();
@@ -374,6 +379,9 @@ pub fn application() {
             "listen" => listener = Some(TcpListener::bind::<SocketAddr>(address).unwrap()),
             "listen-transparent" => listener = Some(listen_transparent(address)),
             "accept" => accept(listener.as_ref().unwrap(), first, second),
+            "share" => shared = Some(raw::share(address, first == 1)),
+            "take" => take(shared.as_ref().unwrap(), first, second),
+            "packet" => raw::packets(address, first, second),
             "relay" => relay(listener.as_ref().unwrap(), address, first),
             "try" => attempt(address, first, second),
             "ping" => echo(address, first, second, SocketType::DGRAM),
@@ -389,13 +397,39 @@ pub fn application() {
     }
 }
 
-fn tcp(address: SocketAddr, up: usize, down: usize) {
-    let mut stream = TcpStream::connect(address).unwrap();
+fn tcp(mut stream: TcpStream, up: usize, down: usize) {
     stream.write_all(&[up.to_ne_bytes(), down.to_ne_bytes()].concat()).unwrap();
     stream.write_all(&vec![1; up]).unwrap();
     stream.read_exact(&mut vec![0; down]).unwrap();
     // The other end closes first. Were it this one, what comes after the other's end would find no full socket any more.
     assert_eq!(stream.read(&mut [0]).unwrap(), 0);
+}
+
+/// Linux's number for TCP over several paths.
+fn mptcp() -> Option<Protocol> {
+    std::num::NonZero::new(libc::IPPROTO_MPTCP.cast_unsigned()).map(Protocol::from_raw)
+}
+
+/// Whether the kernel has it.
+pub fn has_mptcp() -> bool {
+    rustix::net::socket(AddressFamily::INET, SocketType::STREAM, mptcp())
+        .inspect_err(|error| assert_eq!(*error, rustix::io::Errno::PROTONOSUPPORT))
+        .is_ok()
+}
+
+fn multipath(address: SocketAddr) -> TcpStream {
+    let socket = rustix::net::socket(AddressFamily::of(address), SocketType::STREAM, mptcp()).unwrap();
+    rustix::net::connect(&socket, &address).unwrap();
+    socket.into()
+}
+
+/// As the peer's TCP port, over several paths.
+pub fn serve_mptcp(address: &str) {
+    let address: SocketAddr = address.parse().unwrap();
+    let socket = rustix::net::socket(AddressFamily::of(address), SocketType::STREAM, mptcp()).unwrap();
+    rustix::net::bind(&socket, &address).unwrap();
+    rustix::net::listen(&socket, 16).unwrap();
+    serve(socket.into());
 }
 
 fn udp(address: SocketAddr, count: usize, bytes: usize, connected: bool) {
@@ -469,6 +503,17 @@ fn accept(listener: &TcpListener, count: usize, bytes: usize) {
         // The other side closes first: nothing is left to the time after the socket.
         assert_eq!(stream.read(&mut [0]).unwrap(), 0);
     }
+}
+
+/// Takes so many datagrams of that size, after which there is none.
+fn take(socket: &UdpSocket, count: usize, bytes: usize) {
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    for _ in 0..count {
+        assert_eq!(socket.recv(&mut vec![0; bytes + 1]).expect("a datagram"), bytes);
+    }
+    socket.set_nonblocking(true).unwrap();
+    assert_eq!(socket.recv(&mut [0]).unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
+    socket.set_nonblocking(false).unwrap();
 }
 
 /// A proxy: hands each of so many connections on to an address, one after the other.
@@ -651,8 +696,7 @@ pub fn swallow_udp(address: &str) {
     thread::Builder::new().name("peer".into()).spawn(move || while socket.recv(&mut [0]).is_ok() {}).unwrap();
 }
 
-fn serve_tcp() {
-    let listener = TcpListener::bind("[::]:8001").unwrap();
+fn serve(listener: TcpListener) {
     thread::Builder::new()
         .name("peer".into())
         .spawn(move || {

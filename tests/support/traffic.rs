@@ -15,7 +15,8 @@ use rustix::net::{AddressFamily, SocketType};
 
 const USAGE: &str = "traffic serve ADDR:PORT… | accept ADDR:PORT | sip RATE ADDR:PORT \
                      | leave UP ADDR:PORT | move DOWN UP RATE ADDR:PORT… | udp ADDR:PORT \
-                     | datagrams BIND:PORT COUNT ADDR:PORT | hold COUNT ADDR:PORT | proxy LISTEN:PORT ADDR:PORT";
+                     | datagrams BIND:PORT COUNT ADDR:PORT | hold COUNT ADDR:PORT | proxy LISTEN:PORT ADDR:PORT \
+                     | share ADDR:PORT | packet";
 const PIECE: usize = 16 * 1024;
 
 type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
@@ -81,6 +82,17 @@ fn main() -> Result<()> {
         ["hold", count, address] => {
             let count: usize = count.parse()?;
             let _streams: Vec<_> = (0..count).map(|_| TcpStream::connect(address)).collect::<std::io::Result<_>>()?;
+            stay("ready")
+        }
+        ["share", address] => {
+            let address: SocketAddr = address.parse()?;
+            let socket = rustix::net::socket(AddressFamily::INET, SocketType::DGRAM, None)?;
+            rustix::net::sockopt::set_socket_reuseport(&socket, true)?;
+            rustix::net::bind(&socket, &address)?;
+            stay("ready")
+        }
+        ["packet"] => {
+            let _socket = rustix::net::socket(AddressFamily::PACKET, SocketType::DGRAM, None)?;
             stay("ready")
         }
         ["proxy", listen, to] => {

@@ -4,8 +4,9 @@ use netglance_dbus::helper1::{BUS_NAME, OBJECT_PATH};
 
 use super::{
     BlindSpot, Design, Step, Who,
-    facts::{Came, Cgroups, Dns, Facts, Helper, Neighbour, Proxy},
+    facts::{Came, Cgroups, Dns, Facts, Helper, KEPT, Neighbour, Proxy, Saved, SavedRules},
     findings::{lacks, many},
+    gather::quoted,
 };
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -123,6 +124,10 @@ pub fn blind_spots(facts: &Facts) -> Vec<BlindSpot> {
             format!("{sockets} of {} with an external peer, made in another cgroup: {stays} there for life.", app.name);
         spot("handed-over", text);
     }
+    if let n @ 1.. = app.packet_sockets {
+        let sockets = many(n, "packet socket");
+        spot("packet-sockets", format!("What goes through {sockets} of {}: that is below nftables.", app.name));
+    }
     if let Some(n @ 1..) = facts.root_sockets {
         spot(
             "root-cgroup",
@@ -137,11 +142,12 @@ pub fn blind_spots(facts: &Facts) -> Vec<BlindSpot> {
 
 /// What to do, in order.
 pub fn steps(facts: &Facts, design: Option<Design>) -> Vec<Step> {
+    let mut steps: Vec<_> = facts.saved.iter().filter_map(|rules| mend(facts, rules)).collect();
     match design {
-        None => missing_basics(facts),
-        Some(Design::Estimate) => vec![watch(facts, None)],
+        None => steps.extend(missing_basics(facts)),
+        Some(Design::Estimate) => steps.push(watch(facts, None)),
         Some(Design::Exact) => {
-            let mut steps = helper_steps(facts);
+            steps.extend(helper_steps(facts));
             steps.push(user(
                 facts,
                 "verify",
@@ -149,7 +155,25 @@ pub fn steps(facts: &Facts, design: Option<Design>) -> Vec<Step> {
                 NOTHING,
             ));
             steps.push(watch(facts, Some("exact")));
-            steps
+        }
+    }
+    steps
+}
+
+/// Takes netglance's table out of saved rules, and keeps the file as it was.
+fn mend(facts: &Facts, rules: &SavedRules) -> Option<Step> {
+    let file = &rules.file;
+    match rules.saved {
+        Saved::Unreadable => None,
+        Saved::Listed if quoted(file) == *file => {
+            let command = format!("sed -i{KEPT} '/^table inet netglance *{{/,/^}}/d' {file}");
+            let undo = format!("mv {file}{KEPT} {file}");
+            let text = "Takes netglance's table out of the saved rules and leaves all else; the file as it was is kept beside it.";
+            Some(root(facts, &command, text, Some(&undo)))
+        }
+        Saved::Listed | Saved::Otherwise => {
+            let text = format!("Edit {file}: take out what makes `table inet netglance`, and no more.");
+            Some(Step { who: Who::Root, command: None, text, undo: "put it in again".to_owned() })
         }
     }
 }
@@ -164,7 +188,7 @@ fn root(facts: &Facts, command: &str, text: &str, undo: Option<&str>) -> Step {
     Step { who: Who::Root, command: Some(as_root(facts, command)), text: text.to_owned(), undo }
 }
 
-/// A command as it is typed to run as root. It may hold "$PWD" and no other quotation mark. pkexec needs an agent: on a
+/// A command as it is typed to run as root. It may hold "$PWD" and no other double quotation mark. pkexec needs an agent: on a
 /// terminal without one, polkit 122 (Debian 12) refuses the right password too.
 fn as_root(facts: &Facts, command: &str) -> String {
     if facts.root {

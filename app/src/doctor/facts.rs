@@ -45,6 +45,8 @@ pub struct Facts {
     pub helper: Helper,
     /// Sockets of the root cgroup with an external peer.
     pub root_sockets: Option<usize>,
+    /// Rules that are loaded at a boot: files with netglance's table in them, and those that can't be read.
+    pub saved: Vec<SavedRules>,
     /// How netglance itself came here.
     pub netglance: Came,
     /// netglance as it was called, fit to be typed again.
@@ -126,6 +128,47 @@ pub struct App {
     pub proxy: Option<Proxy>,
     /// Units on this host to which connections of its own to outside addresses are redirected now.
     pub redirected_to: Vec<String>,
+    /// Units that filter its packets by address or interface: its own and those that they are in.
+    pub filters: Vec<String>,
+    /// Its UDP ports at which others' sockets are too.
+    pub shared_ports: Vec<SharedPort>,
+    /// Packet sockets that its processes hold.
+    pub packet_sockets: usize,
+    /// Those that they may hold, where not all of them can be looked into.
+    pub packet_sockets_unseen: usize,
+}
+
+/// A UDP port at which sockets of several control groups are.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SharedPort {
+    /// The port.
+    pub port: u16,
+    /// The others' units.
+    pub with: Vec<String>,
+}
+
+/// A file of rules that are loaded at a boot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SavedRules {
+    /// Its path.
+    pub file: String,
+    /// What is worth saying of it.
+    pub saved: Saved,
+}
+
+/// What the name of a file ends in that is kept as it was.
+pub const KEPT: &str = ".before-netglance";
+
+/// Whether a file holds netglance's table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Saved {
+    /// As `nft list ruleset` prints it: from a line of its own to a line that begins with a brace. And a copy beside the
+    /// file, with [`KEPT`], is included by nothing.
+    Listed,
+    /// In another way.
+    Otherwise,
+    /// It can't be read.
+    Unreadable,
 }
 
 /// One unit of the app.

@@ -1,7 +1,7 @@
 //! From facts to findings, one function each. Pure.
 
 use super::{
-    Finding, Status,
+    Finding, Status, caveats,
     facts::{AppUnit, Cgroups, Facts, Helper, Part, Session, Tray},
     neighbours,
 };
@@ -20,6 +20,7 @@ const OLDEST_SYSTEMD: u32 = 252;
 pub fn findings(facts: &Facts) -> Vec<Finding> {
     let mut all = vec![distribution(facts), kernel(facts), cgroup(facts), nft(facts), inet_diag(facts), systemd(facts)];
     all.extend([app(facts), sockets(facts), other_apps(facts)]);
+    all.extend(caveats::findings(facts));
     all.extend(neighbours::findings(facts));
     all.extend([polkit(facts), polkit_agent(facts), tray(facts), helper(facts)]);
     all

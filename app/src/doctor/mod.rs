@@ -8,6 +8,7 @@
 //! (A dry run in a user namespace of one's own would need the ruleset twice, and Debian lets an administrator forbid those.)
 
 mod advice;
+mod caveats;
 pub mod facts;
 mod findings;
 pub mod gather;

@@ -1,12 +1,12 @@
 //! What the two buses say. Calls that hang are given up, and what they would have said stays unknown.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use netglance_dbus::helper1::{BUS_NAME, Error as HelperError};
 use zbus::{Connection, OwnedObjectPath, Proxy, fdo::DBusProxy, proxy::CacheProperties};
 
 use crate::{
-    doctor::facts::{Facts, Helper, Neighbour, Session, Tray},
+    doctor::facts::{App, Facts, Helper, Neighbour, Session, Tray},
     sampler,
     target::Target,
 };
@@ -37,6 +37,7 @@ pub async fn ask(facts: &mut Facts, target: &Target, uid: u32) {
         add_neighbours(facts, &units);
         let starts = |unit: &str| target.unit_of(&format!("/system.slice/{unit}")).is_some();
         facts.app.socket_units.extend(socket_units(&system, &units, starts).await);
+        facts.app.filters = filters(&system, &units, &facts.app).await;
     }
     if let Some(session) = soon(Connection::session()).await {
         facts.tray = tray(&session).await;
@@ -147,6 +148,46 @@ async fn socket_units(bus: &Connection, units: &[Unit], starts: impl Fn(&str) ->
     found
 }
 
+/// Units that have the kernel refuse packets of the app: the system's. A user's systemd lacks the right to, whatever its units say.
+async fn filters(bus: &Connection, units: &[Unit], app: &App) -> Vec<String> {
+    let wanted: BTreeSet<_> = app.units.iter().flat_map(|unit| system_units(&unit.cgroup)).collect();
+    let mut found = Vec::new();
+    for (name, interface) in wanted {
+        let Some(unit) = units.iter().find(|unit| unit.0 == name) else { continue };
+        let path = unit.6.as_str();
+        let addresses: Option<Vec<(i32, Vec<u8>, u32)>> = get(bus, SYSTEMD, path, interface, "IPAddressDeny").await;
+        let sent: Option<Vec<String>> = get(bus, SYSTEMD, path, interface, "IPEgressFilterPath").await;
+        let received: Option<Vec<String>> = get(bus, SYSTEMD, path, interface, "IPIngressFilterPath").await;
+        let interfaces: Option<(bool, Vec<String>)> =
+            get(bus, SYSTEMD, path, interface, "RestrictNetworkInterfaces").await;
+        let filters = addresses.is_some_and(|list| !list.is_empty())
+            || sent.into_iter().chain(received).any(|list| !list.is_empty())
+            || interfaces.is_some_and(|(_, list)| !list.is_empty());
+        if filters {
+            found.push(name.to_owned());
+        }
+    }
+    found
+}
+
+/// The system's units that a cgroup is in, with their kind as an interface's name; what is below a user's systemd is not among
+/// them.
+fn system_units(cgroup: &str) -> impl Iterator<Item = (&str, &'static str)> {
+    let mut own = true;
+    let systems = cgroup.split('/').take_while(move |name| {
+        std::mem::replace(&mut own, !(name.starts_with("user@") && name.ends_with(".service")))
+    });
+    ["-.slice"].into_iter().chain(systems).filter_map(|name| {
+        let kind = match name.rsplit_once('.')?.1 {
+            "slice" => "Slice",
+            "service" => "Service",
+            "scope" => "Scope",
+            _ => return None,
+        };
+        Some((name, kind))
+    })
+}
+
 async fn tray(bus: &Connection) -> Tray {
     let taken = match soon(DBusProxy::new(bus)).await {
         Some(driver) => soon(driver.list_names()).await.unwrap_or_default(),
@@ -162,5 +203,31 @@ async fn tray(bus: &Connection) -> Tray {
     match soon(watcher.get_property("IsStatusNotifierHostRegistered")).await {
         Some(true) => Tray::Host,
         _ => Tray::NoHost,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cgroup_is_in_the_systems_units_down_to_a_users_systemd() {
+        let check = |cgroup: &str, expected: &[(&str, &str)]| {
+            assert_eq!(
+                system_units(cgroup).collect::<Vec<_>>(),
+                [&[("-.slice", "Slice")], expected].concat(),
+                "{cgroup}"
+            );
+        };
+        check("/", &[]);
+        check("/system.slice/a.service/payload", &[("system.slice", "Slice"), ("a.service", "Service")]);
+        check(
+            "/user.slice/user-1000.slice/session-1.scope",
+            &[("user.slice", "Slice"), ("user-1000.slice", "Slice"), ("session-1.scope", "Scope")],
+        );
+        check(
+            "/user.slice/user-1000.slice/user@1000.service/app.slice/a.service",
+            &[("user.slice", "Slice"), ("user-1000.slice", "Slice"), ("user@1000.service", "Service")],
+        );
     }
 }

@@ -4,6 +4,8 @@
 mod bus;
 mod kernel;
 mod process;
+mod saved;
+mod sockets;
 
 use std::{
     env, fs,
@@ -50,6 +52,7 @@ pub async fn gather(monitor: Result<Monitor, monitor::Error>, target: Target, ar
             .iter()
             .find(|p| p.uid == uid.as_raw() && is_polkit_agent(&p.name))
             .map(|p| p.name.clone()),
+        saved: saved::saved(Path::new("/")),
         netglance: came(),
         program: program(),
         apt: Path::new("/usr/bin/apt").exists(),
@@ -160,6 +163,16 @@ fn look_at_app(facts: &mut Facts, monitor: &Monitor, target: &Target, prefixes: 
     let inside = process::look_into(&pids);
     app.elsewhere = inside.elsewhere;
     app.proxy = inside.proxy.map(|url| proxy(&url, prefixes));
+    let held = |inode| inside.sockets.as_ref().is_some_and(|held| held.contains(&inode));
+    let packet_sockets = sockets::packet_sockets(&text("/proc/self/net/packet"));
+    app.packet_sockets = packet_sockets.iter().filter(|(_, inode)| held(*inode)).count();
+    let may_hold = |(uid, inode): &&(u32, u32)| !held(*inode) && inside.closed.contains(uid);
+    app.packet_sockets_unseen = packet_sockets.iter().filter(may_hold).count();
+    app.shared_ports = sockets::shared(&sockets::bound(), |id| match tree.path(id) {
+        None => Some("a control group that can't be seen".to_owned()),
+        Some(path) if target.unit_of(&path).is_some() => None,
+        Some(path) => Some(path.rsplit('/').next().unwrap_or_default().to_owned()),
+    });
     let Ok(sockets) = sampler::open_sockets() else { return };
     let external = |address: IpAddr| prefixes.judge(address).scope == Scope::External;
     let external = sockets.iter().filter(|socket| external(socket.remote.ip()));

@@ -29,6 +29,8 @@ pub struct Inside {
     pub sockets: Option<HashSet<u32>>,
     /// How many live in another network namespace than this process; `None`: not one could be looked into.
     pub elsewhere: Option<usize>,
+    /// Whose those are that can't be looked into.
+    pub closed: HashSet<u32>,
     /// The first proxy that one's environment names.
     pub proxy: Option<String>,
 }
@@ -42,7 +44,12 @@ pub fn look_into(pids: &[u32]) -> Inside {
         if let Ok(namespace) = fs::read_link(process.join("ns/net")) {
             *inside.elsewhere.get_or_insert(0) += usize::from(here.as_ref() != Some(&namespace));
         }
-        if let Ok(fds) = fs::read_dir(process.join("fd")) {
+        let fds = fs::read_dir(process.join("fd"));
+        if fds.is_err() {
+            // One that has ended is nobody's.
+            inside.closed.extend(fs::metadata(&process).map(|process| process.uid()));
+        }
+        if let Ok(fds) = fds {
             let inode = |fd: fs::DirEntry| {
                 let link = fs::read_link(fd.path()).ok()?;
                 link.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse::<u32>().ok()
