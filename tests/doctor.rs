@@ -343,7 +343,7 @@ fn steps_are_typed_as_they_are_printed() {
     let firefox = App { arguments: "--app firefox".into(), ..container().app };
     check(Facts { app: firefox, ..container() }, &[(Who::User, "target/release/netglance watch --app firefox", none)]);
 
-    let mend = "sed -i.before-netglance '/^table inet netglance *{/,/^}/d' /etc/nftables.conf";
+    let mend = r"sed -i.before-netglance '/^table inet netglance *{ *\(#.*\)*$/,/^}/d' /etc/nftables.conf";
     let undo = "mv /etc/nftables.conf.before-netglance /etc/nftables.conf";
     let (pkexec, pkexec_undo) = (format!("pkexec {mend}"), format!("pkexec {undo}"));
     let (su, su_undo) = (format!("su - -c \"{mend}\""), format!("su - -c \"{undo}\""));

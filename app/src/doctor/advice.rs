@@ -166,7 +166,7 @@ fn mend(facts: &Facts, rules: &SavedRules) -> Option<Step> {
     match rules.saved {
         Saved::Unreadable => None,
         Saved::Listed if quoted(file) == *file => {
-            let command = format!("sed -i{KEPT} '/^table inet netglance *{{/,/^}}/d' {file}");
+            let command = format!("sed -i{KEPT} '/^table inet netglance *{{ *\\(#.*\\)*$/,/^}}/d' {file}");
             let undo = format!("mv {file}{KEPT} {file}");
             let text = "Takes netglance's table out of the saved rules and leaves all else; the file as it was is kept beside it.";
             Some(root(facts, &command, text, Some(&undo)))

@@ -86,9 +86,11 @@ fn held(text: &str) -> Option<Saved> {
     held
 }
 
-/// Whether the table begins here as `nft list ruleset` prints it: in its kernel's name is a space more.
+/// Whether the table begins here as `nft list ruleset` prints it: in its kernel's name is a space more. One that also ends on
+/// this line is not: what is taken out reaches to a line that ends a table.
 fn is_listed(line: &str) -> bool {
-    line.strip_prefix("table inet netglance").is_some_and(|rest| rest.trim_start_matches(' ').starts_with('{'))
+    line.strip_prefix("table inet netglance")
+        .is_some_and(|rest| rest.trim_start_matches(' ').trim_end_matches(' ') == "{")
 }
 
 /// Whether a statement makes the table; others delete or flush it.
@@ -132,6 +134,8 @@ mod tests {
         check("table inet netglance {\n\tset x {\n", Some(Saved::Otherwise));
         check("  table  inet netglance{\n}\n", Some(Saved::Otherwise));
         check("flush ruleset; add table inet netglance; add table inet x", Some(Saved::Otherwise));
+        check("table inet netglance {}\ntable inet mine {\n}\n", Some(Saved::Otherwise));
+        check("table inet netglance { chain a {\n\t}\n}\n", Some(Saved::Otherwise));
         check("table inet netglance {\n}\nadd table inet netglance\n", Some(Saved::Otherwise));
         for text in [
             "",
