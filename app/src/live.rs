@@ -155,8 +155,8 @@ impl<'a> Proxies<'a> {
     /// Of a list of all open sockets.
     pub fn of(open: &'a [OpenSocket], prefixes: &'a Prefixes) -> Self {
         let mut ends = Ends::default();
-        let tcp = open.iter().zip(0..).filter(|(socket, _)| socket.protocol == Protocol::Tcp && socket.answered);
-        tcp.for_each(|(socket, at)| ends.add(Sides::new(socket.local, socket.remote), at));
+        let tcp = open.iter().zip(0..).filter(|(socket, _)| socket.protocol == Protocol::Tcp);
+        tcp.for_each(|(socket, at)| ends.add(Sides::new(socket.local, socket.remote), at, socket.answered));
         let outside = open.iter().filter(|socket| is_outside(socket, prefixes));
         ends.index(outside.map(|socket| Sides::new(socket.local, socket.remote).local.ip()));
         Self { open, prefixes, ends }
@@ -165,7 +165,7 @@ impl<'a> Proxies<'a> {
     /// The proxy's socket at the other end of one of them.
     pub fn other_end(&self, socket: &OpenSocket) -> Option<&'a OpenSocket> {
         let outside = Some(socket).filter(|socket| is_outside(socket, self.prefixes))?;
-        let at = self.ends.other_end(Sides::new(outside.local, outside.remote))?;
+        let at = self.ends.other_end(Sides::new(outside.local, outside.remote), |_| true)?;
         self.open.get(usize::try_from(at).ok()?)
     }
 }

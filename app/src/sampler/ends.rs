@@ -33,8 +33,8 @@ impl Sides {
 /// A list of sockets, some of which may be a proxy's. Kept for its space.
 #[derive(Debug, Default)]
 pub struct Ends {
-    /// With a number of the caller's.
-    listed: Vec<(Sides, u64)>,
+    /// With a number of the caller's, and whether it may be a proxy's.
+    listed: Vec<(Sides, u64, bool)>,
     /// Those of which the other side is an address of this host that has outside connections; sorted by that side.
     candidates: Vec<(SocketAddr, Sides, u64)>,
     mirrors: HashSet<Sides>,
@@ -48,9 +48,10 @@ impl Ends {
         self.mirrors.clear();
     }
 
-    /// Adds a socket.
-    pub fn add(&mut self, sides: Sides, number: u64) {
-        self.listed.push((sides, number));
+    /// Adds a socket. One whose other side has ended the connection is no proxy's any more (`answered`), but still shows whose
+    /// end its other side is: anybody could shut down half of a connection with themselves.
+    pub fn add(&mut self, sides: Sides, number: u64, answered: bool) {
+        self.listed.push((sides, number, answered));
     }
 
     /// When all are added: `own` are the addresses that this host has in its outside connections.
@@ -62,22 +63,23 @@ impl Ends {
             }
         }
         let is_own = |side: SocketAddr| addresses.contains(&side.ip());
-        let found = self.listed.iter().filter(|(sides, _)| is_own(sides.remote));
-        self.candidates.extend(found.map(|(sides, number)| (sides.remote, *sides, *number)));
+        let found = self.listed.iter().filter(|(sides, _, answered)| *answered && is_own(sides.remote));
+        self.candidates.extend(found.map(|(sides, number, _)| (sides.remote, *sides, *number)));
         if !self.candidates.is_empty() {
             self.candidates.sort_unstable();
-            self.mirrors.extend(self.listed.iter().map(|(sides, _)| *sides).filter(|sides| is_own(sides.local)));
+            self.mirrors.extend(self.listed.iter().map(|(sides, ..)| *sides).filter(|sides| is_own(sides.local)));
         }
     }
 
-    /// The number of the socket at the other end of an outside connection, if it is on this host.
-    pub fn other_end(&self, outside: Sides) -> Option<u64> {
+    /// The number of the socket at the other end of an outside connection, if it is on this host; one of those for whose number
+    /// `possible` holds.
+    pub fn other_end(&self, outside: Sides, possible: impl Fn(u64) -> bool) -> Option<u64> {
         let first = self.candidates.partition_point(|(remote, ..)| *remote < outside.local);
         let same = self.candidates.iter().skip(first).take_while(|(remote, ..)| *remote == outside.local);
         // One that another internal connection from the same port mirrors is that one's end.
-        let mut ends = same.filter(|(_, sides, _)| {
+        let mut ends = same.filter(|(_, sides, number)| {
             let mirror = sides.mirrored();
-            mirror == outside || !self.mirrors.contains(&mirror)
+            possible(*number) && (mirror == outside || !self.mirrors.contains(&mirror))
         });
         ends.next().map(|(.., number)| *number)
     }
@@ -96,13 +98,13 @@ mod tests {
         let app = sides("192.168.2.2:40000", "93.184.216.34:443");
         let check = |inside: &[(&str, &str)], wanted: Option<u64>| {
             let mut ends = Ends::default();
-            ends.add(sides("10.0.0.1:1", "10.0.0.2:2"), 77);
+            ends.add(sides("10.0.0.1:1", "10.0.0.2:2"), 77, true);
             ends.clear();
             for ((local, remote), number) in inside.iter().zip(0..) {
-                ends.add(sides(local, remote), number);
+                ends.add(sides(local, remote), number, true);
             }
             ends.index([app.local.ip(), app.local.ip()].into_iter());
-            assert_eq!(ends.other_end(app), wanted, "{inside:?}");
+            assert_eq!(ends.other_end(app, |_| true), wanted, "{inside:?}");
         };
         check(&[], None);
         check(&[("127.0.0.1:3128", "192.168.2.2:40000")], Some(0));
@@ -117,8 +119,15 @@ mod tests {
         check(&[&server[..], &[("127.0.0.1:3128", "192.168.2.2:40000")]].concat(), Some(2));
         let v6 = sides("[2a02::2]:5", "[2606::1]:443");
         let mut ends = Ends::default();
-        ends.add(sides("[2606::1]:443", "[2a02::2]:5"), 9);
+        ends.add(sides("[2606::1]:443", "[2a02::2]:5"), 9, true);
         ends.index([v6.local.ip()].into_iter());
-        assert_eq!((ends.other_end(v6), ends.other_end(app)), (Some(9), None));
+        assert_eq!((ends.other_end(v6, |_| true), ends.other_end(app, |_| true)), (Some(9), None));
+        assert_eq!(ends.other_end(v6, |number| number != 9), None);
+        // Of a connection of somebody with themselves the end at the same port is shut down, as far as its other side goes.
+        let mut ends = Ends::default();
+        ends.add(sides("192.168.2.2:80", "192.168.2.2:40000"), 0, true);
+        ends.add(sides("192.168.2.2:40000", "192.168.2.2:80"), 1, false);
+        ends.index([app.local.ip()].into_iter());
+        assert_eq!(ends.other_end(app, |_| true), None);
     }
 }

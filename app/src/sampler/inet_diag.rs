@@ -403,6 +403,13 @@ mod tests {
             let late = |rx| sides(8, "192.168.2.2:40003", outside, rx);
             look(&[late(1), left], &[]);
             assert_eq!(look(&[late(2), left], &[]), (9, 190));
+            // Nor is what was there before the connection.
+            let old = sides(9, proxy, "192.168.2.2:40004", 0);
+            let new = |rx| sides(10, "192.168.2.2:40004", outside, rx);
+            look(&[old], &[]);
+            look(&[old], &[]);
+            look(&[new(1), old], &[]);
+            assert_eq!(look(&[new(2), old], &[]), (11, 190));
         }
     }
 

@@ -42,6 +42,8 @@ struct Known {
     row: usize,
     bytes: Transferred,
     look: u64,
+    /// The first look that has listed it.
+    since: u64,
     /// `None`: by its address, and no proxy was found at its other end so far.
     scope: Option<Scope>,
     /// Looks in which one was sought.
@@ -85,8 +87,8 @@ impl Books {
     pub(super) fn listed(&mut self, socket: &Listed, tree: &Tree, prefixes: &Prefixes) {
         // Between loopback addresses there is no proxy's end for an outside connection: those are most of all, and cost nothing.
         let sides = (!socket.is_loopback()).then(|| Sides::new(socket.local, socket.remote));
-        if let Some(sides) = sides.filter(|_| socket.is_answered()) {
-            self.ends.add(sides, socket.cookie);
+        if let Some(sides) = sides {
+            self.ends.add(sides, socket.cookie, socket.is_answered());
         }
         let (Some(id), Some(bytes)) = (socket.cgroup_id, socket.bytes) else { return };
         let (look, cookie) = (self.look, socket.cookie);
@@ -96,7 +98,7 @@ impl Books {
             None => {
                 let Some(row) = self.row(id, tree) else { return };
                 let before = if look > 1 { Transferred::default() } else { bytes };
-                let mut known = Known { row, bytes: before, look: 0, scope: None, sought: 0 };
+                let mut known = Known { row, bytes: before, look: 0, since: look, scope: None, sought: 0 };
                 let seen = known.listed(look, bytes, is_outside);
                 self.sockets.insert(cookie, known);
                 (seen, row)
@@ -119,10 +121,15 @@ impl Books {
         let outside = std::mem::take(&mut self.outside);
         self.ends.index(outside.iter().map(|(_, sides, _)| sides.local.ip()));
         for (cookie, sides, bytes) in &outside {
+            let Some(since) = self.sockets.get(cookie).map(|known| known.since) else { continue };
+            // The connection itself makes its proxy's end. What is older (but for a list that was under way just then) is
+            // nobody's, or somebody keeps it to hide what others move.
+            let possible = |end| self.sockets.get(&end).is_none_or(|end: &Known| end.since.saturating_add(1) >= since);
+            let end = self.ends.other_end(*sides, possible);
             let Some(known) = self.sockets.get_mut(cookie) else { continue };
             let first = known.sought == 0;
             known.sought += 1;
-            let scope = match self.ends.other_end(*sides) {
+            let scope = match end {
                 Some(_) => Scope::Internal,
                 // The proxy's end may be missing by chance: the next look tells.
                 None if first && self.has_proxy => continue,
