@@ -39,7 +39,7 @@ const SPARE_LINES: usize = 1024;
 /// Counters of unknown cgroups whose paths are kept as they were first thought to be.
 const LOST_KEPT: usize = 1024;
 /// Ids that are tried for a cgroup that came and went unseen: so many up to the newest that is known …
-const IDS_SEARCHED: u64 = 1 << 20;
+const IDS_SEARCHED: u64 = 1 << 18;
 /// … and beyond it. The files of a cgroup have ids of their own, some dozens.
 const IDS_AHEAD: u64 = 1 << 14;
 /// Times that more of what happened to cgroups is taken in before a look goes on without the rest.
@@ -387,7 +387,7 @@ impl Counting {
         let unknown = self.held.of(|key| self.known(tree, key).is_none() && !self.lost.contains_key(&key));
         let keys: BTreeSet<_> = unknown.into_iter().map(|doomed| doomed.key).collect();
         let newest = newest(tree);
-        let mut left: BTreeSet<_> = keys.into_iter().take(LOST_KEPT.saturating_sub(self.lost.len())).collect();
+        let mut left: HashSet<_> = keys.into_iter().take(LOST_KEPT.saturating_sub(self.lost.len())).collect();
         if !left.is_empty() {
             let mut found = Vec::new();
             // Ids rise, so that of one that was not met lies between those that were. It tells whose the cgroup may have been.
@@ -396,6 +396,9 @@ impl Counting {
                 let key = Key::of(id);
                 if left.remove(&key) {
                     found.push((key, tree.nodes().nearest(id)));
+                    if left.is_empty() {
+                        break;
+                    }
                 }
             }
             found.extend(left.into_iter().map(|key| (key, tree.nodes().nearest(u64::MAX))));
