@@ -154,7 +154,9 @@ impl Run {
                         .map_err(|e| Error::io("pass a signal on")(e.into()))?,
                     None => {
                         // Whoever has ended can still be asked where it was, but not once it is waited for.
-                        self.follow(true);
+                        if self.family.is_due_at_end(command) {
+                            self.follow(true);
+                        }
                         if let Some(status) = reap(command).map_err(Error::io("wait for the command"))? {
                             break status;
                         }
@@ -224,11 +226,13 @@ impl Run {
 
     /// Keeps the books and follows the processes that the command has started.
     fn follow(&mut self, at_once: bool) {
+        let began = Instant::now();
         self.monitor.listen();
         let news = match at_once {
             true => self.family.look(&mut self.monitor),
             false => self.family.glance(&mut self.monitor),
         };
+        self.family.rest_after(began.elapsed());
         for (cgroup, moved) in news {
             self.tell(end::moved(&cgroup, moved));
         }

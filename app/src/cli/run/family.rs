@@ -8,15 +8,17 @@ use std::{
     collections::{BTreeMap, HashSet},
     fs, io,
     path::Path,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
-use rustix::process::{Pid, WaitOptions, WaitStatus};
+use rustix::process::{Pid, WaitId, WaitIdOptions, WaitOptions, WaitStatus};
 
 use crate::monitor::Monitor;
 
-/// Looking at the processes takes this part of the time at most.
+/// Looking at the processes takes this part of the time at most …
 const SHARE: u32 = 20;
+/// … and this part while many of them end: they have to be looked at before they are waited for.
+const SHARE_AT_ENDS: u32 = 4;
 
 /// Why a cgroup that processes of the command have moved to is not counted. The text goes on from "which is not counted: ".
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -52,8 +54,10 @@ pub struct Family {
     before: HashSet<String>,
     /// The cgroups outside the command's own in which its processes were met.
     moved: BTreeMap<String, Moved>,
-    /// Not before then.
+    /// Not before then …
     next: Instant,
+    /// … and where one has ended not before then.
+    next_at_end: Instant,
     /// The kernel doesn't tell a process's children.
     is_blind: bool,
 }
@@ -75,6 +79,7 @@ impl Family {
             before: monitor.paths().chain(["/"]).map(str::to_owned).collect(),
             moved: BTreeMap::new(),
             next: Instant::now(),
+            next_at_end: Instant::now(),
             is_blind: !has_reaper || !Path::new("/proc/thread-self/children").exists(),
         }
     }
@@ -97,6 +102,16 @@ impl Family {
     /// As [`Self::look`], where that does not cost too much by now.
     pub fn glance(&mut self, monitor: &mut Monitor) -> Vec<(String, Moved)> {
         if Instant::now() < self.next { Vec::new() } else { self.look(monitor) }
+    }
+
+    /// Whether to look as a process has ended: always where it is the command, else where that does not cost too much by now.
+    pub fn is_due_at_end(&self, command: Pid) -> bool {
+        Instant::now() >= self.next_at_end || has_ended(command)
+    }
+
+    /// A look, with all that belongs to it, took so long.
+    pub fn rest_after(&mut self, took: Duration) {
+        self.next_at_end = Instant::now() + took * SHARE_AT_ENDS;
     }
 
     /// Looks where the processes are, and has the monitor count the new cgroups that are theirs alone. What is another now.
@@ -175,6 +190,11 @@ impl Family {
         }
         true
     }
+}
+
+fn has_ended(command: Pid) -> bool {
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    !matches!(rustix::process::waitid(WaitId::Pid(command), options), Ok(None))
 }
 
 /// The command's own end, once it has come. Children that others have left to this process are waited for as well.
@@ -279,9 +299,13 @@ mod tests {
         let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
         let pid = i32::try_from(child.id()).unwrap();
         assert!(children(own_pid()).contains(&pid));
+        assert!(!has_ended(Pid::from_child(&child)));
         assert_eq!(stat(pid).map(|stat| stat.parent), Some(own_pid()));
         assert_eq!(cgroup_of(pid), cgroup_of(own_pid()));
         child.kill().unwrap();
+        rustix::process::waitid(WaitId::Pid(Pid::from_child(&child)), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT)
+            .unwrap();
+        assert!(has_ended(Pid::from_child(&child)) && stat(pid).unwrap().is_zombie, "and is not waited for");
         child.wait().unwrap();
         assert_eq!((stat(pid), cgroup_of(pid)), (None, None));
     }
