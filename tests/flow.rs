@@ -255,7 +255,7 @@ fn run_waits_for_what_the_kernel_still_has_to_send() {
     let (last, code, stderr) = last_of_run(&world, &command);
     assert_eq!((code, &last["tx_bytes"]), (Some(0), &2_000_000.into()), "{stderr}: {last:#}");
     assert_eq!((&last["end"]["unsent_bytes"], &last["end"]["status"]), (&0.into(), &0.into()), "{last:#}");
-    assert!(stderr.contains("the command has ended, and the kernel still delivers"), "{stderr}");
+    assert!(stderr.contains("the command has ended, and the kernel is still delivering"), "{stderr}");
     let truth = world.truth(PUBLIC4);
     assert!(truth.tx >= 2_000_000 && truth.tx <= 2_000_000 + truth.tx_again + 10_000, "{truth:?}");
 }

@@ -601,7 +601,7 @@ impl Counting {
 /// A saved ruleset that was loaded at boot may have brought back what nft showed of a table. It counts for nobody.
 fn clear_leftover(nft: &mut Nft) {
     match nft.clear_leftover() {
-        Ok(true) => log("a table inet netglance was there, from a saved ruleset or an earlier version; it is removed"),
+        Ok(true) => log("a table inet netglance was there, from a saved ruleset or an earlier version; it was removed"),
         Ok(false) => {}
         Err(error) => log(error_chain(&error)),
     }

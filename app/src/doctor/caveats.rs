@@ -22,7 +22,7 @@ fn filters(facts: &Facts) -> Option<Finding> {
             units => format!("{} filter", units.join(", ")),
         }
     );
-    let detail = "systemd's IPAddressDeny= and its like are asked later than nftables: what they refuse is counted as sent or received all the same.";
+    let detail = "systemd's IPAddressDeny= and its like apply after nftables: what they refuse is counted as sent or received all the same.";
     Some(finding("ip-filter", Status::Note, title, detail))
 }
 
@@ -34,7 +34,7 @@ fn shared_ports(facts: &Facts) -> Option<Finding> {
     let title = format!("{} shared with another control group", many(ports.len(), "UDP port"));
     let line = |shared: &SharedPort| format!("Port {} with {}.\n", shared.port, shared.with.join(", "));
     let detail = ports.iter().map(line).collect::<String>()
-        + "Where a program of theirs chooses who gets a datagram (SO_REUSEPORT), part of what one receives is counted for the other. What is sent is counted right.";
+        + "Where a BPF program of theirs chooses who gets a datagram (SO_REUSEPORT), part of what one receives is counted for the other. What is sent is counted right.";
     Some(finding("shared-ports", Status::Note, title, detail))
 }
 
@@ -42,7 +42,7 @@ fn packet_sockets(facts: &Facts) -> Option<Finding> {
     let app = &facts.app;
     if app.packet_sockets > 0 {
         let title = format!("{} of {}", many(app.packet_sockets, "packet socket"), app.name);
-        let detail = "They are below nftables: nothing that goes through them is counted, in either way.";
+        let detail = "They are below nftables: nothing that goes through them is counted, in either direction.";
         return Some(finding("packet-sockets", Status::Note, title, detail));
     }
     if app.packet_sockets_unseen == 0 {
@@ -72,7 +72,7 @@ fn saved_rules(facts: &Facts) -> Option<Finding> {
         return None;
     }
     let detail = format!(
-        "{unreadable} can't be read. If it was saved with `nft list ruleset`, netglance's table may be in it: `table inet netglance`. Nobody needs that."
+        "{unreadable} can't be read. If it was saved with `nft list ruleset`, netglance's table may be in it: `table inet netglance`. Nobody needs it there: the helper makes the table itself."
     );
     Some(finding("saved-rules", Status::Unknown, "saved rules: unknown", detail))
 }

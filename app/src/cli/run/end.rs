@@ -20,8 +20,8 @@ use crate::{
 const NAMED: usize = 3;
 
 /// Said where the kernel doesn't tell a process's children.
-pub const BLIND: &str = "this kernel does not tell which processes the command starts (CONFIG_PROC_CHILDREN is off), so what \
-                         those that move to another control group transfer is not counted.";
+pub const BLIND: &str = "this kernel does not tell which processes the command starts (CONFIG_PROC_CHILDREN is off), so the \
+                         traffic of those that move to another control group is not counted.";
 /// Said where the counters began anew.
 pub const RESTARTED: &str = "counting started again while the command ran, so bytes may be missing from these figures.";
 
@@ -145,7 +145,7 @@ pub fn moved(cgroup: &str, moved: Moved) -> String {
 pub fn waiting(unsent: &[Ending], at_most_secs: u64) -> String {
     let bytes = unsent.iter().map(|socket| socket.unacknowledged_bytes).sum();
     format!(
-        "the command has ended, and the kernel still delivers {} for it ({}). Waiting up to {at_most_secs} s; Ctrl+C ends \
+        "the command has ended, and the kernel is still delivering {} for it ({}). Waiting up to {at_most_secs} s; Ctrl+C ends \
          the wait.",
         format::bytes(bytes),
         many(unsent.len(), "connection")
@@ -207,7 +207,7 @@ pub fn appeared(uncounted: &[Uncounted]) -> Option<String> {
     let cgroups: Vec<_> = appeared.iter().take(NAMED).map(|uncounted| uncounted.cgroup.as_str()).collect();
     (!appeared.is_empty()).then(|| {
         format!(
-            "while the command ran, {}{more} came into being and moved bytes. They are not counted, as {APPEARED}. \
+            "while the command ran, {}{more} appeared and moved bytes. They are not counted, as {APPEARED}. \
              To watch: {}",
             named.join(", "),
             watch_all(&cgroups)
