@@ -133,7 +133,7 @@ pub struct AppUnit {
     pub unit: String,
     /// As in /proc/PID/cgroup.
     pub cgroup: String,
-    /// Whether the cgroup is below the caller's own `user-UID.slice`.
+    /// Whether the cgroup is the caller's own.
     pub own: bool,
     /// In it and all below it.
     pub processes: Option<usize>,
