@@ -261,11 +261,6 @@ pub fn account_of(path: &str) -> &str {
     path.match_indices('/').nth(2).and_then(|(end, _)| path.get(..end)).unwrap_or(path)
 }
 
-/// Whether a path is `top` or below it. Everything is below "".
-pub fn is_below(path: &str, top: &str) -> bool {
-    path.strip_prefix(top).is_some_and(|rest| top.is_empty() || rest.is_empty() || rest.starts_with('/'))
-}
-
 fn plus(a: Totals, b: Totals) -> Totals {
     std::array::from_fn(|i| a[i].saturating_add(b[i]))
 }
@@ -287,6 +282,10 @@ fn by_account<'de, D: Deserializer<'de>>(deserializer: D) -> Result<HashMap<Stri
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn is_below(path: &str, top: &str) -> bool {
+        path.strip_prefix(top).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    }
 
     fn element(&(cgroup_id, bytes): &(u64, u64)) -> Element {
         Element { cgroup_id, packets: 1, bytes }
