@@ -27,7 +27,7 @@ use tokio::{
 
 use self::{
     end::{End, JsonLine, Uncounted},
-    family::{Family, Moved, reap},
+    family::{Family, Moved, has_ended, reap},
     scope::own_cgroup,
 };
 use super::{
@@ -154,7 +154,7 @@ impl Run {
                         .map_err(|e| Error::io("pass a signal on")(e.into()))?,
                     None => {
                         // Whoever has ended can still be asked where it was, but not once it is waited for.
-                        self.follow(true);
+                        self.follow(has_ended(command));
                         if let Some(status) = reap(command).map_err(Error::io("wait for the command"))? {
                             break status;
                         }

@@ -177,6 +177,11 @@ impl Family {
     }
 }
 
+/// Whether a process has ended, be it waited for or not.
+pub fn has_ended(pid: Pid) -> bool {
+    stat(pid.as_raw_pid()).is_none_or(|stat| stat.is_zombie)
+}
+
 /// The command's own end, once it has come. Children that others have left to this process are waited for as well.
 pub fn reap(command: Pid) -> io::Result<Option<WaitStatus>> {
     let mut ended = None;
