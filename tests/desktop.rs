@@ -361,11 +361,15 @@ fn firewalld_and_ufw_change_nothing_here_and_nothing_of_theirs_is_changed() {
         assert_eq!(rules(&desktop), beside, "{name} after its reload");
         // Connections that it has seen begin: of others it may drop a packet, which is sent again.
         desktop.cad("systemctl --user restart 'stb-next-*' 'app-electron*'").ok();
-        let got = |since: u64| {
-            let row = |(_, unit)| read(&desktop).1.get(&format!("{APP_SLICE}{unit}")).map_or(0, |row| row[0]);
-            SERVICES.into_iter().chain([OTHER]).all(|app| row(app) > since + RATE).then_some(())
+        let got = |since: &[[u64; 4]]| {
+            let (_, rows) = read(&desktop);
+            let more = |(i, (_, unit)): (usize, (&str, &str))| {
+                let row = rows.get(&format!("{APP_SLICE}{unit}"));
+                row.is_some_and(|row| row[0] > since.get(i).map_or(0, |since| since[0]) + RATE)
+            };
+            SERVICES.into_iter().chain([OTHER]).enumerate().all(more).then_some(())
         };
-        eventually("every app has got a second's worth", || got(0));
+        eventually("every app has got a second's worth", || got(&[]));
         let look = || {
             desktop.pause();
             let now = Began::now(&desktop);
@@ -375,8 +379,7 @@ fn firewalld_and_ufw_change_nothing_here_and_nothing_of_theirs_is_changed() {
             (now, booked)
         };
         let (began, first) = look();
-        let most = first.iter().map(|row| row[0]).max().unwrap();
-        eventually("every app has got more", || got(most));
+        eventually("every app has got more", || got(&first));
         let (now, last) = look();
         let lost = (now.dropped - began.dropped) * 65_536;
         for (i, (name, ..)) in now.truth.iter().enumerate() {

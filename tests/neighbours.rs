@@ -54,7 +54,10 @@ fn see(host: &Namespace) -> Seen {
         within &= line != "}";
     }
     let routes = ["rule", "-6 rule", "route show table all", "-6 route show table all"];
-    Seen { theirs, ours, routes: routes.map(|what| host.try_ip(what).unwrap()).concat() }
+    let routes = routes.map(|what| host.try_ip(what).unwrap()).concat();
+    // The kernel's own come when it has made sure of its link-local addresses.
+    let kept = routes.lines().filter(|line| !line.contains("fe80::") && !line.contains("ff00::/8"));
+    Seen { theirs, ours, routes: kept.map(|line| format!("{line}\n")).collect() }
 }
 
 /// Talks in both families, outside and on the LAN, and waits until all of it is booked as the peer has counted it.
