@@ -35,7 +35,7 @@ struct Seen {
 }
 
 fn see(host: &Namespace) -> Seen {
-    let list = |options: &str| host.inside(|| tool("nft", &[options, "list", "ruleset"])).unwrap();
+    let list = |options: &str| host.inside(|| tool("nft", &[options, "list", "ruleset"], "")).unwrap();
     let (mut theirs, mut ours) = (String::new(), String::new());
     let mut within = false;
     for line in list("-s").lines() {
@@ -141,7 +141,7 @@ fn marks_and_policy_routing_are_left_alone() {
     }
     let mut scene = Scene::with(lab);
     let truth = talk(&mut scene);
-    let counter = scene.lab.host.inside(|| tool("nft", &["list", "counter", "inet", "marks", "carried"])).unwrap();
+    let counter = scene.lab.host.inside(|| tool("nft", &["list", "counter", "inet", "marks", "carried"], "")).unwrap();
     assert!(counter.contains(&format!("bytes {}\n", truth[1] + truth[3])), "{counter}, the peer counted {truth:?}");
 }
 
@@ -289,7 +289,7 @@ fn what_ip_netns_keeps_apart_stays_apart() {
             socket.send_to(&[6; 1000], OUTSIDE[0]).unwrap();
             assert_eq!(socket.recv(&mut [0; 1500]).expect("the peer's answer"), 1000);
         }
-        tool("nft", &["flush", "ruleset"]).unwrap();
+        tool("nft", &["flush", "ruleset"], "").unwrap();
     });
     let forwarded = 20 * 1028;
     scene.check_but(&[&format!("udp {} 20 1000", OUTSIDE[0])], [forwarded, forwarded, 0, 0]);
@@ -311,7 +311,7 @@ fn both_paths_of_a_multipath_connection_are_booked() {
     lab.peer.inside(|| lab::serve_mptcp("93.184.216.34:8006"));
     let mut scene = Scene::with(lab);
     let truth = scene.check(&["mptcp 93.184.216.34:8006 2000000 2000000"]);
-    let joined = scene.lab.peer.inside(|| tool("nstat", &["-asz", "MPTcpExtMPJoinAckRx"])).unwrap();
+    let joined = scene.lab.peer.inside(|| tool("nstat", &["-asz", "MPTcpExtMPJoinAckRx"], "")).unwrap();
     let joined: u32 =
         joined.split_whitespace().skip_while(|word| *word != "MPTcpExtMPJoinAckRx").nth(1).unwrap().parse().unwrap();
     assert_eq!(joined, 1, "the second path was not taken");
