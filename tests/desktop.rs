@@ -351,8 +351,9 @@ fn firewalld_and_ufw_change_nothing_here_and_nothing_of_theirs_is_changed() {
         ),
         ("ufw", "ufw allow 8080/tcp && ufw --force enable", "ufw reload", "ufw --force disable"),
     ] {
-        desktop.root(start).ok();
+        // First, so that it is the first of the list before the firewall's reload and after it.
         desktop.root(&format!("nft '{WITNESS}'")).ok();
+        desktop.root(start).ok();
         let (before, none) = rules(&desktop);
         assert!(before.contains("8080") && none.is_empty(), "{name}: {before}{none}");
         desktop.root(&call("Install")).ok();
