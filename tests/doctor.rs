@@ -67,7 +67,7 @@ fn owners() -> Facts {
 }
 
 fn parts(has: Option<bool>) -> Vec<(Part, Option<bool>)> {
-    [Part::Tables, Part::Inet, Part::Socket, Part::Cgroup].map(|part| (part, has)).into()
+    [Part::Tables, Part::Inet, Part::Socket, Part::Hash, Part::Cgroup].map(|part| (part, has)).into()
 }
 
 /// A container without systemd and buses, v2 beside v1.
@@ -239,6 +239,11 @@ fn a_finding_follows_its_fact() {
     assert_eq!(status(Facts { polkit_agent: None, ..owners() }, "polkit-agent"), Unknown);
     let unseen = App { packet_sockets_unseen: 1, ..owners().app };
     assert_eq!(status(Facts { app: unseen, ..owners() }, "packet-sockets"), Unknown);
+    for (version, is_told) in [("0.9.8", true), ("0.9.9", false), ("1.0.6", false), ("1.1.3", false), ("odd", false)] {
+        let facts = Facts { nft_program: Some(version.into()), ..owners() };
+        let told = diagnose(&facts).findings.iter().any(|finding| finding.id == "nft-program");
+        assert_eq!(told, is_told, "{version}");
+    }
     for (saved, expected) in [
         (vec![Saved::Listed], Warning),
         (vec![Saved::Unreadable, Saved::Otherwise], Warning),

@@ -54,7 +54,10 @@ fn see(host: &Namespace) -> Seen {
         within &= line != "}";
     }
     let routes = ["rule", "-6 rule", "route show table all", "-6 route show table all"];
-    Seen { theirs, ours, routes: routes.map(|what| host.try_ip(what).unwrap()).concat() }
+    let routes = routes.map(|what| host.try_ip(what).unwrap()).concat();
+    // The kernel's own come when it has made sure of its link-local addresses.
+    let kept = routes.lines().filter(|line| !line.contains("fe80::") && !line.contains("ff00::/8"));
+    Seen { theirs, ours, routes: kept.map(|line| format!("{line}\n")).collect() }
 }
 
 /// Talks in both families, outside and on the LAN, and waits until all of it is booked as the peer has counted it.
@@ -181,8 +184,8 @@ fn nft_monitor_goes_on_and_hears_of_no_packet() {
     assert!(new.is_empty(), "{new:?}");
 }
 
-/// Leads the outside through these ends, which get addresses of their own. `table`: where that route stands.
-fn through(lab: &Lab, ends: [&str; 2], table: &str) {
+/// Leads the outside through these ends, which get addresses of their own.
+fn through(lab: &Lab, ends: [&str; 2]) {
     for (namespace, end, number) in [(&lab.host, ends[0], 2), (&lab.peer, ends[1], 1)] {
         namespace.ip(&format!("addr add 10.99.0.{number}/24 dev {end}"));
         namespace.ip(&format!("addr add fd99::{number}/64 dev {end} nodad"));
@@ -191,7 +194,7 @@ fn through(lab: &Lab, ends: [&str; 2], table: &str) {
     }
     for (family, router) in [("", "10.99.0.1"), ("-6 ", "fd99::1")] {
         let outside = if family.is_empty() { "93.184.216.34/32" } else { "2606:2800:220:1::34/128" };
-        lab.host.ip(&format!("{family}route add {outside} via {router} dev {}{table}", ends[0]));
+        lab.host.ip(&format!("{family}route add {outside} via {router} dev {}", ends[0]));
     }
 }
 
@@ -217,37 +220,38 @@ fn whatever_device_carries_it_each_packet_is_booked_once() {
     let devices: [(&str, Make); 4] = [
         ("bridge with bridge netfilter", |lab| {
             lab.host.ip("link add over type bridge");
-            for name in ["iptables", "ip6tables"] {
-                lab.host.set(&format!("net/bridge/bridge-nf-call-{name}"), "1");
+            // Where that is a module, it is not for a test to load: it would change the host's own bridges.
+            if lab.host.inside(|| fs::exists("/proc/sys/net/bridge")).unwrap() {
+                for name in ["iptables", "ip6tables"] {
+                    lab.host.set(&format!("net/bridge/bridge-nf-call-{name}"), "1");
+                }
+            } else {
+                println!("THIS KERNEL HAS NO bridge netfilter (no /proc/sys/net/bridge): the bridge alone");
             }
             port(lab, "over");
-            through(lab, ["over", "port1"], "");
+            through(lab, ["over", "port1"]);
             true
         }),
         ("VLAN", |lab| {
             let vlan =
                 |namespace: &Namespace, link| has(namespace, "VLAN", &format!("link {link} name over type vlan id 7"));
             let made = vlan(&lab.host, "up0") && vlan(&lab.peer, "up1");
-            made.then(|| through(lab, ["over", "over"], "")).is_some()
+            made.then(|| through(lab, ["over", "over"])).is_some()
         }),
         ("bonding", |lab| {
             let made = has(&lab.host, "bonding", "over type bond mode active-backup");
             let join = || {
                 port(lab, "over");
-                through(lab, ["over", "port1"], "");
+                through(lab, ["over", "port1"]);
             };
             made.then(join).is_some()
         }),
         ("VRF", |lab| {
-            let made = has(&lab.host, "VRF", "over type vrf table 10");
-            let join = || {
-                lab.host.ip("link set over up");
-                port(lab, "over");
-                through(lab, ["port0", "port1"], " table 10");
-                lab.host.ip("route add 93.184.216.34/32 dev over");
-                lab.host.ip("-6 route add 2606:2800:220:1::34/128 dev over");
-            };
-            made.then(join).is_some()
+            // Where there is one, what goes through it is not measured yet; ARCHITECTURE says so.
+            if has(&lab.host, "VRF", "over type vrf table 10") {
+                println!("THIS KERNEL HAS VRF, AND WHAT GOES THROUGH IT IS NOT MEASURED");
+            }
+            false
         }),
     ];
     for (name, make) in devices {

@@ -51,6 +51,12 @@ enum Command {
     /// Run a command in a cgroup of its own and count its external traffic
     ///
     /// Its exit status is passed on (128 + N if signal N ended it), and so are signals.
+    ///
+    /// When the command has ended, netglance waits up to 30 seconds until the kernel has delivered what the command left in
+    /// its sockets; Ctrl+C ends the wait. Processes that move to a new cgroup of their own, as flatpak and snap do, are
+    /// counted too. Whatever is not counted is said on stderr, and in the last line of --json in the field "end": bytes that
+    /// were not sent, processes that go on in the background, and cgroups that may belong to the command. What the command
+    /// has a running program do for it, such as a browser that is open already, can't be told apart.
     Run {
         /// One JSON object a line on stdout; what the command prints there goes to stderr then
         #[arg(long)]

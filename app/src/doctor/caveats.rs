@@ -1,5 +1,5 @@
 //! Findings about bytes that are booked to the app and never reached anybody, or went past the books; and about rules that
-//! were saved with netglance's table in them. Pure; each is there where its case is.
+//! were saved with netglance's table in them, or can't be listed. Pure; each is there where its case is.
 
 use super::{
     Finding, Status,
@@ -9,7 +9,10 @@ use super::{
 
 /// Those of this host.
 pub fn findings(facts: &Facts) -> Vec<Finding> {
-    [filters(facts), shared_ports(facts), packet_sockets(facts), saved_rules(facts)].into_iter().flatten().collect()
+    [filters(facts), shared_ports(facts), packet_sockets(facts), saved_rules(facts), old_program(facts)]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 fn filters(facts: &Facts) -> Option<Finding> {
@@ -54,6 +57,19 @@ fn packet_sockets(facts: &Facts) -> Option<Finding> {
         app.name
     );
     Some(finding("packet-sockets", Status::Unknown, "packet sockets: unknown", detail))
+}
+
+/// The first version of the program that knows `socket cgroupv2`. Those before it crash when they list such a rule.
+const OLDEST_PROGRAM: [u32; 3] = [0, 9, 9];
+
+fn old_program(facts: &Facts) -> Option<Finding> {
+    let version = facts.nft_program.as_deref()?;
+    let numbers: Vec<u32> = version.split('.').map_while(|number| number.parse().ok()).collect();
+    if numbers.is_empty() || numbers >= OLDEST_PROGRAM.to_vec() {
+        return None;
+    }
+    let detail = "While exact counting runs, `nft list ruleset` crashes and shows no rules at all, so a file that is saved with it would be empty. Upgrade nftables to 0.9.9 or newer before you turn exact counting on.";
+    Some(finding("nft-program", Status::Warning, format!("nft {version} can't list netglance's table"), detail))
 }
 
 fn saved_rules(facts: &Facts) -> Option<Finding> {

@@ -17,6 +17,8 @@ pub struct Facts {
     pub cgroup: Cgroups,
     /// What the exact counters need of the kernel.
     pub nft: Nft,
+    /// The version of the program `nft`, such as "1.0.6"; `None`: it isn't there, or doesn't say.
+    pub nft_program: Option<String>,
     /// Why the estimate can't be made; `None`: it can.
     pub estimate_fails: Option<String>,
     /// systemd's own version, where it is PID 1 and answers on the system bus.
@@ -97,6 +99,8 @@ pub enum Part {
     Inet,
     /// `socket cgroupv2`.
     Socket,
+    /// `jhash`.
+    Hash,
     /// The cgroup in every socket.
     Cgroup,
 }
@@ -178,7 +182,7 @@ pub struct AppUnit {
     pub unit: String,
     /// As in /proc/PID/cgroup.
     pub cgroup: String,
-    /// Whether the cgroup is below the caller's own `user-UID.slice`.
+    /// Whether the cgroup is the caller's own.
     pub own: bool,
     /// In it and all below it.
     pub processes: Option<usize>,

@@ -112,6 +112,7 @@ fn name(part: Part) -> &'static str {
         Part::Tables => "nf_tables (CONFIG_NF_TABLES)",
         Part::Inet => "inet tables (CONFIG_NF_TABLES_INET)",
         Part::Socket => "socket match (CONFIG_NFT_SOCKET)",
+        Part::Hash => "hashes (CONFIG_NFT_HASH)",
         Part::Cgroup => "cgroup of sockets (CONFIG_SOCK_CGROUP_DATA)",
     }
 }

@@ -249,3 +249,52 @@ fn many(count: usize, noun: &str) -> String {
     let plural = if noun.ends_with('s') { "es" } else { "s" };
     format!("{count} {noun}{}", if count == 1 { "" } else { plural })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_missing_is_said_in_a_sentence_and_nothing_otherwise() {
+        let ending = |unacknowledged_bytes, unsent_bytes| Ending { cgroup_id: 1, unacknowledged_bytes, unsent_bytes };
+        assert_eq!((unsent(&[]), background(&BTreeMap::new()), appeared(&[])), (None, None, None));
+        assert_eq!(
+            unsent(&[ending(2_000_000, 1_500_000), ending(500_000, 0)]).unwrap(),
+            "no longer waiting for 2 connections: 1.50 MB were not sent yet and are missing from these figures, and 2.50 MB \
+             are not acknowledged yet."
+        );
+        assert!(waiting(&[ending(2_000_000, 0)], 30).contains("2.00 MB for it (1 connection). Waiting up to 30 s;"));
+        let remaining =
+            |counts: &[(&str, usize)]| counts.iter().map(|(path, count)| ((*path).to_owned(), *count)).collect();
+        assert_eq!(
+            background(&remaining(&[("/a b/netglance-run-1.scope", 1)])).unwrap(),
+            "the command has ended, but 1 process of it goes on in the background; what it moves from now on is not in these \
+             figures. To watch it: netglance watch --cgroup '/a b/netglance-run-1.scope'"
+        );
+        let two = background(&remaining(&[("/a", 2), ("/b", 3)])).unwrap();
+        assert!(two.contains("5 processes of it go on") && two.ends_with("--cgroup /a /b"), "{two}");
+        let one = |cgroup: &str, rx| Uncounted {
+            cgroup: cgroup.to_owned(),
+            bytes: Bytes { rx, ..Bytes::default() },
+            why: None,
+        };
+        let said = appeared(&[one("/s/a", 1), one("/s/b", 4), one("/s/c", 3), one("/s/d\u{1b}", 2)]).unwrap();
+        assert!(
+            said.contains("b (down 4 B, up 0 B), c (down 3 B, up 0 B), d\u{fffd} (down 2 B, up 0 B) and 1 more"),
+            "{said}"
+        );
+        assert_eq!(appeared(&[Uncounted { why: Some(Why::Older), ..one("/s/a", 1) }]), None);
+        assert!(moved("/x", Moved::Left(Why::Shared)).contains("/x, which is not counted: processes that"));
+        assert!(mixed(&[Source::Exact]).is_none() && mixed(&[Source::Estimate, Source::Exact]).is_some());
+    }
+
+    #[test]
+    fn a_cgroup_is_named_by_its_unit() {
+        let check = |path: &str, expected: &str| assert_eq!(unit(path), expected);
+        check("/user.slice/app.slice/a.service/b", "/user.slice/app.slice/a.service");
+        check("/user.slice/x", "/user.slice/x");
+        check("/user.slice", "/user.slice");
+        assert!(is_another_run("/a/netglance-run-5.scope") && !is_another_run("/a/b.scope"));
+        assert!(is_within("/a/b", "/a") && is_within("/a", "/a") && !is_within("/ab", "/a"));
+    }
+}

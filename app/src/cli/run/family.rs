@@ -192,9 +192,10 @@ impl Family {
     }
 }
 
-fn has_ended(command: Pid) -> bool {
+/// Whether a child has ended, be it waited for or not. (/proc calls it a zombie as soon as its first thread has ended.)
+fn has_ended(child: Pid) -> bool {
     let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
-    !matches!(rustix::process::waitid(WaitId::Pid(command), options), Ok(None))
+    !matches!(rustix::process::waitid(WaitId::Pid(child), options), Ok(None))
 }
 
 /// The command's own end, once it has come. Children that others have left to this process are waited for as well.

@@ -1,6 +1,6 @@
 //! What the kernel's configuration and modules say of nf_tables.
 
-use std::{fs, io::Read as _, path::Path};
+use std::{fs, io::Read as _, path::Path, process::Command};
 
 use flate2::read::GzDecoder;
 
@@ -8,10 +8,11 @@ use super::{Part, text};
 use crate::doctor::facts::Nft;
 
 /// Each part: its option, and the module that it may be.
-const PARTS: [(Part, &str, Option<&str>); 4] = [
+const PARTS: [(Part, &str, Option<&str>); 5] = [
     (Part::Tables, "CONFIG_NF_TABLES", Some("nf_tables")),
     (Part::Inet, "CONFIG_NF_TABLES_INET", None),
     (Part::Socket, "CONFIG_NFT_SOCKET", Some("nft_socket")),
+    (Part::Hash, "CONFIG_NFT_HASH", Some("nft_hash")),
     (Part::Cgroup, "CONFIG_SOCK_CGROUP_DATA", None),
 ];
 
@@ -22,6 +23,16 @@ pub fn nft(release: &str) -> Nft {
     let modules = modules(release, &mut source);
     let parts = parts(config.as_deref(), modules.as_deref(), &text("/proc/modules"));
     Nft { parts, source }
+}
+
+/// What the program says of its version: "nftables v1.0.6 (Lester Gooch #5)".
+pub fn nft_program() -> Option<String> {
+    let programs = ["/usr/sbin/nft", "/sbin/nft", "/usr/bin/nft"];
+    let program = programs.into_iter().find(|program| Path::new(program).exists())?;
+    let output = Command::new(program).arg("--version").output().ok()?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let version = text.split_whitespace().find_map(|word| word.strip_prefix('v'))?;
+    version.starts_with(|c: char| c.is_ascii_digit()).then(|| version.to_owned())
 }
 
 fn config(release: &str, source: &mut Vec<String>) -> Option<String> {
@@ -66,21 +77,26 @@ mod tests {
 
     #[test]
     fn configuration_and_modules_together_say_what_is_there() {
-        let check = |config: Option<&str>, modules: Option<&str>, loaded: &str, expected: [Option<bool>; 4]| {
+        let check = |config: Option<&str>, modules: Option<&str>, loaded: &str, expected: [Option<bool>; 5]| {
             let found: Vec<_> = parts(config, modules, loaded).into_iter().map(|(_, has)| has).collect();
             assert_eq!(found, expected, "{config:?} {modules:?} {loaded:?}");
         };
-        let debian = "CONFIG_NF_TABLES=m\nCONFIG_NF_TABLES_INET=y\nCONFIG_NFT_SOCKET=m\nCONFIG_SOCK_CGROUP_DATA=y\n";
+        let debian = "CONFIG_NF_TABLES=m\nCONFIG_NF_TABLES_INET=y\nCONFIG_NFT_SOCKET=m\nCONFIG_NFT_HASH=m\nCONFIG_SOCK_CGROUP_DATA=y\n";
         let built_in = debian.replace("=m", "=y");
-        let disk = "kernel/net/netfilter/nf_tables.ko: x.ko\nkernel/net/netfilter/nft_socket.ko: kernel/net/netfilter/nf_tables.ko\n";
+        let disk = "kernel/net/netfilter/nf_tables.ko: x.ko\nkernel/net/netfilter/nft_socket.ko: kernel/net/netfilter/nf_tables.ko\nkernel/net/netfilter/nft_hash.ko: kernel/net/netfilter/nf_tables.ko\n";
         let (yes, no) = (Some(true), Some(false));
-        check(Some(debian), Some(disk), "", [yes; 4]);
-        check(Some(&built_in), None, "", [yes; 4]);
-        check(Some(debian), Some("kernel/net/netfilter/nf_tables.ko:\n"), "", [yes, yes, no, yes]);
-        check(Some(debian), Some("kernel/x.ko:\n"), "nf_tables 1 2 - Live\nnft_socket 1 2 - Live\n", [yes; 4]);
-        check(Some(debian), None, "", [None, yes, None, yes]);
-        check(Some("# CONFIG_NF_TABLES is not set\n"), None, "", [no; 4]);
-        check(None, Some(disk), "", [yes, None, yes, None]);
-        check(None, None, "", [None; 4]);
+        check(Some(debian), Some(disk), "", [yes; 5]);
+        check(Some(&built_in), None, "", [yes; 5]);
+        check(Some(debian), Some("kernel/net/netfilter/nf_tables.ko:\n"), "", [yes, yes, no, no, yes]);
+        check(
+            Some(debian),
+            Some("kernel/x.ko:\n"),
+            "nf_tables 1 2 - Live\nnft_socket 1 2 - Live\nnft_hash 1 2 - Live\n",
+            [yes; 5],
+        );
+        check(Some(debian), None, "", [None, yes, None, None, yes]);
+        check(Some("# CONFIG_NF_TABLES is not set\n"), None, "", [no; 5]);
+        check(None, Some(disk), "", [yes, None, yes, yes, None]);
+        check(None, None, "", [None; 5]);
     }
 }

@@ -43,6 +43,7 @@ pub async fn gather(monitor: Result<Monitor, monitor::Error>, target: Target, ar
             .iter()
             .any(|f| Path::new(f).exists()),
         nft: kernel::nft(&kernel),
+        nft_program: kernel::nft_program(),
         kernel,
         root: uid.is_root(),
         cgroup: cgroups(&text("/proc/self/mountinfo")),
@@ -137,7 +138,6 @@ async fn estimate(facts: &mut Facts, monitor: &mut Monitor, target: &Target) {
 /// The app's units and processes, and what is particular about its sockets.
 fn look_at_app(facts: &mut Facts, monitor: &Monitor, target: &Target, prefixes: &Prefixes) {
     let tree = monitor.tree();
-    let own = format!("/user.slice/user-{}.slice/", rustix::process::getuid().as_raw());
     let app = &mut facts.app;
     let mut pids = Vec::new();
     let mut paths: Vec<_> = tree.paths().collect();
@@ -151,7 +151,7 @@ fn look_at_app(facts: &mut Facts, monitor: &Monitor, target: &Target, prefixes: 
         match app.units.iter_mut().find(|known| known.cgroup == unit.cgroup) {
             Some(known) => known.processes = known.processes.zip(count).map(|(a, b)| a + b),
             None => {
-                let own = facts.root || unit.cgroup.starts_with(&own);
+                let own = facts.root || monitor.is_own_cgroup(unit.cgroup);
                 let (unit, cgroup) = (unit.unit.to_owned(), unit.cgroup.to_owned());
                 app.units.push(AppUnit { unit, cgroup, own, processes: count });
             }
