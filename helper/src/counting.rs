@@ -49,6 +49,8 @@ const DUMPS: usize = 4;
 /// A desktop's applications are seven levels deep: user.slice, user-UID.slice, user@UID.service, app.slice, a slice, a service
 /// and at times one below it.
 const LEAST_LEVELS: u8 = 8;
+/// The root: where bytes are booked of which nobody knows whose they are.
+const NOBODYS: &str = "/";
 const RESET: &str = "another program has set counters of netglance's table back to zero (nft reset): what they had counted when \
                      they were last looked at is kept, what came between that look and the reset is missing";
 /// Below it each user has a slice of their own.
@@ -401,7 +403,8 @@ impl Counting {
                     }
                 }
             }
-            found.extend(left.into_iter().map(|key| (key, tree.nodes().nearest(u64::MAX))));
+            // A socket that has outlived its cgroup for long: it may have been anybody's.
+            found.extend(left.into_iter().map(|key| (key, NOBODYS.to_owned())));
             self.lines = self.lines.saturating_add(found.len());
             if self.unwritten.is_none() {
                 let lines = found.iter().map(|(key, path)| Line::Lost { key: *key, path: path.clone() });
@@ -441,7 +444,7 @@ impl Counting {
 
     fn path_of(&self, tree: &Tree, key: Key) -> String {
         let path = self.known(tree, key).and_then(|id| tree.path(id));
-        path.or_else(|| self.lost.get(&key).cloned()).unwrap_or_else(|| tree.nodes().nearest(u64::MAX))
+        path.or_else(|| self.lost.get(&key).cloned()).unwrap_or_else(|| NOBODYS.to_owned())
     }
 
     /// Writes the files that could not be written before.

@@ -401,13 +401,18 @@ impl Table {
         if self.redirected.as_ref() == Some(now) {
             return;
         }
-        let done = counting.redirect(now);
-        self.misled = done.err().map(|error| {
-            let text = format!("what is redirected on this computer may be on the wrong side: {}", error_chain(&error));
-            log(&text);
-            text
-        });
-        self.redirected = Some(now.clone());
+        // What is refused is tried again when there is something to follow.
+        match counting.redirect(now) {
+            Ok(()) => (self.misled, self.redirected) = (None, Some(now.clone())),
+            Err(error) => {
+                let text =
+                    format!("what is redirected on this computer may be on the wrong side: {}", error_chain(&error));
+                if self.misled.as_ref() != Some(&text) {
+                    log(&text);
+                }
+                (self.misled, self.redirected) = (Some(text), None);
+            }
+        }
     }
 
     fn follow_cgroups(&mut self) -> Result<(), Error> {
