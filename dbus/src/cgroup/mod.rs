@@ -173,7 +173,7 @@ impl Tree {
     }
 
     /// Looks again whose the cgroups are that root can give away, as that comes after they are made and is no event. It need
-    /// not be soon: see [`OWNERS_EVERY`].
+    /// not be soon, and is done once a second at most.
     pub fn refresh_owners(&mut self) {
         if self.owners_due > Instant::now() {
             return;
