@@ -56,11 +56,11 @@ const PUBLIC6: IpAddr = v6([0x2606, 0x2800, 0x220, 1, 0, 0, 0, 1]);
 /// Addresses that a rule of the host's leads to others: a public one to the LAN, as a transparent cache does, and a private one
 /// outside, as the address of a service.
 const CAPTURED4: IpAddr = v4(93, 184, 216, 35);
-/// Of IPv6.
+/// The same, with IPv6.
 pub const CAPTURED6: IpAddr = v6([0x2606, 0x2800, 0x220, 1, 0, 0, 0, 0x35]);
-/// Of IPv6.
+/// The address of such a service.
 const SERVICE4: IpAddr = v4(10, 96, 0, 1);
-/// Of IPv6.
+/// The same, with IPv6.
 pub const SERVICE6: IpAddr = v6([0xfd96, 0, 0, 0, 0, 0, 0, 1]);
 /// A public address behind the tunnel.
 pub const BEHIND_TUNNEL: IpAddr = v4(198, 41, 0, 4);
