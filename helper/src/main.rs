@@ -19,10 +19,13 @@ use netglance_helper::{
     redirects::REST, setup::Command, table::Table,
 };
 use tokio::{
+    signal::unix::{SignalKind, signal},
     sync::Notify,
     time::{Instant, sleep, sleep_until, timeout_at},
 };
 
+/// So long it waits whether the bus has gone when it is told to end; that it has is known at once.
+const LAST_WORD: Duration = Duration::from_millis(100);
 /// So long it stays without being installed and without a call.
 const STAYS: Duration = Duration::from_secs(30);
 /// The exit status for a command line that says nothing.
@@ -117,6 +120,7 @@ async fn serve(bus: &Bus, service: Service, happened: &Notify) -> Result<(), Err
     server.at(OBJECT_PATH, Helper1(service)).await?;
     Properties::<Service>::replace(server).await?;
     let mut following = pin!(bus.follow_callers());
+    let mut told_to_end = signal(SignalKind::terminate())?;
     tokio::select! {
         named = bus.serving.request_name(BUS_NAME) => named?,
         _ = &mut following => return Err(Error::BusGone),
@@ -139,6 +143,13 @@ async fn serve(bus: &Bus, service: Service, happened: &Notify) -> Result<(), Err
             }
             () = bus.serving.closed() => return Err(Error::BusGone),
             _ = &mut following => return Err(Error::BusGone),
+            // systemd ends a service whose name has gone from the bus, too. If the bus itself has gone, this is no end that
+            // anybody wants: after a failure systemd starts the helper again, and keeps the table.
+            _ = told_to_end.recv() => return tokio::select! {
+                () = bus.serving.closed() => Err(Error::BusGone),
+                _ = &mut following => Err(Error::BusGone),
+                () = sleep(LAST_WORD) => Ok(()),
+            },
             () = sleep_until(idle.unwrap_or_else(Instant::now) + STAYS) => {
                 if service.idle_since().is_some_and(|since| since.elapsed() >= STAYS) {
                     bus.serving.release_name(BUS_NAME).await?;

@@ -248,7 +248,7 @@ pub fn all() -> Vec<Case> {
         case("Public IPv6, TCP", App, tcp(PUBLIC6), External),
         case("Public IPv6, UDP", App, udp(PUBLIC6), External),
         case("Public IPv4 through a tunnel (VXLAN)", App, udp(BEHIND_TUNNEL), External),
-        Case { is_reset: true, ..case("Public IPv4, after a reset of the counters (nft reset)", App, tcp(PUBLIC4), External) },
+        Case { is_reset: true, ..case("Public IPv4, TCP, after an nft reset", App, tcp(PUBLIC4), External) },
         redirected("Public IPv4 redirected to the LAN, TCP", tcp(CAPTURED4), PEER_LAN4, Internal),
         redirected("Public IPv6 redirected to the LAN, UDP", udp(CAPTURED6), PEER_LAN6, Internal),
         redirected("Private IPv4 redirected outside, UDP", udp(SERVICE4), PUBLIC4, External),
