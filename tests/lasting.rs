@@ -16,6 +16,7 @@ use netglance_dbus::{
     sample::{Row, Sample},
 };
 use netglance_helper::nft::Nft;
+use rustix::process::Signal;
 use system::{Bus, Daemon};
 
 const SLICE: &str = "user.slice/user-1.slice/user@1.service/app.slice";
@@ -241,6 +242,22 @@ async fn a_bus_that_restarts_ends_the_helper_and_not_the_counting() {
     counted.helper = counted.bus.helper_of(0).await;
     assert_eq!(counted.sample().await.epoch, before.epoch);
     counted.settled(&format!("/{SLICE}/e.service")).await;
+}
+
+/// systemd tells a service to end whose name has gone from the bus. Only after a failure does it start the helper again, and keep
+/// its socket.
+#[tokio::test]
+async fn told_to_end_it_fails_only_where_the_bus_has_gone() {
+    for is_bus_gone in [true, false] {
+        let mut counted = Counted::new().await;
+        counted.daemon.signal(Signal::STOP);
+        if is_bus_gone {
+            counted.bus.restart();
+        }
+        counted.daemon.signal(Signal::TERM);
+        counted.daemon.signal(Signal::CONT);
+        assert_eq!(counted.daemon.ended().success(), !is_bus_gone);
+    }
 }
 
 #[tokio::test]

@@ -350,6 +350,12 @@ impl Daemon {
         }
     }
 
+    /// Sends it a signal.
+    pub fn signal(&self, signal: rustix::process::Signal) {
+        let child = self.child.as_ref().unwrap();
+        rustix::process::kill_process(rustix::process::Pid::from_child(child), signal).unwrap();
+    }
+
     /// Has the store forget what it keeps, as `systemctl stop` does.
     pub fn drop_kept(&self) {
         *self.kept.lock().unwrap() = None;
