@@ -256,7 +256,8 @@ async fn told_to_end_it_fails_only_where_the_bus_has_gone() {
         }
         counted.daemon.signal(Signal::TERM);
         counted.daemon.signal(Signal::CONT);
-        assert_eq!(counted.daemon.ended().success(), !is_bus_gone);
+        let status = counted.daemon.ended();
+        assert_eq!(status.success(), !is_bus_gone, "{status}: {}", counted.daemon.said());
     }
 }
 

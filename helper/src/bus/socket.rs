@@ -82,7 +82,10 @@ fn take_in(socket: &UnixStream, callers: &Callers) -> io::Result<()> {
             Ok(0) => return Ok(()),
             Ok(came) => came,
             Err(Errno::AGAIN) => {
-                poll(&mut [PollFd::from_borrowed_fd(socket.as_fd(), PollFlags::IN)], None)?;
+                match poll(&mut [PollFd::from_borrowed_fd(socket.as_fd(), PollFlags::IN)], None) {
+                    Err(Errno::INTR) => {} // a signal, or the process was stopped and goes on
+                    other => _ = other?,
+                }
                 continue;
             }
             Err(Errno::INTR) => continue,
