@@ -83,17 +83,17 @@ pub enum Error {
 
 /// What one message says of a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Listed {
+pub(crate) struct Listed {
     cookie: u64,
     pub(super) inode: u32,
     /// One of `TCP_*`, for TCP.
     state: u8,
     /// What it is bound to; the unspecified address for all addresses of the host.
-    local: SocketAddr,
+    pub(crate) local: SocketAddr,
     remote: SocketAddr,
     /// The interface that it is bound to; 0 for none.
-    interface: u32,
-    pub(super) cgroup_id: Option<u64>,
+    pub(crate) interface: u32,
+    pub(crate) cgroup_id: Option<u64>,
     /// Whether there is more of it than what is left of a closed one: TIME_WAIT of a connection that waits in FIN_WAIT2 for
     /// the other side's end is listed as FIN_WAIT2, without any attribute (net/ipv4/inet_diag.c, `inet_twsk_diag_fill`).
     is_full: bool,
@@ -239,6 +239,20 @@ fn may_reach_outside(socket: &Listed, prefixes: &Prefixes) -> bool {
     !stays && socket.interface != LOOPBACK
 }
 
+/// The UDP sockets without a peer of this network namespace; as many as the kernel lists.
+pub(crate) fn unconnected_udp() -> Vec<Listed> {
+    let mut sockets = Vec::new();
+    let Ok(mut requests) = Socket::open(Some(rustix::net::netlink::SOCK_DIAG), 0) else { return sockets };
+    for family in [AF_INET, AF_INET6] {
+        // Without udp_diag there are none to be seen.
+        _ = requests.dump(SOCK_DIAG_BY_FAMILY, &request(family, IPPROTO_UDP, 0, UNCONNECTED), |_, payload| {
+            sockets.push(parse(payload)?);
+            Ok(())
+        });
+    }
+    sockets
+}
+
 fn is_missing(error: &netlink::Error) -> bool {
     matches!(error, netlink::Error::Refused(e) if e.kind() == io::ErrorKind::NotFound)
 }
@@ -252,7 +266,7 @@ pub(super) fn request(family: u8, protocol: u8, extensions: u8, states: u32) -> 
 }
 
 /// Reads `struct inet_diag_msg` and the attributes behind it.
-pub(super) fn parse(payload: &[u8]) -> Result<Listed, netlink::Error> {
+pub(crate) fn parse(payload: &[u8]) -> Result<Listed, netlink::Error> {
     let malformed = |what| netlink::Error::malformed(what, payload);
     let (header, attributes) = payload.split_first_chunk::<72>().ok_or_else(|| malformed("inet_diag_msg"))?;
     let address = |at| match header[0] {

@@ -2,7 +2,7 @@
 
 pub mod ends;
 pub mod helper;
-mod inet_diag;
+pub(crate) mod inet_diag;
 mod unsent;
 
 use std::collections::HashMap;

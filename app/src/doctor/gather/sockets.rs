@@ -2,22 +2,14 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    net::IpAddr,
 };
 
-use netglance_dbus::netlink::{Error, Socket};
-use netlink_packet_core::NlasIterator;
+use crate::{
+    doctor::facts::SharedPort,
+    sampler::inet_diag::{self, Listed},
+};
 
-use crate::doctor::facts::SharedPort;
-
-// linux/sock_diag.h, linux/inet_diag.h
-const SOCK_DIAG_BY_FAMILY: u16 = 20;
-const INET_DIAG_CGROUP_ID: u16 = 21;
-const AF_INET: u8 = 2;
-const AF_INET6: u8 = 10;
-const IPPROTO_UDP: u8 = 17;
-/// CLOSE: a UDP socket that is not connected.
-const UNCONNECTED: u32 = 1 << 7;
 /// Names are asked and services announced there, by multicast, which is internal: many programs share them.
 const MULTICAST: [u16; 4] = [1900, 3702, 5353, 5355];
 
@@ -36,44 +28,14 @@ pub struct Bound {
 
 /// All of this network namespace; as many as the kernel lists.
 pub fn bound() -> Vec<Bound> {
-    let mut sockets = Vec::new();
-    let Ok(mut kernel) = Socket::open(Some(rustix::net::netlink::SOCK_DIAG), 0) else { return sockets };
-    for family in [AF_INET, AF_INET6] {
-        let mut request = [0; 56];
-        request[..4].copy_from_slice(&[family, IPPROTO_UDP, 0, 0]);
-        request[4..8].copy_from_slice(&UNCONNECTED.to_ne_bytes());
-        // Without udp_diag there are none to be seen.
-        _ = kernel.dump(SOCK_DIAG_BY_FAMILY, &request, |_, payload| {
-            sockets.extend(parse(payload)?);
-            Ok(())
-        });
-    }
-    sockets
+    inet_diag::unconnected_udp().into_iter().filter_map(Bound::of).collect()
 }
 
-/// Reads `struct inet_diag_msg` and the attributes behind it. `None`: the kernel says no cgroup.
-fn parse(payload: &[u8]) -> Result<Option<Bound>, Error> {
-    let malformed = |what| Error::malformed(what, payload);
-    let (header, attributes) = payload.split_first_chunk::<72>().ok_or_else(|| malformed("inet_diag_msg"))?;
-    let address = match header[0] {
-        AF_INET => IpAddr::V4(Ipv4Addr::from(chunk(header, 8).unwrap_or_default())),
-        AF_INET6 => IpAddr::V6(Ipv6Addr::from(chunk::<16>(header, 8).unwrap_or_default())),
-        _ => return Err(malformed("inet_diag family")),
-    };
-    let port = chunk(header, 4).map(u16::from_be_bytes).unwrap_or_default();
-    let interface = chunk(header, 40).map(u32::from_ne_bytes).unwrap_or_default();
-    for attribute in NlasIterator::new(attributes) {
-        let attribute = attribute.map_err(|_| malformed("inet_diag attribute"))?;
-        if attribute.kind() == INET_DIAG_CGROUP_ID {
-            let id = chunk(attribute.value(), 0).map(u64::from_ne_bytes);
-            return Ok(id.map(|cgroup_id| Bound { address, port, interface, cgroup_id }));
-        }
+impl Bound {
+    /// `None`: the kernel says no cgroup.
+    fn of(Listed { local, interface, cgroup_id, .. }: Listed) -> Option<Self> {
+        cgroup_id.map(|cgroup_id| Self { address: local.ip(), port: local.port(), interface, cgroup_id })
     }
-    Ok(None)
-}
-
-fn chunk<const N: usize>(bytes: &[u8], offset: usize) -> Option<[u8; N]> {
-    bytes.get(offset..)?.first_chunk().copied()
 }
 
 /// The ports at which datagrams from outside may come to the app's control groups or to another's. `name` is a control
@@ -149,6 +111,8 @@ mod tests {
 
     #[test]
     fn bad_messages_are_errors_not_panics() {
+        const AF_INET: u8 = 2;
+        let parse = |message: &[u8]| inet_diag::parse(message).map(Bound::of);
         let mut whole = vec![0; 72];
         whole[0] = AF_INET;
         whole[4..12].copy_from_slice(&[1, 187, 0, 0, 192, 0, 2, 1]);
