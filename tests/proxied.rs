@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test stops at the first surprise")]
 
 mod support;
+#[path = "support/transparent.rs"]
+mod transparent;
 
 use serde_json::Value;
 use support::{AGENT, OTHER, PUBLIC4, PUBLIC6, Program, SHELL, World, at};
@@ -84,18 +86,7 @@ fn a_redirect_to_a_proxy_here() {
 fn a_transparent_proxy_here() {
     for (family, listen) in ["127.0.0.1:3129", "[::1]:3129"].into_iter().enumerate() {
         let world = World::new();
-        world.firewall(
-            "table inet proxy {
-                chain output { type route hook output priority mangle
-                    ip daddr 203.0.114.9 tcp dport 8001 meta mark set 0x1
-                    ip6 daddr 2a0e:b107::9 tcp dport 8001 meta mark set 0x1
-                }
-                chain prerouting { type filter hook prerouting priority mangle
-                    iif lo meta mark 0x1 meta l4proto tcp meta nfproto ipv4 tproxy ip to 127.0.0.1:3129
-                    iif lo meta mark 0x1 meta l4proto tcp meta nfproto ipv6 tproxy ip6 to [::1]:3129
-                }
-            }",
-        );
+        world.firewall(&transparent::rules(8001));
         let (flag, all) = [("", "0.0.0.0/0"), ("-6 ", "::/0")][family];
         world.ip(&format!("{flag}route add local {all} dev lo table 100"));
         world.ip(&format!("{flag}rule add fwmark 1 lookup 100"));

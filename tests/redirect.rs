@@ -6,6 +6,8 @@
 mod lab;
 #[path = "support/system.rs"]
 mod system;
+#[path = "support/transparent.rs"]
+mod transparent;
 
 use std::{
     thread,
@@ -156,18 +158,7 @@ fn what_a_transparent_proxy_moves_is_external_once() {
     for (family, listen) in ["127.0.0.1:3129", "[::1]:3129"].into_iter().enumerate() {
         let mut scene = Scene::new();
         let (flag, all) = [("", "0.0.0.0/0"), ("-6 ", "::/0")][family];
-        scene.nft(
-            "table inet proxy {
-                chain output { type route hook output priority mangle
-                    ip daddr 203.0.114.9 tcp dport 80 meta mark set 0x1
-                    ip6 daddr 2a0e:b107::9 tcp dport 80 meta mark set 0x1
-                }
-                chain prerouting { type filter hook prerouting priority mangle
-                    iif lo meta mark 0x1 meta l4proto tcp meta nfproto ipv4 tproxy ip to 127.0.0.1:3129
-                    iif lo meta mark 0x1 meta l4proto tcp meta nfproto ipv6 tproxy ip6 to [::1]:3129
-                }
-            }",
-        );
+        scene.nft(&transparent::rules(80));
         assert!(!scene.rules().contains("meta mark"), "{}", scene.rules());
         let rule = format!("{flag}rule add fwmark 1 lookup 100");
         scene.ip(&[&format!("{flag}route add local {all} dev lo table 100"), &rule]);
