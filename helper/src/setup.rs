@@ -13,7 +13,10 @@ use std::{
 };
 
 use futures_lite::StreamExt as _;
-use netglance_dbus::helper1::{self, Helper1Proxy};
+use netglance_dbus::{
+    helper1::{self, Helper1Proxy},
+    place,
+};
 use rustix::{
     fs::Mode,
     process::{self, Resource, Rlimit, Signal},
@@ -179,8 +182,8 @@ struct Item {
 }
 
 const PROGRAM: Item = Item {
-    packaged: "usr/libexec/netglance-helper",
-    own: "usr/local/libexec/netglance-helper",
+    packaged: below_root(place::HELPER),
+    own: below_root(place::OWN_HELPER),
     mode: 0o755,
     content: Content::Program,
 };
@@ -215,6 +218,11 @@ const ITEMS: [Item; 5] = [
     },
 ];
 
+/// An absolute path as one below the root, which is another directory in tests.
+const fn below_root(path: &'static str) -> &'static str {
+    path.split_at(1).1
+}
+
 /// Directories that a fresh system lacks; the deeper first.
 const MAYBE_MADE: [&str; 3] = ["usr/local/share/dbus-1/system-services", "usr/local/share/dbus-1", "usr/local/libexec"];
 
@@ -226,10 +234,9 @@ impl Item {
 
     /// What is to be in the file, with the program where `set-up` puts it.
     fn bytes(&self, program: &[u8]) -> Vec<u8> {
-        let place = |root_relative: &str| format!("/{root_relative}");
         match self.content {
             Content::Program => program.to_owned(),
-            Content::Text(text) => text.replace(&place(PROGRAM.packaged), &place(PROGRAM.own)).into_bytes(),
+            Content::Text(text) => text.replace(place::HELPER, place::OWN_HELPER).into_bytes(),
         }
     }
 }
