@@ -371,6 +371,20 @@ fn wrong_arguments_are_answered_with_help() {
 }
 
 #[test]
+fn nothing_there_is_told_from_nothing_moved() {
+    let world = World::new();
+    let watch = |arguments: &[&str]| {
+        let (status, stdout, stderr) = world.netglance(&[&["watch", "--interval", "0.1"], arguments].concat()).end();
+        (status.code(), stdout.len(), stderr.contains("nothing matches"))
+    };
+    assert_eq!(watch(&["--json", "--count", "2", "--app", "nosuchapp"]), (Some(3), 2, true));
+    assert_eq!(watch(&["--json", "--count", "2", "--app", "StB"]), (Some(0), 2, false));
+    let (status, _, stderr) = world.netglance(&["verify", "--live", "--app", "nosuchapp"]).end();
+    assert_eq!(status.code(), Some(3), "{stderr}");
+    assert!(!stderr.contains("Waiting"), "{stderr}");
+}
+
+#[test]
 fn a_bad_configuration_is_named_and_the_last_good_one_stays() {
     let world = World::new();
     let path = world.configure("[prefixes]\ninternal = [\"10.0.0.0/99\"]\n");

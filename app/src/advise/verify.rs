@@ -6,12 +6,11 @@ use std::{
     process::{Command, ExitStatus, Stdio},
 };
 
+use netglance_dbus::place::VERIFY;
 pub use netglance_dbus::verify::{Case, Figures, Outcome, Payload, Report, Stray};
 
 use crate::base::format::grouped;
 
-/// Where a package puts the program: the path that polkit's action `org.netglance.verify` names.
-const INSTALLED: &str = "/usr/libexec/netglance-verify";
 /// pkexec's own exit statuses: nobody could or would authorise, and it was refused.
 const NOT_AUTHORIZED: [i32; 2] = [126, 127];
 
@@ -20,7 +19,7 @@ const NOT_AUTHORIZED: [i32; 2] = [126, 127];
 pub enum Error {
     /// No program.
     #[error(
-        "the program that does it is neither installed ({INSTALLED}) nor beside netglance: install netglance's package, or in \
+        "the program that does it is neither installed ({VERIFY}) nor beside netglance: install netglance's package, or in \
          the source tree: cargo build --package netglance-helper"
     )]
     Absent,
@@ -71,7 +70,7 @@ pub fn run() -> Result<Report, Error> {
 /// The one that was built with this program, else the installed one.
 fn program() -> Option<PathBuf> {
     let beside = env::current_exe().ok().map(|own| own.with_file_name("netglance-verify"));
-    beside.into_iter().chain([PathBuf::from(INSTALLED)]).find(|path| Path::exists(path))
+    beside.into_iter().chain([PathBuf::from(VERIFY)]).find(|path| Path::exists(path))
 }
 
 fn report(root: bool, status: ExitStatus, stdout: &[u8], stderr: &str) -> Result<Report, Error> {

@@ -6,9 +6,9 @@ use netglance_dbus::text::printable;
 use serde::Serialize;
 
 use super::{
-    Error, TargetArgs,
+    Error, NOTHING_MATCHES, TargetArgs,
     agent::Agent,
-    say_waiting, target,
+    exists, target,
     watch::{print, print_json},
 };
 use crate::{
@@ -33,19 +33,23 @@ pub fn verify(json: bool) -> Result<ExitCode, Error> {
     Ok(if report.passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// The open sockets and what decided about each. Exit status 1 where the running counters decide otherwise.
+/// The open sockets and what decided about each. Exit status 1 where the running counters decide otherwise, 3 where nothing
+/// matches.
 pub async fn live(args: &TargetArgs, json: bool) -> Result<ExitCode, Error> {
     let mut monitor = Monitor::open(None).await?;
     let target = target(args, &mut monitor)?;
-    say_waiting(&target, &monitor);
+    let exists = exists(&target, &monitor, "");
     let sockets = monitor.sockets(&target).await?;
     if json {
         print_json(&to_json(&sockets)?)?;
     } else {
         print(&list(&target.name, &sockets))?;
     }
-    let agree = sockets.iter().all(SocketVerdict::agrees);
-    Ok(if agree { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(match sockets.iter().all(SocketVerdict::agrees) {
+        true if exists => ExitCode::SUCCESS,
+        true => ExitCode::from(NOTHING_MATCHES),
+        false => ExitCode::FAILURE,
+    })
 }
 
 fn to_json(value: &impl Serialize) -> Result<String, Error> {

@@ -98,6 +98,13 @@ struct Beat {
     unmeasured_udp: Option<HashMap<String, u32>>,
 }
 
+/// Whether the helper tells the caller the rows of a cgroup.
+pub fn is_own_cgroup(tree: &Tree, path: &str) -> bool {
+    let uid = rustix::process::getuid();
+    let directory_owner = |above: &str| Some(fs::metadata(tree.directory(above)).ok()?.uid());
+    uid.is_root() || owner::of(path, directory_owner) == Some(uid.as_raw())
+}
+
 impl Monitor {
     /// Opens everything that is needed and takes the first look, from which counting begins. `only`: insist on a source.
     pub async fn open(only: Option<Source>) -> Result<Self, Error> {
@@ -320,9 +327,7 @@ impl Monitor {
 
     /// Whether the helper tells the caller the rows of a cgroup.
     pub fn is_own_cgroup(&self, path: &str) -> bool {
-        let uid = rustix::process::getuid();
-        let directory_owner = |above: &str| Some(fs::metadata(self.tree.directory(above)).ok()?.uid());
-        uid.is_root() || owner::of(path, directory_owner) == Some(uid.as_raw())
+        is_own_cgroup(&self.tree, path)
     }
 
     /// Every cgroup that exists, the root not among them.

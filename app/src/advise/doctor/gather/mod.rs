@@ -16,6 +16,7 @@ use std::{
 use netglance_dbus::{
     error::chain,
     onlink::Onlink,
+    place,
     scope::{Prefixes, Scope},
 };
 
@@ -314,7 +315,7 @@ fn is_administrator(groups: &str) -> bool {
 
 /// From a package, from `netglance-helper set-up`.
 fn helper_is_here() -> bool {
-    ["/usr/libexec/netglance-helper", "/usr/local/libexec/netglance-helper"].iter().any(|file| Path::new(file).exists())
+    [place::HELPER, place::OWN_HELPER].iter().any(|file| Path::new(file).exists())
 }
 
 /// netglance as it was called; a package's is in everybody's PATH.
