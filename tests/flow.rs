@@ -255,7 +255,7 @@ fn run_waits_for_what_the_kernel_still_has_to_send() {
     let (last, code, stderr) = last_of_run(&world, &command);
     assert_eq!((code, &last["tx_bytes"]), (Some(0), &2_000_000.into()), "{stderr}: {last:#}");
     assert_eq!((&last["end"]["unsent_bytes"], &last["end"]["status"]), (&0.into(), &0.into()), "{last:#}");
-    assert!(stderr.contains("the command has ended, and the kernel is still delivering"), "{stderr}");
+    assert!(stderr.contains("the command has exited, but the kernel is still sending"), "{stderr}");
     let truth = world.truth(PUBLIC4);
     assert!(truth.tx >= 2_000_000 && truth.tx <= 2_000_000 + truth.tx_again + 10_000, "{truth:?}");
 }
@@ -323,7 +323,7 @@ fn run_names_what_goes_on_in_the_background_and_what_appeared() {
     let world = World::new();
     let (last, code, stderr) = last_of_run(&world, &["sh", "-c", "sleep 3 </dev/null >/dev/null 2>&1 & exit 3"]);
     assert_eq!((code, &last["end"]["background"][0]["processes"]), (Some(3), &1.into()), "{stderr}: {last:#}");
-    for said in ["1 process of it goes on in the background", "netglance watch --cgroup", "/netglance-run-"] {
+    for said in ["1 process of it is still running in the background", "netglance watch --cgroup", "/netglance-run-"] {
         assert!(stderr.contains(said), "no {said:?} in: {stderr}");
     }
 
@@ -416,7 +416,7 @@ fn an_interrupt_prints_the_totals() {
     let (status, stdout, stderr) = watch.end();
     assert!(status.success(), "{stderr}");
     let last = stdout.last().unwrap();
-    for said in ["StB: down 5", "up 2", "MB", "estimate, TCP only", "left out: loopback and LAN 7"] {
+    for said in ["StB: down 5", "up 2", "MB", "estimate, TCP only", "internal traffic (left out): 7"] {
         assert!(last.contains(said), "no {said:?} in: {last}");
     }
 }

@@ -21,6 +21,6 @@ pub async fn install(start: bool) -> Result<ExitCode, Error> {
         }
         _ => Error::Helper(sentence(&error)),
     })?;
-    print(if start { "netglance counts exactly, now and after every boot." } else { "netglance counts no more." })?;
+    print(if start { "Exact counting is on, now and after every boot." } else { "Exact counting is off." })?;
     Ok(ExitCode::SUCCESS)
 }

@@ -219,11 +219,11 @@ impl Cli {
         let result = match self.command {
             None if has_display() => return Start::Desktop { hidden: self.hidden },
             None if self.hidden => {
-                say("no display (neither WAYLAND_DISPLAY nor DISPLAY is set), so there is no tray.");
+                say("there is no display (neither WAYLAND_DISPLAY nor DISPLAY is set), so there is no tray icon.");
                 return Start::Done(ExitCode::FAILURE);
             }
             None => {
-                say("no display (neither WAYLAND_DISPLAY nor DISPLAY is set), so here is `netglance watch`.");
+                say("there is no display (neither WAYLAND_DISPLAY nor DISPLAY is set), so this is `netglance watch`.");
                 block_on(watch::watch(&WatchArgs::default()))
             }
             Some(Command::Watch(args)) => block_on(watch::watch(&args)),
@@ -235,7 +235,7 @@ impl Cli {
             Some(Command::Verify { .. }) => Cli::command()
                 .error(
                     ErrorKind::MissingRequiredArgument,
-                    "--app, --unit and --cgroup need --live: the proof makes an app of its own",
+                    "--app, --unit and --cgroup need --live: without it, netglance tests with an application of its own",
                 )
                 .exit(),
             Some(Command::Doctor(args)) => block_on(doctor::doctor(&args)),

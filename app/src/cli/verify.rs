@@ -76,9 +76,9 @@ fn table(report: &Report) -> String {
     lines.push(String::new());
     lines.push(match failed {
         0 => format!(
-            "All {passed} cases passed, {skipped} skipped: what stays inside is left out here, and what leaves is counted to the byte."
+            "All {passed} cases passed, {skipped} skipped: internal traffic is left out, and external traffic is counted to the byte."
         ),
-        _ => format!("{failed} of {} cases FAILED, {skipped} skipped: the sentences above say what that means.", passed + failed),
+        _ => format!("{failed} of {} cases FAILED, {skipped} skipped: the sentences above explain what that means.", passed + failed),
     });
     let Report { version, kernel, elapsed_s, .. } = report;
     lines.push(format!("netglance {version}, Linux {kernel}, {elapsed_s:.1} s; no packet left this computer."));
@@ -140,7 +140,7 @@ fn list(app: &str, sockets: &[SocketVerdict]) -> String {
         lines.push(format!("  {scope:<9}{protocol}  {remote:<48}{prefix}{}{proxy}", socket.reason));
         if !socket.agrees() {
             lines.push(
-                "           The helper's counters have it on the other side: the prefixes in your settings are not in the helper's."
+                "           The helper counts it the other way: it doesn't use the prefixes in your settings."
                     .to_owned(),
             );
         }
@@ -184,7 +184,7 @@ mod tests {
             "  pass Private IPv4 (10.0.0.0/8)                      60,000 / 15,000   internal 61,400 / 16,400   61,400 / 16,400",
             "  FAIL Private IPv4 (10.0.0.0/8)                      60,000 / 15,000   internal 61,400 / 16,400  external 1,061,400 / 16,400",
             "       It is too high.",
-            "1 of 2 cases FAILED, 0 skipped: the sentences above say what that means.",
+            "1 of 2 cases FAILED, 0 skipped: the sentences above explain what that means.",
             "netglance 0.1.0, Linux 6.1.0, 0.3 s; no packet left this computer.",
         ] {
             assert!(text.lines().any(|l| l == line), "no line {line:?} in:\n{text}");

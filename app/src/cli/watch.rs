@@ -133,7 +133,7 @@ pub fn print_as_it_is(line: &str) -> Result<bool, Error> {
 pub fn say_settings_error(monitor: &Monitor, said: Option<String>) -> Option<String> {
     let error = monitor.settings().error.as_ref().map(ToString::to_string);
     if let Some(text) = error.as_ref().filter(|_| error != said) {
-        say(format_args!("{text}. The last good settings stay in force."));
+        say(format_args!("{text}. The last good settings are used."));
     }
     error
 }
