@@ -275,7 +275,7 @@ fn run_says_what_it_no_longer_waits_for() {
     let unsent = bytes(&last["end"], "unsent_bytes");
     assert_eq!((status.code(), &last["end"]["unsent_sockets"]), (Some(0), &1.into()), "{stderr}");
     assert!(unsent > 0 && bytes(&last, "tx_bytes") + unsent == 2_500_000, "{last:#}");
-    assert!(stderr.contains("were not sent yet and are missing from these figures"), "{stderr}");
+    assert!(stderr.contains("had not been sent and are missing from these figures"), "{stderr}");
     assert!(last["end"]["notes"].as_array().unwrap().iter().any(|note| stderr.contains(note.as_str().unwrap())));
 }
 
