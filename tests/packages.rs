@@ -349,17 +349,7 @@ fn the_packages_are_good_and_hold_what_they_should() {
 /// compile time alone.
 fn linked(package: &str) -> BTreeSet<String> {
     let mut tree = Command::new(env!("CARGO"));
-    tree.args([
-        "tree",
-        "--locked",
-        "--offline",
-        "--edges",
-        "normal,no-proc-macro",
-        "--prefix",
-        "none",
-        "--package",
-        package,
-    ]);
+    tree.args(["tree", "--locked", "--edges", "normal,no-proc-macro", "--prefix", "none", "--package", package]);
     let text = tool(tree.current_dir(repository()));
     let crates = text.lines().filter_map(|line| line.split_once(" v")).map(|(name, rest)| {
         let version = rest.split([' ', '(']).next().unwrap();
