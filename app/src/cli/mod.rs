@@ -78,7 +78,8 @@ enum Command {
     },
     /// Say what this host is like for netglance, which way of counting fits, and what to do
     ///
-    /// About StB where no app is named. The exit status is 1 where something does not work.
+    /// Without an app's name, it is about StB where that is installed or running, otherwise about all your applications. The
+    /// exit status is 1 if something does not work.
     Doctor(doctor::DoctorArgs),
     /// Count exactly from now on, and after every boot: one password, in a dialog or in this terminal
     Install,
