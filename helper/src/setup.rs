@@ -96,7 +96,7 @@ fn lift_limits() {
 pub enum Error {
     /// Neither of the two words.
     #[error(
-        "usage: netglance-helper [set-up | take-out]; without a word it serves the system bus, which systemd starts it for"
+        "usage: netglance-helper [set-up | take-out]. Without an argument it serves the system bus; systemd starts it for that"
     )]
     Usage,
     /// Not root.
@@ -109,11 +109,11 @@ pub enum Error {
     Packaged,
     /// `take-out` where only the package is.
     #[error(
-        "the package netglance-helper is installed here, and its files are the package manager's: apt remove netglance-helper"
+        "the package netglance-helper is installed here. Remove it with the package manager: apt remove netglance-helper"
     )]
     PackageOwns,
     /// Somebody else could change the program that root will run.
-    #[error("{} can be written by others than root, so that nothing may be installed below it", .0.display())]
+    #[error("others than root can write to {}, so nothing may be installed below it", .0.display())]
     Unsafe(PathBuf),
     /// A file.
     #[error("cannot {doing} {}", path.display())]
@@ -444,15 +444,15 @@ impl System {
     /// Has the bus and systemd read their files again.
     async fn reload(&self) -> Result<(), Error> {
         let reloaded = self.bus.reload_config().await.map_err(zbus::Error::from);
-        reloaded.map_err(Error::bus("have the bus read its configuration"))?;
-        self.manager.reload().await.map_err(Error::bus("have systemd read its units"))
+        reloaded.map_err(Error::bus("make the bus read its configuration"))?;
+        self.manager.reload().await.map_err(Error::bus("make systemd read its units"))
     }
 
     /// Starts the helper that is in place now, at every boot too. One that runs hands its socket over through systemd.
     async fn start(&self) -> Result<(), Error> {
         self.reload().await?;
         let enabled = self.manager.enable_unit_files(&[UNIT], false, true).await;
-        enabled.map_err(Error::bus("have systemd start the helper at boot"))?;
+        enabled.map_err(Error::bus("make systemd start the helper at boot"))?;
         self.job("start", self.manager.restart_unit(UNIT, "replace")).await
     }
 

@@ -94,6 +94,9 @@ enum Command {
     /// Check this computer and list the steps to exact counting
     ///
     /// Reports what netglance finds here, which way of counting suits this computer, and what to do next.
+    ///
+    /// Without an app's name, it is about StB where that is installed or running, otherwise about all your applications. The
+    /// exit status is 1 if something does not work.
     Doctor(doctor::DoctorArgs),
     /// Start exact counting, now and after every boot
     ///

@@ -37,7 +37,7 @@ pub use world::{World, run};
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Not root.
-    #[error("it needs root for the few seconds it takes: it makes scratch network namespaces and cgroups")]
+    #[error("it needs root for a few seconds, to make scratch network namespaces and cgroups")]
     NotRoot,
     /// No cgroup tree.
     #[error(transparent)]
@@ -70,7 +70,7 @@ pub enum Error {
         source: io::Error,
     },
     /// A signal came.
-    #[error("stopped before all was tried")]
+    #[error("stopped before everything was tested")]
     Stopped,
 }
 
