@@ -6,6 +6,7 @@
 
 pub mod cgroup;
 pub mod helper1;
+pub mod kernel;
 pub mod netlink;
 pub mod onlink;
 pub mod owner;
