@@ -36,7 +36,7 @@ const FLOODS: u32 = 3;
 /// No test: what an application's process runs.
 #[test]
 fn application() {
-    lab::application();
+    lab::application::run();
 }
 
 #[track_caller]

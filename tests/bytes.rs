@@ -21,7 +21,7 @@ use scene::Scene;
 /// No test: what an application's process runs.
 #[test]
 fn application() {
-    lab::application();
+    lab::application::run();
 }
 
 /// Whether the kernel has a protocol. If not, it says so in so many words, and this does too.
@@ -112,7 +112,7 @@ fn udp_lite() {
     if has(SocketType::DGRAM, ipproto::UDPLITE, "UDP-Lite") {
         let mut received = 0;
         for address in ["93.184.216.34:8002", "[2606:2800:220:1::34]:8002"] {
-            scene.lab.peer.inside(|| lab::answer_messages(address, SocketType::DGRAM, ipproto::UDPLITE));
+            scene.lab.peer.inside(|| lab::peer::answer_messages(address, SocketType::DGRAM, ipproto::UDPLITE));
             received += 10 * (1000 + if address.starts_with('[') { 48 } else { 28 });
             scene.check_but(&[&format!("udplite {address} 10 1000")], [received, 0, 0, 0]);
         }
@@ -126,7 +126,7 @@ fn sctp() {
     let mut scene = Scene::new();
     if has(SocketType::STREAM, ipproto::SCTP, "SCTP") {
         let address = "93.184.216.34:8003";
-        scene.lab.peer.inside(|| lab::answer_messages(address, SocketType::STREAM, ipproto::SCTP));
+        scene.lab.peer.inside(|| lab::peer::answer_messages(address, SocketType::STREAM, ipproto::SCTP));
         scene.application.run(&format!("sctp {address} 100 1000"));
         let received = eventually("what is sent is booked, and nothing of what is received", || {
             let (booked, truth) = (scene.booked(), scene.lab.truth());
@@ -178,7 +178,7 @@ fn of_accepted_connections_the_handshake_is_missing() {
         let task = format!("accept {listen} 200 500");
         scene.application.run(&format!("listen {listen} 0 0"));
         scene.application.begin(&task);
-        scene.lab.peer.inside(|| lab::call(from, to, 200, 500));
+        scene.lab.peer.inside(|| lab::peer::call(from, to, 200, 500));
         scene.application.finish(&task);
         missing[0] += 200 * received;
         missing[1] += 200 * sent;
@@ -194,7 +194,7 @@ fn of_a_connection_that_the_other_side_ends_late_the_end_is_missing() {
     let mut scene = Scene::new();
     let mut missing = [0; 4];
     for (address, bytes) in [("93.184.216.34:8005", 52), ("[2606:2800:220:1::34]:8005", 72)] {
-        scene.lab.peer.inside(|| lab::end_late(address));
+        scene.lab.peer.inside(|| lab::peer::end_late(address));
         missing[0] += 100 * bytes;
         missing[1] += 100 * bytes;
         scene.check_but(&[&format!("hangup {address} 100 0")], missing);
@@ -268,8 +268,8 @@ fn what_is_internal_is_shown_apart_and_external_is_exactly_0() {
     peer.ip("addr add 192.168.122.2/24 dev guest0");
     let up0 = lab.host.try_ip("-oneline link show up0").unwrap().split(':').next().unwrap().to_owned();
     let answering = ["[2a02:8109:1::1]:8004", "100.101.1.1:8004", "[fd7a:115c:a1e0::1]:8004", "192.168.122.2:8004"];
-    peer.inside(|| answering.iter().for_each(|address| lab::answer_udp(address)));
-    host.inside(|| ["127.0.0.1:8004", "[::1]:8004"].iter().for_each(|address| lab::answer_udp(address)));
+    peer.inside(|| answering.iter().for_each(|address| lab::peer::answer_udp(address)));
+    host.inside(|| ["127.0.0.1:8004", "[::1]:8004"].iter().for_each(|address| lab::peer::answer_udp(address)));
 
     let directory = tempfile::tempdir().unwrap();
     let open = || Table::open(directory.path(), directory.path(), None, SET_SIZE).unwrap();

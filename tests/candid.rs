@@ -22,7 +22,7 @@ const SENT: u64 = 300 * 1028;
 /// No test: what an application's process runs.
 #[test]
 fn application() {
-    lab::application();
+    lab::application::run();
 }
 
 /// nft looks up sockets in the output hook and no later, so what the kernel refuses after it is booked as sent.

@@ -35,7 +35,7 @@ const DATAGRAM: u64 = 128;
 /// No test: what an application's process runs.
 #[test]
 fn application() {
-    lab::application();
+    lab::application::run();
 }
 
 /// A host with a helper that counts, a hostile user with a tree of their own, and an honest one.

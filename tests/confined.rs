@@ -14,7 +14,7 @@ use system::{Bus, Daemon, memory_max_bytes, unit};
 /// No test: what an application's process runs.
 #[test]
 fn application() {
-    lab::application();
+    lab::application::run();
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ use std::{
 };
 
 use netglance::{
-    doctor::{
+    advise::doctor::{
         Design, Report, Status, Who, diagnose,
         facts::{
             App, AppUnit, Came, Cgroups, Dns, Facts, Helper, Neighbour, Nft, Others, Part, Proxy, Saved, SavedRules,
@@ -19,7 +19,7 @@ use netglance::{
         },
         report,
     },
-    rate::Rate,
+    look::rate::Rate,
 };
 use serde_json::Value;
 use support::{AGENT, OTHER, World};

@@ -31,7 +31,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// No test: what an application's process runs.
 #[test]
 fn application() {
-    lab::application();
+    lab::application::run();
 }
 
 /// The host, its bus, and netglance's program.

@@ -36,7 +36,7 @@ const MOST_KB: u64 = 32 << 10;
 /// No test: what an application's process runs.
 #[test]
 fn application() {
-    lab::application();
+    lab::application::run();
 }
 
 /// Nobody was refused while it went on, and the helper is the same and small.

@@ -17,7 +17,7 @@ use netglance_helper::nft::{
 /// No test: what an application's process runs.
 #[test]
 fn application() {
-    lab::application();
+    lab::application::run();
 }
 
 fn with_builtin<T>(act: impl FnOnce(Internal) -> T) -> T {
@@ -102,7 +102,7 @@ fn loopback_and_the_hosts_own_addresses_are_internal() {
     let lab = Lab::default();
     lab.host.ip("addr add 93.184.216.99/32 dev up0");
     let mut nft = table(&lab, lab.level(""));
-    lab.host.inside(|| lab::swallow_udp("[::]:9"));
+    lab.host.inside(|| lab::peer::swallow_udp("[::]:9"));
     let mut application = lab.application("");
     for address in ["127.0.0.1:9", "[::1]:9", "93.184.216.99:9"] {
         application.run(&format!("flood {address} 10 100"));
@@ -147,7 +147,7 @@ fn a_tunnels_outer_packets_are_left_out_and_an_applications_own_are_not() {
         namespace.ip("link set vx gso_max_segs 1");
         namespace.ip("link set vx up");
     }
-    lab.peer.inside(|| lab::answer_udp("10.99.0.1:8001"));
+    lab.peer.inside(|| lab::peer::answer_udp("10.99.0.1:8001"));
     let mut nft = table(&lab, lab.level(""));
     let mut application = lab.application("");
     // Datagrams: of TCP the two ends of this tunnel see other aggregates, with other numbers of headers.

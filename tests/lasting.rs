@@ -24,7 +24,7 @@ const SLICE: &str = "user.slice/user-1.slice/user@1.service/app.slice";
 /// No test: what an application's process runs.
 #[test]
 fn application() {
-    lab::application();
+    lab::application::run();
 }
 
 /// A lab with an installed helper.

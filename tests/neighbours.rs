@@ -23,7 +23,7 @@ use scene::Scene;
 /// No test: what an application's process runs.
 #[test]
 fn application() {
-    lab::application();
+    lab::application::run();
 }
 
 /// A ruleset, the others' and netglance's table apart, and the host's routes. Counters are not in it.
@@ -300,7 +300,7 @@ fn what_ip_netns_keeps_apart_stays_apart() {
 #[test]
 fn both_paths_of_a_multipath_connection_are_booked() {
     let lab = Lab::default();
-    if !lab::has_mptcp() {
+    if !lab::application::has_mptcp() {
         println!("THIS KERNEL HAS NO MPTCP (EPROTONOSUPPORT): nothing to count");
         return;
     }
@@ -308,7 +308,7 @@ fn both_paths_of_a_multipath_connection_are_booked() {
     lab.host.ip("mptcp limits set subflows 2");
     lab.host.ip("mptcp endpoint add 192.168.77.3 dev up0 subflow");
     lab.peer.ip("mptcp limits set subflows 2");
-    lab.peer.inside(|| lab::serve_mptcp("93.184.216.34:8006"));
+    lab.peer.inside(|| lab::peer::serve_mptcp("93.184.216.34:8006"));
     let mut scene = Scene::with(lab);
     let truth = scene.check(&["mptcp 93.184.216.34:8006 2000000 2000000"]);
     let joined = scene.lab.peer.inside(|| tool("nstat", &["-asz", "MPTcpExtMPJoinAckRx"], "")).unwrap();

@@ -39,7 +39,7 @@ const TRANSLATES: [&str; 2] = [
 /// No test: what an application's process runs.
 #[test]
 fn application() {
-    lab::application();
+    lab::application::run();
 }
 
 /// A host that counts.
@@ -252,7 +252,7 @@ fn what_comes_in_counts_by_where_it_really_comes_from() {
     application.run("listen 0.0.0.0:7001 0 0");
     for (from, side) in [("192.168.77.1:0", 2), ("93.184.216.34:0", 0)] {
         application.begin("accept 0.0.0.0:7001 20 50000");
-        scene.lab.peer.inside(|| lab::call(from, "192.168.77.2:7001", 20, 50_000));
+        scene.lab.peer.inside(|| lab::peer::call(from, "192.168.77.2:7001", 20, 50_000));
         application.finish("accept");
         // Of each connection that is accepted the handshake belongs to nobody yet.
         missing[side] += 20 * 52;

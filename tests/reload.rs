@@ -17,7 +17,7 @@ use netglance_helper::nft::{
 /// No test: what an application's process runs.
 #[test]
 fn application() {
-    lab::application();
+    lab::application::run();
 }
 
 /// What a user has.

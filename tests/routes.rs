@@ -29,7 +29,7 @@ const FULL: u32 = 200_000;
 /// No test: what an application's process runs.
 #[test]
 fn application() {
-    lab::application();
+    lab::application::run();
 }
 
 /// What a host does in one go.

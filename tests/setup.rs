@@ -16,7 +16,7 @@ use zbus::{Connection, OwnedObjectPath, object_server::SignalEmitter};
 /// No test: what an application's process runs.
 #[test]
 fn application() {
-    lab::application();
+    lab::application::run();
 }
 
 /// systemd, as far as set-up asks it (org.freedesktop.systemd1(5)). It starts and stops nothing.

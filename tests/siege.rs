@@ -43,7 +43,7 @@ const MOST_RESIDENT: u64 = 48 << 20;
 /// No test: what an application's process runs.
 #[test]
 fn application() {
-    lab::application();
+    lab::application::run();
 }
 
 fn manager(user: u32) -> String {

@@ -22,7 +22,7 @@ const OUTER: [&str; 2] = ["93.184.217.2", "93.184.217.1"];
 /// No test: what an application's process runs.
 #[test]
 fn application() {
-    lab::application();
+    lab::application::run();
 }
 
 /// A lab whose two ends have addresses for a tunnel.
@@ -238,7 +238,7 @@ fn esp_in_transport_mode() {
     lab.host.ip("link set up0 mtu 1400");
     lab.peer.ip("link set up1 mtu 1400");
     let address = format!("{}:8001", OUTER[1]);
-    lab.peer.inside(|| lab::answer_udp(&address));
+    lab.peer.inside(|| lab::peer::answer_udp(&address));
     let inside = |name: &str| -> u64 {
         let text = lab.peer.inside(|| tool("nft", &["list", "counter", "inet", "inside", name], "")).unwrap();
         let words: Vec<_> = text.split_whitespace().collect();

@@ -11,7 +11,10 @@ use std::{
     fs,
     io::{Read as _, Write as _},
     mem::MaybeUninit,
-    os::unix::{fs::MetadataExt as _, fs::PermissionsExt as _, process::CommandExt as _},
+    os::unix::{
+        fs::{MetadataExt as _, PermissionsExt as _},
+        process::CommandExt as _,
+    },
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
     sync::{

@@ -23,13 +23,13 @@ use std::{
 
 use eframe::egui;
 use netglance::{
-    chart::{self, Chart},
-    format::Axis,
-    history::Point,
-    rate::Rate,
-    sampler::InetDiag,
-    settings::Unit,
-    window::plot::Plot,
+    base::{format::Axis, settings::Unit},
+    keep::history::Point,
+    look::{rate::Rate, sampler::InetDiag},
+    show::{
+        chart::{self, Chart},
+        window::plot::Plot,
+    },
 };
 use netglance_dbus::{
     cgroup::Tree,

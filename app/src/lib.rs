@@ -1,28 +1,18 @@
 //! netglance: how much is this application talking to the outside world right now?
 //!
-//! One direction of flow: sampler -> target -> rate -> history -> chart, window, terminal. Only [`monitor`] sees all.
+//! A file uses its own floor and those above it in this list:
+//! - [`base`] settings, formats, errors
+//! - [`look`] one look after another: sampler -> target -> rate
+//! - [`keep`] what was seen, and what is remembered
+//! - [`advise`] what to make of this computer
+//! - [`show`] what a person sees
+//! - [`program`] the program behind the tray
+//! - [`cli`] the command line
 
-pub mod autostart;
-pub mod chart;
+pub mod advise;
+pub mod base;
 pub mod cli;
-pub mod desktop;
-pub mod desktop_entry;
-pub mod doctor;
-pub mod exact;
-pub mod format;
-pub mod history;
-pub mod instance;
-pub mod link;
-pub mod live;
-pub mod monitor;
-pub mod picture;
-pub mod rate;
-pub mod sampler;
-pub mod say;
-pub mod settings;
-pub mod state;
-pub mod target;
-pub mod tray;
-pub mod update;
-pub mod verify;
-pub mod window;
+pub mod keep;
+pub mod look;
+pub mod program;
+pub mod show;

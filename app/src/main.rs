@@ -5,13 +5,13 @@ use std::process::ExitCode;
 use clap::Parser;
 use netglance::{
     cli::{Cli, Start},
-    desktop, link,
+    program::{self, link},
 };
 
 fn main() -> ExitCode {
     match Cli::parse().execute() {
         Start::Done(code) => code,
-        Start::Desktop { hidden } => desktop::run(hidden),
+        Start::Desktop { hidden } => program::run(hidden),
         Start::Window => link::show_window(),
     }
 }

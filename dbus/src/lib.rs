@@ -5,6 +5,7 @@
 //! It knows no application, draws nothing and decides nothing about who may see what.
 
 pub mod cgroup;
+pub mod error;
 pub mod helper1;
 pub mod kernel;
 pub mod netlink;

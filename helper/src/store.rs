@@ -11,7 +11,6 @@ use std::{
 };
 
 use rustix::fs::OFlags;
-
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::log;

@@ -4,12 +4,14 @@
 //! so that a test decides how many looks a connection lives for. It measures nothing: the truth is nft's.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a broken test peer must end loudly")]
 
-use std::error::Error;
-use std::io::{BufRead as _, BufReader, Read, Write, stdin};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
-use std::os::fd::AsRawFd as _;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::{
+    error::Error,
+    io::{BufRead as _, BufReader, Read, Write, stdin},
+    net::{Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket},
+    os::fd::AsRawFd as _,
+    thread,
+    time::{Duration, Instant},
+};
 
 use rustix::net::{AddressFamily, SocketType};
 

@@ -9,7 +9,10 @@ use super::{
     Error,
     watch::{print, print_json},
 };
-use crate::{format, monitor::Monitor, say::say};
+use crate::{
+    base::{format, say::say},
+    look::monitor::Monitor,
+};
 
 #[derive(Serialize)]
 struct Json<'a> {
@@ -48,7 +51,7 @@ pub async fn apps(json: bool) -> Result<ExitCode, Error> {
     let width = |texts: &mut dyn Iterator<Item = usize>| texts.max().unwrap_or(0);
     let id_width = width(&mut apps.iter().map(|app| app.id.chars().count()));
     for app in &apps {
-        let rate = |f: fn(&crate::rate::Rate) -> f64| {
+        let rate = |f: fn(&crate::look::rate::Rate) -> f64| {
             app.rate.as_ref().map_or("-".into(), |r| format::rate(f(r), settings.unit))
         };
         let (id, name) = (printable(&app.id), printable(&app.name));

@@ -12,10 +12,12 @@ use super::{
     watch::{print, print_as_it_is, print_json},
 };
 use crate::{
-    doctor::{diagnose, gather, report},
-    monitor::{self, Monitor},
-    rate::Source,
-    target::Target,
+    advise::doctor::{diagnose, gather, report},
+    look::{
+        monitor::{self, Monitor},
+        sampler::Source,
+        target::Target,
+    },
 };
 
 #[derive(Debug, Args)]

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use netglance_dbus::helper1;
 
 use super::{Error, agent::Agent, watch::print};
-use crate::sampler::helper::{Exact, helper, is_unknown, sentence};
+use crate::look::sampler::helper::{Exact, helper, is_unknown, sentence};
 
 /// Starts or stops exact counting.
 pub async fn install(start: bool) -> Result<ExitCode, Error> {

@@ -13,14 +13,11 @@ mod watch;
 use std::{process::ExitCode, time::Duration};
 
 use clap::{Args, CommandFactory, Parser, Subcommand, error::ErrorKind};
-use netglance_dbus::text::printable;
+use netglance_dbus::{error::chain, text::printable};
 
 use crate::{
-    monitor::{Monitor, chain},
-    rate::Source,
-    say::say,
-    settings::BEAT_SECS,
-    target::Target,
+    base::{say::say, settings::BEAT_SECS},
+    look::{monitor::Monitor, sampler::Source, target::Target},
 };
 
 /// How much is this application talking to the outside world right now?
@@ -94,7 +91,7 @@ enum Command {
         command: Vec<std::ffi::OsString>,
     },
     /// The window's process, which the program starts for each show
-    #[command(name = crate::link::COMMAND, hide = true)]
+    #[command(name = crate::program::link::COMMAND, hide = true)]
     Window,
 }
 
@@ -148,9 +145,9 @@ fn interval(text: &str) -> Result<Duration, String> {
 #[derive(Debug, thiserror::Error)]
 enum Error {
     #[error(transparent)]
-    Monitor(#[from] crate::monitor::Error),
+    Monitor(#[from] crate::look::monitor::Error),
     #[error(transparent)]
-    Verify(#[from] crate::verify::Error),
+    Verify(#[from] crate::advise::verify::Error),
     #[error("\"{pattern}\" is not a unit pattern")]
     Pattern { pattern: String, source: glob::PatternError },
     #[error("cannot {doing}")]

@@ -4,10 +4,11 @@ use netglance_dbus::text::printable;
 use serde::Serialize;
 
 use crate::{
-    format,
-    monitor::{Reading, UnitReading},
-    rate::Source,
-    settings::Unit,
+    base::{format, settings::Unit},
+    look::{
+        reading::{Reading, UnitReading},
+        sampler::Source,
+    },
 };
 
 /// One line of `watch --json`. Absent figures are null.

@@ -18,7 +18,7 @@ use std::{
 };
 
 use futures_lite::future::poll_once;
-use netglance_dbus::text::printable;
+use netglance_dbus::{error::chain, text::printable};
 use rustix::process::{Pid, Signal, WaitOptions, WaitStatus};
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -35,11 +35,14 @@ use super::{
     watch::{print_json, say_settings_error},
 };
 use crate::{
-    monitor::{Monitor, Reading, chain},
-    rate::{Bytes, Gap, Source},
-    say::say,
-    settings::Settings,
-    target::Target,
+    base::{say::say, settings::Settings},
+    look::{
+        monitor::Monitor,
+        rate::{Bytes, Gap},
+        reading::Reading,
+        sampler::Source,
+        target::Target,
+    },
 };
 
 /// The hidden command that the second process is given.
@@ -184,7 +187,7 @@ impl Run {
         let readings = self.monitor.look(self.settings.beat).await;
         let warning = self.monitor.warning().map(str::to_owned);
         if let Some(text) = warning.as_ref().filter(|_| warning != self.warning) {
-            self.tell(crate::format::sentence(text));
+            self.tell(crate::base::format::sentence(text));
         }
         self.warning = warning;
         for reading in &readings {

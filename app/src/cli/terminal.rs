@@ -16,7 +16,10 @@ use ratatui::{
 };
 
 use super::{Error, report};
-use crate::{format, monitor::Reading, settings::Unit};
+use crate::{
+    base::{format, settings::Unit},
+    look::reading::Reading,
+};
 
 const LINES: u16 = 14;
 const UNITS_SHOWN: usize = 8;
@@ -115,7 +118,8 @@ fn unit_table(reading: &Reading, unit: Unit) -> Table<'_> {
     }
     let more = units.len().saturating_sub(UNITS_SHOWN);
     let rows = units.into_iter().take(UNITS_SHOWN).map(|u| {
-        let rate = |f: fn(&crate::rate::Rate) -> f64| u.rate.as_ref().map_or("-".into(), |r| format::rate(f(r), unit));
+        let rate =
+            |f: fn(&crate::look::rate::Rate) -> f64| u.rate.as_ref().map_or("-".into(), |r| format::rate(f(r), unit));
         let cell = |text: String, colour| Span::styled(format!("{text:>11}"), colour);
         Row::new([Span::raw(printable(&u.unit)), cell(rate(|r| r.rx), DOWNLOAD), cell(rate(|r| r.tx), UPLOAD)])
     });

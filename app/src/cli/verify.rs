@@ -12,9 +12,12 @@ use super::{
     watch::{print, print_json},
 };
 use crate::{
-    live::{Protocol, Side, SocketVerdict},
-    monitor::Monitor,
-    verify::{self, Case, Outcome, Report, pair, with_scope},
+    advise::verify::{self, Case, Outcome, Report, pair, with_scope},
+    look::{
+        live::{Side, SocketVerdict},
+        monitor::Monitor,
+        sampler::Protocol,
+    },
 };
 
 /// The proof: a table, or JSON. Exit status 1 where a case failed.

@@ -18,9 +18,8 @@ use super::{
     terminal::Terminal,
 };
 use crate::{
-    format,
-    monitor::{Monitor, Reading},
-    say::say,
+    base::{format, say::say},
+    look::{monitor::Monitor, reading::Reading},
 };
 
 /// Where the readings go.

@@ -19,7 +19,10 @@ use std::{
     any::Any,
     collections::HashMap,
     io,
-    os::{linux::net::SocketAddrExt as _, unix::ffi::OsStrExt as _, unix::net as unix},
+    os::{
+        linux::net::SocketAddrExt as _,
+        unix::{ffi::OsStrExt as _, net as unix},
+    },
     path::Path,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -28,6 +31,8 @@ use std::{
     time::Instant,
 };
 
+use gate::{Gate, Verdict, expect_reply};
+use outbox::Outbox;
 use tokio::sync::Notify;
 use zbus::{
     Address, Connection,
@@ -37,8 +42,6 @@ use zbus::{
 };
 
 use crate::log;
-use gate::{Gate, Verdict, expect_reply};
-use outbox::Outbox;
 
 /// The name of the connection that asks. It serves nobody: the bus's policy lets nobody send to who has it, which it could not
 /// say of a connection without a name, and signals would else be anybody's to send.

@@ -7,13 +7,15 @@ use serde::Serialize;
 
 use super::family::{Moved, Why};
 use crate::{
+    advise::doctor::gather::quoted,
+    base::format,
     cli::report::Json,
-    doctor::gather::quoted,
-    format,
-    monitor::Reading,
-    rate::{Bytes, Source},
-    sampler::Ending,
-    target,
+    look::{
+        rate::Bytes,
+        reading::Reading,
+        sampler::{Ending, Source},
+        target,
+    },
 };
 
 /// Cgroups of one kind that are named; of more the number.

@@ -13,7 +13,7 @@ use std::{
 
 use rustix::process::{Pid, WaitId, WaitIdOptions, WaitOptions, WaitStatus};
 
-use crate::monitor::Monitor;
+use crate::look::monitor::Monitor;
 
 /// Looking at the processes takes this part of the time at most …
 const SHARE: u32 = 20;

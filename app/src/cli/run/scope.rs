@@ -6,7 +6,7 @@ use futures_lite::StreamExt;
 use rustix::process::Pid;
 use zbus::{OwnedObjectPath, Variant};
 
-use crate::{cli::Error, monitor::Monitor};
+use crate::{cli::Error, look::monitor::Monitor};
 
 /// How the names of cgroups for commands begin.
 pub const PREFIX: &str = "netglance-run-";

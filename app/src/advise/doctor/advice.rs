@@ -1,0 +1,296 @@
+//! Which way of counting fits, what it can't see here, and what to do. Pure.
+
+use netglance_dbus::helper1::{BUS_NAME, OBJECT_PATH};
+
+use super::{
+    BlindSpot, Design, Step, Who,
+    facts::{Came, Cgroups, Dns, Facts, Helper, KEPT, Neighbour, Proxy, Saved, SavedRules},
+    gather::quoted,
+    kernel::lacks,
+    many,
+};
+
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+const NOTHING: &str = "not needed";
+/// The way of counting that fits, and why.
+pub fn design(facts: &Facts) -> (Option<Design>, String) {
+    if !has_v2(facts) {
+        return (None, "Neither way of counting works without cgroup v2.".to_owned());
+    }
+    let mut missing = lacks(facts);
+    if facts.systemd.is_none() {
+        missing.push("no systemd that answers, which starts the helper".to_owned());
+    }
+    if missing.is_empty() {
+        let others = facts.others.map_or(0, |others| others.count);
+        let mut why = "This host has what exact counting needs: every packet is booked to the cgroup of its socket, UDP and QUIC too".to_owned();
+        if others > 0 {
+            why.push_str(&format!(", apart from {} of the same user", many(others, "other app")));
+        }
+        if let Some(sockets @ 1..) = facts.app.udp_sockets {
+            why.push_str(&format!(
+                "; the estimate leaves {} of {} unmeasured now",
+                many(sockets, "UDP socket"),
+                facts.app.name
+            ));
+        }
+        return (Some(Design::Exact), why + ".");
+    }
+    let missing = missing.join("; ");
+    if facts.estimate_fails.is_some() {
+        return (None, format!("Exact counting: {missing}. And the estimate does not work either."));
+    }
+    let why = format!(
+        "Exact counting can't be had here: {missing}. The estimate needs no more than there is; it sees TCP payload, not UDP."
+    );
+    (Some(Design::Estimate), why)
+}
+
+fn has_v2(facts: &Facts) -> bool {
+    matches!(facts.cgroup, Cgroups::Hybrid { .. } | Cgroups::Unified { .. })
+}
+
+/// What neither way of counting sees here.
+pub fn blind_spots(facts: &Facts) -> Vec<BlindSpot> {
+    let mut spots = Vec::new();
+    let mut spot = |id, text: String| spots.push(BlindSpot { id, text });
+    let has = |wanted: &[Neighbour]| facts.neighbours.iter().any(|neighbour| wanted.contains(neighbour));
+    let app = &facts.app;
+    if has(&[Neighbour::Docker, Neighbour::Podman, Neighbour::Libvirt]) {
+        spot("containers", "What containers and virtual machines with a network of their own send is forwarded by this host: it comes from no socket here.".into());
+    }
+    if let Some(n @ 1..) = app.elsewhere {
+        spot(
+            "namespaces",
+            format!(
+                "{} of {} in another network namespace: nothing is counted there. (A browser's sandbox has one, and no traffic in it.)",
+                many(n, "process"),
+                app.name
+            ),
+        );
+    }
+    let proxies =
+        facts.neighbours.iter().find_map(|n| if let Neighbour::Proxy(names) = n { Some(names) } else { None });
+    if !app.redirected_to.is_empty() {
+        spot(
+            "redirected",
+            format!(
+                "Connections of {} to outside addresses end at a proxy on this host ({}): they are internal, and what the proxy moves outside belongs to it.",
+                app.name,
+                app.redirected_to.join(", ")
+            ),
+        );
+    }
+    if app.proxy == Some(Proxy::Internal) {
+        spot(
+            "proxy",
+            format!(
+                "{}'s environment names a proxy at an internal address: what it sends through it is left out, and belongs to the proxy outside.",
+                app.name
+            ),
+        );
+    } else if let Some(proxies) = proxies {
+        spot(
+            "proxy",
+            format!(
+                "What {} sends through a proxy on this host ({}) is loopback traffic to it, and belongs to the proxy outside.",
+                app.name, proxies
+            ),
+        );
+    }
+    if has(&[Neighbour::Vpn, Neighbour::Tailscale]) {
+        spot(
+            "vpn",
+            "What a VPN's own process adds for the app (headers, handshakes, keep-alives) belongs to that process."
+                .into(),
+        );
+    }
+    if matches!(facts.dns, Dns::Resolved | Dns::Local) {
+        let who = if facts.dns == Dns::Resolved { "systemd-resolved" } else { "a program on this host" };
+        spot("dns", format!("Names are looked up by {who}, in its own cgroup: that is some hundred bytes a name."));
+    }
+    if !app.socket_units.is_empty() {
+        spot(
+            "socket-activation",
+            format!(
+                "systemd made the listening sockets of {}; connections accepted on them stay in systemd's cgroup.",
+                app.socket_units.join(", ")
+            ),
+        );
+    }
+    if let Some(n @ 1..) = app.handed_over {
+        let stays = if n == 1 { "it stays" } else { "they stay" };
+        let sockets = many(n, "socket");
+        let text =
+            format!("{sockets} of {} with an external peer, made in another cgroup: {stays} there for life.", app.name);
+        spot("handed-over", text);
+    }
+    if let n @ 1.. = app.packet_sockets {
+        let sockets = many(n, "packet socket");
+        spot("packet-sockets", format!("What goes through {sockets} of {}: that is below nftables.", app.name));
+    }
+    if let Some(n @ 1..) = facts.root_sockets {
+        spot(
+            "root-cgroup",
+            format!(
+                "{} with an external peer in the root cgroup: the kernel's own, or those of a program in no unit. No app's figures have them.",
+                many(n, "socket")
+            ),
+        );
+    }
+    spots
+}
+
+/// What to do, in order.
+pub fn steps(facts: &Facts, design: Option<Design>) -> Vec<Step> {
+    let mut steps: Vec<_> = facts.saved.iter().filter_map(|rules| mend(facts, rules)).collect();
+    match design {
+        None => steps.extend(missing_basics(facts)),
+        Some(Design::Estimate) => steps.push(watch(facts, None)),
+        Some(Design::Exact) => {
+            steps.extend(helper_steps(facts));
+            steps.push(user(
+                facts,
+                "verify",
+                "Proves on this host that internal traffic is left out and external traffic is in.",
+                NOTHING,
+            ));
+            steps.push(watch(facts, Some("exact")));
+        }
+    }
+    steps
+}
+
+/// Takes netglance's table out of saved rules, and keeps the file as it was.
+fn mend(facts: &Facts, rules: &SavedRules) -> Option<Step> {
+    let file = &rules.file;
+    match rules.saved {
+        Saved::Unreadable => None,
+        Saved::Listed if quoted(file) == *file => {
+            let command = format!("sed -i{KEPT} '/^table inet netglance *{{ *\\(#.*\\)*$/,/^}}/d' {file}");
+            let undo = format!("mv {file}{KEPT} {file}");
+            let text = "Takes netglance's table out of the saved rules and leaves all else; the file as it was is kept beside it.";
+            Some(root(facts, &command, text, Some(&undo)))
+        }
+        Saved::Listed | Saved::Otherwise => {
+            let text = format!("Edit {file}: take out what makes `table inet netglance`, and no more.");
+            Some(Step { who: Who::Root, command: None, text, undo: "put it in again".to_owned() })
+        }
+    }
+}
+
+fn user(facts: &Facts, arguments: &str, text: &str, undo: &str) -> Step {
+    let command = format!("{} {arguments}", facts.program);
+    Step { who: Who::User, command: Some(command), text: text.to_owned(), undo: undo.to_owned() }
+}
+
+fn root(facts: &Facts, command: &str, text: &str, undo: Option<&str>) -> Step {
+    let undo = undo.map_or(NOTHING.to_owned(), |undo| as_root(facts, undo));
+    Step { who: Who::Root, command: Some(as_root(facts, command)), text: text.to_owned(), undo }
+}
+
+/// A command as it is typed to run as root. It may hold "$PWD" and no other double quotation mark. pkexec needs an agent: on a
+/// terminal without one, polkit 122 (Debian 12) refuses the right password too.
+fn as_root(facts: &Facts, command: &str) -> String {
+    if facts.root {
+        command.to_owned()
+    } else if facts.pkexec && facts.polkit && facts.polkit_agent.is_some() {
+        format!("pkexec {command}")
+    } else if facts.sudo {
+        format!("sudo {command}")
+    } else {
+        format!("su - -c \"{}\"", command.replace('"', "'"))
+    }
+}
+
+/// What brings the helper from where it is to counting.
+fn helper_steps(facts: &Facts) -> Vec<Step> {
+    let mut steps = match &facts.helper {
+        Helper::Counting { .. } => return Vec::new(),
+        Helper::Failing { .. } | Helper::Unreachable(_) => {
+            let log = "journalctl --unit netglance-helper.service --boot --no-pager";
+            let restart = "systemctl restart netglance-helper.service";
+            return vec![
+                root(facts, log, "Says why the helper can't count.", None),
+                root(facts, restart, "Starts it anew; the kernel keeps its counters meanwhile.", None),
+            ];
+        }
+        Helper::Idle { .. } => Vec::new(),
+        Helper::Unannounced => vec![
+            root(facts, "systemctl daemon-reload", "systemd takes up the helper's unit.", None),
+            root(facts, "systemctl reload dbus.service", "The system bus takes up the helper's name and policy.", None),
+        ],
+        Helper::Absent => match &facts.netglance {
+            Came::Packaged => vec![package(facts)],
+            Came::Beside(helper) => return vec![set_up(facts, helper)],
+            Came::Alone => {
+                let text = "Builds the helper, as yourself. In the folder of netglance's source.";
+                let command = "cargo build --release --package netglance-helper".to_owned();
+                let build = Step {
+                    who: Who::User,
+                    command: Some(command),
+                    text: text.to_owned(),
+                    undo: "cargo clean --package netglance-helper".to_owned(),
+                };
+                return vec![build, set_up(facts, r#""$PWD/target/release/netglance-helper""#)];
+            }
+        },
+    };
+    if facts.polkit || facts.root {
+        let text = "Starts exact counting, now and after every boot. One password, in a dialog or here in the terminal. The same as the button \"Count exactly…\" in the window.";
+        steps.push(user(facts, "install", text, &format!("{} uninstall", facts.program)));
+    } else {
+        let text = "Starts exact counting, now and after every boot.";
+        steps.push(root(facts, &call("Install"), text, Some(&call("Uninstall"))));
+    }
+    steps
+}
+
+fn call(method: &str) -> String {
+    format!("busctl call {BUS_NAME} {OBJECT_PATH} {BUS_NAME} {method}")
+}
+
+/// The helper from its package.
+fn package(facts: &Facts) -> Step {
+    if !facts.apt {
+        let text = "Install the package netglance-helper the way netglance itself was installed.";
+        return Step { who: Who::Root, command: None, text: text.to_owned(), undo: "remove that package".to_owned() };
+    }
+    let architecture = match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    };
+    let command = format!(r#"apt install "$PWD"/netglance-helper_{VERSION}*_{architecture}.deb"#);
+    let text = "Puts the helper on the system; it counts nothing yet. In the folder that holds the packages.";
+    root(facts, &command, text, Some("apt purge netglance-helper"))
+}
+
+/// The helper from a build or an archive.
+fn set_up(facts: &Facts, helper: &str) -> Step {
+    let text = "Puts the helper on the system and starts exact counting, now and after every boot: one password. The same as the button \"Count exactly…\" in the window.";
+    root(facts, &format!("{helper} set-up"), text, Some(&format!("{helper} take-out")))
+}
+
+fn watch(facts: &Facts, source: Option<&str>) -> Step {
+    let mut arguments = "watch".to_owned();
+    if !facts.app.arguments.is_empty() {
+        arguments.push_str(&format!(" {}", facts.app.arguments));
+    }
+    if let Some(source) = source {
+        arguments.push_str(&format!(" --source {source}"));
+    }
+    let text = format!("Shows what {} moves; `{}` alone opens the window.", facts.app.name, facts.program);
+    user(facts, &arguments, &text, NOTHING)
+}
+
+/// Neither way works: what the host lacks.
+fn missing_basics(facts: &Facts) -> Vec<Step> {
+    if has_v2(facts) {
+        let text = "A kernel of Linux 5.7 or newer with CONFIG_INET_DIAG and CONFIG_SOCK_CGROUP_DATA lists sockets with their cgroup. Where the module alone is missing, this loads it.";
+        return vec![root(facts, "modprobe tcp_diag", text, Some("modprobe --remove tcp_diag"))];
+    }
+    let text = "Boot with systemd.unified_cgroup_hierarchy=1 on the kernel's command line (Debian and Ubuntu: append it to GRUB_CMDLINE_LINUX_DEFAULT in /etc/default/grub, run update-grub, reboot). Then run this command again.";
+    let undo = "take the word out again, update-grub, reboot".to_owned();
+    vec![Step { who: Who::Root, command: None, text: text.to_owned(), undo }]
+}

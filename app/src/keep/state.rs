@@ -1,0 +1,49 @@
+//! What is remembered from one start to the next beside the settings: what is watched, and how the window was left.
+
+use std::{fs, io, path::PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+/// The file `netglance/state.json` in `$XDG_STATE_HOME` (`~/.local/state`).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct State {
+    /// The ids of the watched apps in the order in which they were chosen; `None`: nobody has chosen yet.
+    pub watched: Option<Vec<String>>,
+    /// The chart's span in minutes; 0: nobody has chosen one yet.
+    pub span_min: u32,
+    /// The window's place.
+    pub place: Place,
+}
+
+/// A window's place in points. `None`: the desktop chooses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+pub struct Place {
+    /// The left upper corner, frame included. Wayland tells none.
+    pub corner: Option<[i32; 2]>,
+    /// Width and height without the frame.
+    pub size: Option<[u32; 2]>,
+}
+
+impl State {
+    /// What the file says; nothing where it is missing or makes no sense, as a first start has it.
+    pub fn load() -> Self {
+        let text = path().and_then(|path| fs::read_to_string(path).ok());
+        text.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default()
+    }
+
+    /// Writes it: all of it or nothing.
+    pub fn save(&self) -> io::Result<()> {
+        let path = path().ok_or_else(|| io::Error::other("neither HOME nor XDG_STATE_HOME is set"))?;
+        if let Some(directory) = path.parent() {
+            fs::create_dir_all(directory)?;
+        }
+        let new = path.with_extension("json.new");
+        fs::write(&new, serde_json::to_string_pretty(self)? + "\n")?;
+        fs::rename(&new, &path)
+    }
+}
+
+fn path() -> Option<PathBuf> {
+    xdg::BaseDirectories::with_prefix("netglance").get_state_file("state.json")
+}

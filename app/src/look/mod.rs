@@ -1,0 +1,9 @@
+//! Looks: from the sockets' and the helper's counters to what each app has moved.
+
+pub mod desktop_entry;
+pub mod live;
+pub mod monitor;
+pub mod rate;
+pub mod reading;
+pub mod sampler;
+pub mod target;

@@ -1,0 +1,434 @@
+//! The loop: one look a beat, and what each look says about the target.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    fs,
+    os::unix::fs::MetadataExt as _,
+    time::{Duration, Instant},
+};
+
+use ipnet::IpNet;
+use netglance_dbus::{
+    cgroup::{self, RETRIED_AFTER, Tree},
+    error::chain,
+    onlink::Onlink,
+    owner,
+    scope::Prefixes,
+};
+
+use crate::{
+    base::settings::{Settings, SettingsFile},
+    look::{
+        desktop_entry::{DesktopEntries, Named},
+        live::{self, SocketVerdict},
+        rate::{self, Bytes, Gap},
+        reading::{AppReading, Reading, UnitReading},
+        sampler::{self, Ending, Exact, Look, Sampler, Source},
+        target::{self, Target, UnitOf},
+    },
+};
+
+/// Looks that lie further apart than this many beats, and at least [`SLEPT_SECS`], have a gap between them.
+const SLEPT_BEATS: f64 = 4.0;
+const SLEPT_SECS: f64 = 2.0;
+
+/// Why nothing can be watched at all.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No cgroup tree.
+    #[error(transparent)]
+    Cgroup(#[from] cgroup::Error),
+    /// No socket list.
+    #[error(transparent)]
+    Sampler(#[from] sampler::Error),
+    /// No routing table.
+    #[error("cannot read the routing table")]
+    Routes(#[from] netglance_dbus::netlink::Error),
+}
+
+/// One look after another, and what was seen so far.
+#[derive(Debug)]
+pub struct Monitor {
+    tree: Tree,
+    /// The paths of `tree`, made anew when it has changed.
+    paths: Vec<String>,
+    /// When what of `tree` could not be followed was last tried again.
+    tried: Instant,
+    onlink: Onlink,
+    host_prefixes: Vec<IpNet>,
+    prefixes: Prefixes,
+    settings: SettingsFile,
+    sampler: Sampler,
+    before: Option<Look>,
+    /// The last exact look before the estimate had to do, and the totals at it.
+    last_exact: Option<(Look, HashMap<String, Bytes>)>,
+    /// By cgroup path, since the monitor began.
+    moved: HashMap<String, Moved>,
+    watches: Vec<Watch>,
+    /// All that is watched is the caller's own; `None`: to be found out.
+    own: Option<bool>,
+    desktop: DesktopEntries,
+    /// Seconds between the last two looks, or why they make no rate.
+    secs: Result<f64, Gap>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Moved {
+    total: Bytes,
+    /// Since the look before.
+    latest: Bytes,
+}
+
+#[derive(Debug)]
+struct Watch {
+    id: String,
+    target: Target,
+    /// Set by the first look.
+    since_ns: Option<u64>,
+    /// What had moved before it began.
+    start: HashMap<String, Bytes>,
+}
+
+/// A look's outcome, before it is made a reading of one target.
+#[derive(Clone, Debug)]
+struct Beat {
+    source: Source,
+    boottime_ns: u64,
+    secs: Result<f64, Gap>,
+    unmeasured_udp: Option<HashMap<String, u32>>,
+}
+
+impl Monitor {
+    /// Opens everything that is needed and takes the first look, from which counting begins. `only`: insist on a source.
+    pub async fn open(only: Option<Source>) -> Result<Self, Error> {
+        let mut monitor = Self {
+            paths: Vec::new(),
+            tried: Instant::now(),
+            tree: Tree::open()?,
+            onlink: Onlink::open()?,
+            host_prefixes: Vec::new(),
+            prefixes: Prefixes::default(),
+            settings: SettingsFile::open(),
+            sampler: Sampler::open(only).await,
+            before: None,
+            last_exact: None,
+            moved: HashMap::new(),
+            watches: Vec::new(),
+            own: None,
+            desktop: DesktopEntries::default(),
+            secs: Err(Gap::CountingRestarted),
+        };
+        monitor.paths = monitor.tree.paths().collect();
+        monitor.refresh_prefixes(true)?;
+        monitor.before = Some(monitor.sampler.look(true, &monitor.tree, &monitor.prefixes).await?);
+        Ok(monitor)
+    }
+
+    /// The settings in force and what is wrong with their file.
+    pub fn settings(&self) -> &SettingsFile {
+        &self.settings
+    }
+
+    /// Puts these settings in force and writes them down; see [`SettingsFile::save`].
+    pub fn set(&mut self, settings: &Settings) {
+        self.settings.save(settings);
+        self.judge_anew();
+    }
+
+    /// The host's own addresses and on-link prefixes.
+    pub fn host_prefixes(&self) -> &[IpNet] {
+        &self.host_prefixes
+    }
+
+    /// Has the next look ask the helper, whatever it said before.
+    pub fn look_for_helper(&mut self) {
+        self.sampler.look_for_helper();
+    }
+
+    /// The cgroup tree as of the last look.
+    pub fn tree(&self) -> &Tree {
+        &self.tree
+    }
+
+    /// Whether the helper counts.
+    pub fn exact(&self) -> &Exact {
+        self.sampler.exact()
+    }
+
+    /// What the helper warns of, in a sentence for a person: a set is full.
+    pub fn warning(&self) -> Option<&str> {
+        self.sampler.warning()
+    }
+
+    /// Watches `target` as well from now on: its totals begin at the latest look.
+    pub fn watch(&mut self, target: Target) {
+        self.add(String::new(), target);
+    }
+
+    /// Watches the apps with these ids and nothing else. Those that were watched go on.
+    pub fn watch_apps(&mut self, ids: &[String]) {
+        let mut before = std::mem::take(&mut self.watches);
+        for id in ids {
+            match before.iter().position(|watch| watch.id == *id) {
+                Some(at) => self.watches.push(before.swap_remove(at)),
+                None => {
+                    let name = self.desktop.find(id).name.clone();
+                    self.add(id.clone(), Target::app(id, &name));
+                }
+            }
+        }
+        self.own = None;
+    }
+
+    fn add(&mut self, id: String, target: Target) {
+        let start = self.moved.iter().map(|(path, moved)| (path.clone(), moved.total)).collect();
+        let since_ns = self.before.as_ref().map(|look| look.sample.boottime_ns);
+        self.watches.push(Watch { id, target, since_ns, start });
+        self.own = None;
+    }
+
+    /// Counts a cgroup with what was watched last, from the cgroup's beginning if it is new.
+    pub fn widen(&mut self, cgroup: &str) {
+        if let Some(watch) = self.watches.last_mut() {
+            watch.target.add_cgroup(cgroup);
+        }
+        self.own = None;
+    }
+
+    /// What the kernel still has to send for the watched programs that have ended.
+    pub fn unsent(&mut self) -> Result<Vec<Ending>, Error> {
+        let mut sockets = sampler::ending_sockets()?;
+        self.refresh_cgroups();
+        sockets.retain(|socket| self.tree.path(socket.cgroup_id).is_some_and(|path| self.is_watched(&path)));
+        Ok(sockets)
+    }
+
+    /// Whether a cgroup belongs to anything that is watched.
+    pub fn is_watched(&self, path: &str) -> bool {
+        self.watches.iter().any(|watch| watch.target.unit_of(path).is_some())
+    }
+
+    /// Bytes by cgroup path since the monitor began.
+    pub fn moved(&self) -> impl Iterator<Item = (&str, Bytes)> {
+        self.moved.iter().map(|(path, moved)| (path.as_str(), moved.total))
+    }
+
+    /// Whether any cgroup is `target`'s now.
+    pub fn exists(&self, target: &Target) -> bool {
+        self.paths().chain(["/"]).any(|path| target.unit_of(path).is_some())
+    }
+
+    /// Looks, and gives a reading of each target in the order in which they were named. A look that fails is a gap; the
+    /// totals go on with the next one that succeeds. `beat`: the nominal time between two looks, from which a sleep is told.
+    pub async fn look(&mut self, beat: Duration) -> Vec<Reading> {
+        let outcome = self.take_look(beat).await;
+        self.secs = outcome.secs.clone();
+        self.watches.iter().map(|watch| self.reading(watch, &outcome)).collect()
+    }
+
+    /// Follows the cgroups and keeps the estimate's books without making a beat of it, so that a cgroup or a connection which
+    /// lives shorter than one is not missed. A look that fails here fails again at the beat, which reports it.
+    pub fn listen(&mut self) {
+        self.refresh_cgroups();
+        if self.sampler.estimates() {
+            _ = self.sampler.listen(&self.tree, &self.prefixes);
+        }
+    }
+
+    /// The open sockets of `target`, and how each is judged.
+    pub async fn sockets(&mut self, target: &Target) -> Result<Vec<SocketVerdict>, Error> {
+        let open = sampler::open_sockets()?;
+        self.refresh_cgroups();
+        self.refresh_prefixes(false)?;
+        let counters = self.sampler.internal_prefixes().await;
+        Ok(live::sockets(&open, |id| self.tree.path(id), &self.prefixes, counters.as_deref(), target))
+    }
+
+    async fn take_look(&mut self, beat: Duration) -> Beat {
+        for moved in self.moved.values_mut() {
+            moved.latest = Bytes::default();
+        }
+        let look = self.sample().await;
+        let look = match look {
+            Ok(look) => look,
+            Err(error) => {
+                let source = self.before.as_ref().map_or(Source::Estimate, |before| before.source);
+                let gap = Gap::Failed(chain(&error));
+                return Beat { source, boottime_ns: sampler::boottime_ns(), secs: Err(gap), unmeasured_udp: None };
+            }
+        };
+        let longest_secs = (beat.as_secs_f64() * SLEPT_BEATS).max(SLEPT_SECS);
+        let mut secs = Err(Gap::CountingRestarted);
+        if let Some(before) = &self.before {
+            let between = rate::between(before, &look, longest_secs);
+            for (path, bytes) in between.bytes {
+                let moved = self.moved.entry(path.to_owned()).or_default();
+                *moved = Moved { total: moved.total.plus(bytes), latest: bytes };
+            }
+            secs = between.secs;
+            match (before.source, look.source) {
+                (Source::Exact, Source::Estimate) => {
+                    let totals = self.moved.iter().map(|(path, moved)| (path.clone(), moved.total)).collect();
+                    self.last_exact = Some((before.clone(), totals));
+                }
+                (Source::Estimate, Source::Exact) => self.make_up(&look),
+                _ => {}
+            }
+        }
+        let (source, boottime_ns) = (look.source, look.sample.boottime_ns);
+        let unmeasured_udp = look.unmeasured_udp.clone();
+        self.before = Some(look);
+        Beat { source, boottime_ns, secs, unmeasured_udp }
+    }
+
+    /// The helper has counted on while it could not be asked: its totals replace what the estimate has seen meanwhile.
+    fn make_up(&mut self, look: &Look) {
+        let Some((exact, totals)) = self.last_exact.take() else { return };
+        for (path, bytes) in rate::between(&exact, look, f64::INFINITY).bytes {
+            let total = totals.get(path).copied().unwrap_or_default().plus(bytes);
+            let moved = self.moved.entry(path.to_owned()).or_default();
+            moved.total = moved.total.at_least(total);
+        }
+    }
+
+    async fn sample(&mut self) -> Result<Look, Error> {
+        self.refresh_cgroups();
+        let edited = self.settings.refresh();
+        self.refresh_prefixes(edited)?;
+        let own = match self.own {
+            Some(own) => own,
+            None => {
+                let own = self.watches.iter().all(|watch| self.is_own(&watch.target));
+                self.own = self.is_own_by_name().then_some(own);
+                own
+            }
+        };
+        Ok(self.sampler.look(own, &self.tree, &self.prefixes).await?)
+    }
+
+    /// Whether no directory's owner is asked to tell that what is watched is the caller's. Those can change without any other
+    /// news.
+    fn is_own_by_name(&self) -> bool {
+        let uid = rustix::process::getuid();
+        uid.is_root() || self.paths().all(|path| owner::of_slice(path) == Some(uid.as_raw()) || !self.is_watched(path))
+    }
+
+    /// Whether every cgroup of `target` that there is belongs to the caller.
+    fn is_own(&self, target: &Target) -> bool {
+        self.paths().all(|path| target.unit_of(path).is_none() || self.is_own_cgroup(path))
+    }
+
+    /// Whether the helper tells the caller the rows of a cgroup.
+    pub fn is_own_cgroup(&self, path: &str) -> bool {
+        let uid = rustix::process::getuid();
+        let directory_owner = |above: &str| Some(fs::metadata(self.tree.directory(above)).ok()?.uid());
+        uid.is_root() || owner::of(path, directory_owner) == Some(uid.as_raw())
+    }
+
+    /// Every cgroup that exists, the root not among them.
+    pub fn paths(&self) -> impl Iterator<Item = &str> {
+        self.paths.iter().map(String::as_str)
+    }
+
+    fn refresh_cgroups(&mut self) {
+        let mut changed = self.tree.refresh();
+        if !self.tree.is_whole() && self.tried.elapsed() >= RETRIED_AFTER {
+            self.tried = Instant::now();
+            changed |= self.tree.retry();
+        }
+        if changed {
+            self.tree.tidy();
+            self.paths = self.tree.paths().collect();
+            self.own = None;
+        }
+    }
+
+    fn refresh_prefixes(&mut self, edited: bool) -> Result<(), netglance_dbus::netlink::Error> {
+        let routes = self.onlink.changed()?;
+        if edited || routes.is_some() {
+            self.host_prefixes = routes.unwrap_or_else(|| std::mem::take(&mut self.host_prefixes));
+            self.judge_anew();
+        }
+        Ok(())
+    }
+
+    fn judge_anew(&mut self) {
+        let Settings { internal, external, .. } = &self.settings.settings;
+        self.prefixes = Prefixes::new(&self.host_prefixes, internal, external);
+    }
+
+    fn reading(&self, watch: &Watch, beat: &Beat) -> Reading {
+        let mut units: BTreeMap<UnitOf<'_>, Moved> = BTreeMap::new();
+        let mut all = Moved::default();
+        let mut alive = !watch.target.comes_back;
+        for path in self.paths().chain(["/"]) {
+            if let Some(unit) = watch.target.unit_of(path) {
+                alive = true;
+                units.entry(unit).or_default();
+            }
+        }
+        for (path, moved) in &self.moved {
+            let total = moved.total.since(watch.start.get(path).copied().unwrap_or_default());
+            let Some(unit) = watch.target.unit_of(path).filter(|_| total != Bytes::default()) else { continue };
+            for sum in [units.entry(unit).or_default(), &mut all] {
+                sum.total = sum.total.plus(total);
+                sum.latest = sum.latest.plus(moved.latest);
+            }
+        }
+        let secs = if alive { beat.secs.clone() } else { Err(Gap::Waiting(watch.target.describe())) };
+        let sockets = |sockets: &HashMap<String, u32>| {
+            sockets.iter().filter(|(path, _)| watch.target.unit_of(path).is_some()).map(|(_, count)| count).sum()
+        };
+        let units = units.into_iter().map(|(unit, moved)| UnitReading {
+            unit: unit.unit.to_owned(),
+            cgroup: unit.cgroup.to_owned(),
+            rx_bytes: moved.total.rx,
+            tx_bytes: moved.total.tx,
+            rate: secs.as_ref().ok().map(|secs| moved.latest.rate(*secs)),
+        });
+        let since_ns = watch.since_ns.unwrap_or(beat.boottime_ns);
+        Reading {
+            id: watch.id.clone(),
+            time: jiff::Timestamp::now(),
+            boottime_ns: beat.boottime_ns,
+            elapsed_secs: Duration::from_nanos(beat.boottime_ns.saturating_sub(since_ns)).as_secs_f64(),
+            app: watch.target.name.clone(),
+            source: beat.source,
+            bytes: all.total,
+            units: units.collect(),
+            unmeasured_udp_sockets: beat.unmeasured_udp.as_ref().map(sockets),
+            rate: secs.map(|secs| all.latest.rate(secs)),
+        }
+    }
+
+    /// Every app of the caller as of the latest look (of every user for root), busiest first.
+    pub fn apps(&mut self) -> Vec<AppReading> {
+        let mut apps: BTreeMap<String, (Moved, Vec<String>)> = BTreeMap::new();
+        for path in self.paths() {
+            if let Some(id) = target::app_id(path).filter(|_| self.is_own_cgroup(path)) {
+                apps.entry(id).or_default().1.push(path.to_owned());
+            }
+        }
+        for (path, moved) in &self.moved {
+            let id = target::app_id(path).filter(|_| self.is_own_cgroup(path));
+            if let Some((sum, _)) = id.and_then(|id| apps.get_mut(&id)) {
+                *sum = Moved { total: sum.total.plus(moved.total), latest: sum.latest.plus(moved.latest) };
+            }
+        }
+        let mut apps: Vec<_> = apps
+            .into_iter()
+            .map(|(id, (moved, mut cgroups))| {
+                cgroups.sort_unstable();
+                let Named { name, icon, in_menu } = self.desktop.find(&id).clone();
+                let rate = self.secs.as_ref().ok().map(|secs| moved.latest.rate(*secs));
+                AppReading { id, name, icon, in_menu, rate, bytes: moved.total, cgroups }
+            })
+            .collect();
+        let busy = |app: &AppReading| app.rate.map_or(0.0, |rate| rate.rx + rate.tx);
+        apps.sort_by(|a, b| {
+            let total = |app: &AppReading| app.bytes.rx.saturating_add(app.bytes.tx);
+            busy(b).total_cmp(&busy(a)).then(total(b).cmp(&total(a))).then_with(|| a.name.cmp(&b.name))
+        });
+        apps
+    }
+}

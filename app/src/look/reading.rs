@@ -1,0 +1,71 @@
+//! What one look says, as the screen, the terminal and the JSON show it. Plain data.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    rate::{Bytes, Gap, Rate},
+    sampler::Source,
+};
+
+/// What one look says about the target: all that the screen, the terminal and the JSON show.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+pub struct Reading {
+    /// The app's id, see [`AppReading::id`]; empty for a target that is none.
+    pub id: String,
+    /// Wall clock of the look, for labels only; it may step.
+    pub time: jiff::Timestamp,
+    /// `CLOCK_BOOTTIME` of the look: what rates and the time axis are made of.
+    pub boottime_ns: u64,
+    /// Seconds since the watch began.
+    pub elapsed_secs: f64,
+    /// The target's name.
+    pub app: String,
+    /// Where the figures come from.
+    pub source: Source,
+    /// Totals since the watch began.
+    pub bytes: Bytes,
+    /// The target's external rate, or why there is none.
+    pub rate: Result<Rate, Gap>,
+    /// UDP sockets of the target that can reach the outside, whose bytes the estimate can't see: those with an external
+    /// peer, and those with no peer that are not bound to loopback or link-local addresses. `None`: unknown, or the source
+    /// is exact and nothing goes unmeasured.
+    pub unmeasured_udp_sockets: Option<u32>,
+    /// One entry a unit of the target that exists or has moved bytes since the watch began, by name.
+    pub units: Vec<UnitReading>,
+}
+
+/// One unit (or cgroup) of the target.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+pub struct UnitReading {
+    /// The unit's name as systemd writes it, or the last part of the cgroup's path.
+    pub unit: String,
+    /// Its path as in `/proc/PID/cgroup`.
+    pub cgroup: String,
+    /// External bytes received since the watch began.
+    pub rx_bytes: u64,
+    /// External bytes sent since the watch began.
+    pub tx_bytes: u64,
+    /// `None` in a gap.
+    pub rate: Option<Rate>,
+}
+
+/// An app that can be watched, as the picker and `netglance apps` show it.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+pub struct AppReading {
+    /// What `--app` takes, unique: the application id or unit name, or a preset's name.
+    pub id: String,
+    /// What a person reads: the desktop file's name where there is one, else the id.
+    pub name: String,
+    /// The icon's file, where the desktop file names one that exists.
+    pub icon: Option<PathBuf>,
+    /// It has a .desktop file: the desktop's menu knows it.
+    pub in_menu: bool,
+    /// External rate of the last beat; `None` in a gap.
+    pub rate: Option<Rate>,
+    /// External bytes since the monitor began, both ways.
+    pub bytes: Bytes,
+    /// The cgroup paths it consists of now.
+    pub cgroups: Vec<String>,
+}

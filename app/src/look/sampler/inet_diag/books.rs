@@ -1,0 +1,192 @@
+//! The estimate's books: cumulative bytes per cgroup path from what sockets say of themselves. Pure.
+//!
+//! A connection has one scope from its first byte to its last: that of its address, unless a proxy on this host is found at its
+//! other end while it is new.
+
+use std::collections::HashMap;
+
+use netglance_dbus::{
+    cgroup::Tree,
+    sample::Row,
+    scope::{Prefixes, Scope},
+};
+
+use super::{Listed, Transferred};
+use crate::look::sampler::ends::{Ends, Sides};
+
+/// Looks after which a socket that is neither listed nor heard of is forgotten.
+const FORGET_AFTER: u64 = 8;
+/// Looks in which a proxy on this host is looked for at the other end of a new connection. It is there from the first one on;
+/// only a list that was under way just then may lack it.
+const PROXY_SOUGHT: u8 = 2;
+
+/// Of all sockets that a look has listed.
+#[derive(Debug, Default)]
+pub(super) struct Books {
+    look: u64,
+    sockets: HashMap<u64, Known>,
+    pub(super) rows: Vec<Row>,
+    row_of_path: HashMap<String, usize>,
+    /// By cgroup id: a path is looked up once, and a removed cgroup keeps it.
+    pub(super) row_of_id: HashMap<u64, usize>,
+    /// This look's connections, one of which may be a proxy's.
+    ends: Ends,
+    /// This look's new connections to outside addresses, by cookie, with their bytes.
+    outside: Vec<(u64, Sides, Transferred)>,
+    /// There was a connection to a proxy on this host.
+    has_proxy: bool,
+}
+
+#[derive(Debug)]
+struct Known {
+    row: usize,
+    bytes: Transferred,
+    look: u64,
+    /// The first look that has listed it.
+    since: u64,
+    /// `None`: by its address, and no proxy was found at its other end so far.
+    scope: Option<Scope>,
+    /// Looks in which one was sought.
+    sought: u8,
+}
+
+/// What a look makes of a socket.
+#[derive(Clone, Copy, Debug)]
+enum Seen {
+    /// It was listed before in this look.
+    Again,
+    /// Its address is outside, and whether a proxy here is at its other end is not settled.
+    Outside,
+    /// It has moved so much, and the scope if that is settled otherwise than by its address.
+    Moved(Transferred, Option<Scope>),
+}
+
+impl Known {
+    fn listed(&mut self, look: u64, bytes: Transferred, is_outside: impl FnOnce() -> bool) -> Seen {
+        if std::mem::replace(&mut self.look, look) == look {
+            return Seen::Again;
+        }
+        if self.sought < PROXY_SOUGHT {
+            if is_outside() {
+                return Seen::Outside;
+            }
+            self.sought = PROXY_SOUGHT;
+        }
+        Seen::Moved(advance(&mut self.bytes, bytes), self.scope)
+    }
+}
+
+impl Books {
+    pub(super) fn begin(&mut self) {
+        self.look += 1;
+        self.ends.clear();
+        self.outside.clear();
+    }
+
+    /// A living socket. What a socket moved before the first look is not counted; all of one that is new later is.
+    pub(super) fn listed(&mut self, socket: &Listed, tree: &Tree, prefixes: &Prefixes) {
+        // Between loopback addresses there is no proxy's end for an outside connection: those are most of all, and cost nothing.
+        let sides = (!socket.is_loopback()).then(|| Sides::new(socket.local, socket.remote));
+        if let Some(sides) = sides {
+            self.ends.add(sides, socket.cookie, socket.is_answered());
+        }
+        let (Some(id), Some(bytes)) = (socket.cgroup_id, socket.bytes) else { return };
+        let (look, cookie) = (self.look, socket.cookie);
+        let is_outside = || prefixes.judge(socket.remote.ip()).scope == Scope::External;
+        let (seen, row) = match self.sockets.get_mut(&cookie) {
+            Some(known) => (known.listed(look, bytes, is_outside), known.row),
+            None => {
+                let Some(row) = self.row(id, tree) else { return };
+                let before = if look > 1 { Transferred::default() } else { bytes };
+                let mut known = Known { row, bytes: before, look: 0, since: look, scope: None, sought: 0 };
+                let seen = known.listed(look, bytes, is_outside);
+                self.sockets.insert(cookie, known);
+                (seen, row)
+            }
+        };
+        match seen {
+            Seen::Again => {}
+            Seen::Outside => {
+                let sides = sides.unwrap_or_else(|| Sides::new(socket.local, socket.remote));
+                self.outside.push((cookie, sides, bytes));
+            }
+            Seen::Moved(moved, scope) => {
+                self.book(row, moved, || scope.unwrap_or_else(|| prefixes.judge(socket.remote.ip()).scope));
+            }
+        }
+    }
+
+    /// When all are listed: books the new connections to outside addresses, those that end at a proxy on this host as internal.
+    pub(super) fn judge_outside(&mut self) {
+        let outside = std::mem::take(&mut self.outside);
+        self.ends.index(outside.iter().map(|(_, sides, _)| sides.local.ip()));
+        for (cookie, sides, bytes) in &outside {
+            let Some(since) = self.sockets.get(cookie).map(|known| known.since) else { continue };
+            // The connection itself makes its proxy's end. What is older (but for a list that was under way just then) is
+            // nobody's, or somebody keeps it to hide what others move.
+            let possible = |end| self.sockets.get(&end).is_none_or(|end: &Known| end.since.saturating_add(1) >= since);
+            let end = self.ends.other_end(*sides, possible);
+            let Some(known) = self.sockets.get_mut(cookie) else { continue };
+            let first = known.sought == 0;
+            known.sought += 1;
+            let scope = match end {
+                Some(_) => Scope::Internal,
+                // The proxy's end may be missing by chance: the next look tells.
+                None if first && self.has_proxy => continue,
+                None => Scope::External,
+            };
+            if scope == Scope::Internal {
+                (known.scope, known.sought, self.has_proxy) = (Some(scope), PROXY_SOUGHT, true);
+            }
+            let row = known.row;
+            let moved = advance(&mut known.bytes, *bytes);
+            self.book(row, moved, || scope);
+        }
+        self.outside = outside;
+    }
+
+    /// The last word on a socket. One that no look ever listed has no known cgroup and stays uncounted.
+    pub(super) fn destroyed(&mut self, socket: &Listed, prefixes: &Prefixes) {
+        let Some(mut known) = self.sockets.remove(&socket.cookie) else { return };
+        if let Some(bytes) = socket.bytes {
+            let moved = advance(&mut known.bytes, bytes);
+            self.book(known.row, moved, || known.scope.unwrap_or_else(|| prefixes.judge(socket.remote.ip()).scope));
+        }
+    }
+
+    pub(super) fn end(&mut self) {
+        let look = self.look;
+        self.sockets.retain(|_, known| look - known.look < FORGET_AFTER);
+    }
+
+    fn book(&mut self, row: usize, moved: Transferred, scope: impl FnOnce() -> Scope) {
+        let Some(row) = self.rows.get_mut(row).filter(|_| moved != Transferred::default()) else { return };
+        let (rx, tx) = match scope() {
+            Scope::External => (&mut row.rx_bytes, &mut row.tx_bytes),
+            Scope::Internal => (&mut row.internal_rx_bytes, &mut row.internal_tx_bytes),
+        };
+        *rx = rx.saturating_add(moved.rx);
+        *tx = tx.saturating_add(moved.tx);
+    }
+
+    /// The row of a cgroup id; `None` for one whose path nobody can know (it is outside what is mounted here).
+    fn row(&mut self, id: u64, tree: &Tree) -> Option<usize> {
+        if let Some(row) = self.row_of_id.get(&id) {
+            return Some(*row);
+        }
+        let path = tree.path(id)?;
+        let row = *self.row_of_path.entry(path).or_insert_with_key(|path| {
+            self.rows.push(Row { cgroup: path.clone(), ..Row::default() });
+            self.rows.len() - 1
+        });
+        self.row_of_id.insert(id, row);
+        Some(row)
+    }
+}
+
+/// Moves `known` on to `now` and says by how much. A figure that went backwards moves nothing.
+fn advance(known: &mut Transferred, now: Transferred) -> Transferred {
+    let moved = Transferred { rx: now.rx.saturating_sub(known.rx), tx: now.tx.saturating_sub(known.tx) };
+    *known = Transferred { rx: now.rx.max(known.rx), tx: now.tx.max(known.tx) };
+    moved
+}

@@ -1,0 +1,138 @@
+//! One look at the counters of all cgroups, from the best source there is. It knows no target and computes no rate.
+
+pub mod ends;
+pub mod helper;
+pub(crate) mod inet_diag;
+mod unsent;
+
+use std::{collections::HashMap, net::SocketAddr};
+
+pub use helper::{Exact, Helper};
+pub use inet_diag::{Error, InetDiag, open_sockets};
+use ipnet::IpNet;
+use netglance_dbus::{cgroup::Tree, sample::Sample, scope::Prefixes};
+use serde::{Deserialize, Serialize};
+pub use unsent::{Ending, ending_sockets};
+
+/// Where the counters of a sample come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, serde::Deserialize, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Source {
+    /// The helper's nftables counters: every IP packet, headers included.
+    Exact,
+    /// The sockets' own books (inet_diag): TCP payload only.
+    Estimate,
+}
+
+/// A sample and what its source has to say beside it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Look {
+    /// Where the counters come from.
+    pub source: Source,
+    /// The counters.
+    pub sample: Sample,
+    /// By cgroup path: UDP sockets that can reach the outside (connected to an external address, or not connected at all),
+    /// whose bytes this source can't see. `None`: it can't tell.
+    pub unmeasured_udp: Option<HashMap<String, u32>>,
+}
+
+/// What a socket speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Protocol {
+    /// TCP; listeners are not among the sockets, as they have no other side.
+    Tcp,
+    /// UDP, QUIC among it.
+    Udp,
+}
+
+/// A socket as the kernel lists it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OpenSocket {
+    /// What it speaks.
+    pub protocol: Protocol,
+    /// The number in /proc/PID/fd's `socket:[…]`.
+    pub inode: u32,
+    /// Its own side.
+    pub local: SocketAddr,
+    /// The other side has not ended the connection.
+    pub answered: bool,
+    /// The other side; the unspecified address where a UDP socket has none in particular.
+    pub remote: SocketAddr,
+    /// The cgroup that it was made in.
+    pub cgroup_id: Option<u64>,
+}
+
+/// Both sources, of which one is read at a time.
+#[derive(Debug)]
+pub struct Sampler {
+    helper: Helper,
+    /// Open for as long as it is needed.
+    estimate: Option<InetDiag>,
+    only: Option<Source>,
+}
+
+impl Sampler {
+    /// Looks for the helper. `only`: insist on a source, instead of the exact one where it is to be had.
+    pub async fn open(only: Option<Source>) -> Self {
+        Self { helper: Helper::open().await, estimate: None, only }
+    }
+
+    /// Whether the helper counts.
+    pub fn exact(&self) -> &Exact {
+        self.helper.state()
+    }
+
+    /// What the helper warns of.
+    pub fn warning(&self) -> Option<&str> {
+        self.helper.warning()
+    }
+
+    /// Has the next look ask the helper, whatever it said before.
+    pub fn look_for_helper(&mut self) {
+        self.helper.look_again();
+    }
+
+    /// What is internal to the helper's counters, where those are in use.
+    pub async fn internal_prefixes(&self) -> Option<Vec<IpNet>> {
+        self.helper.internal_prefixes().await
+    }
+
+    /// All rows of this moment. `own`: nothing but the caller's own cgroups is wanted; of others the helper tells root alone.
+    /// The first look of the estimate after another source is where its counting begins.
+    pub async fn look(&mut self, own: bool, tree: &Tree, prefixes: &Prefixes) -> Result<Look, Error> {
+        let own = own || rustix::process::getuid().is_root();
+        if self.only != Some(Source::Estimate)
+            && own
+            && let Some(sample) = self.helper.read().await
+        {
+            self.estimate = None;
+            return Ok(Look { source: Source::Exact, sample, unmeasured_udp: None });
+        }
+        if self.only == Some(Source::Exact) {
+            return Err(if own { Error::NotExact(self.exact().to_string()) } else { Error::NotOwn });
+        }
+        self.listen(tree, prefixes)
+    }
+
+    /// Looks at the estimate, if that is what is in use.
+    pub fn listen(&mut self, tree: &Tree, prefixes: &Prefixes) -> Result<Look, Error> {
+        let estimate = match self.estimate.take() {
+            Some(estimate) => estimate,
+            None => InetDiag::open()?,
+        };
+        self.estimate.insert(estimate).look(tree, prefixes)
+    }
+
+    /// Whether the estimate is in use.
+    pub fn estimates(&self) -> bool {
+        self.estimate.is_some()
+    }
+}
+
+/// `CLOCK_BOOTTIME` now.
+pub fn boottime_ns() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    let secs = u64::try_from(now.tv_sec).unwrap_or_default();
+    secs.saturating_mul(1_000_000_000).saturating_add(u64::try_from(now.tv_nsec).unwrap_or_default())
+}

@@ -1,0 +1,478 @@
+//! All that the program knows, and what a person wants of it at tray or window: one look a beat, the histories, the settings. It
+//! draws nothing itself and waits for nothing but the next event.
+
+use std::{
+    collections::BTreeMap,
+    process::{ExitCode, ExitStatus},
+    time::{Duration, Instant},
+};
+
+use netglance_dbus::error::chain;
+use tokio::{sync::mpsc::UnboundedSender, time::timeout_at};
+
+use super::{
+    Event, Events, autostart,
+    exact::{self, Wish},
+    face,
+    instance::Asked,
+    link::{Link, Said},
+    menu,
+};
+use crate::{
+    advise::verify,
+    base::{format, say::say, settings::Settings},
+    keep::{
+        history::{History, Point},
+        state::State,
+    },
+    look::{
+        monitor,
+        monitor::Monitor,
+        reading::{AppReading, Reading},
+        sampler::Exact,
+        target::Target,
+    },
+    show::{
+        picture::Picture,
+        tray,
+        tray::{Face, Tray},
+        update::{AppSockets, Backlog, Command, Proof, ProofPage, Update},
+    },
+};
+
+/// The menu's apps are looked for so often while no window is open.
+const MENU_EVERY: Duration = Duration::from_secs(30);
+/// A window that moves is remembered when it has come to rest.
+const REST: Duration = Duration::from_secs(2);
+
+/// How a wish ended.
+pub struct Granted {
+    wish: Wish,
+    settings: Option<Settings>,
+    outcome: Result<(), exact::Error>,
+}
+
+/// All that the program knows.
+pub struct Desktop {
+    monitor: Result<Monitor, monitor::Error>,
+    beat: Duration,
+    readings: Vec<Reading>,
+    histories: BTreeMap<String, History>,
+    apps: Vec<AppReading>,
+    apps_at: Option<Instant>,
+    state: State,
+    /// Since when the file doesn't say what the state is.
+    unsaved: Option<Instant>,
+    start_at_login: bool,
+    paused: bool,
+    asking: bool,
+    /// A wish was granted: what became of it is looked at before the beat is due.
+    look_now: bool,
+    notice: Option<String>,
+    /// The window shows the proof page.
+    proof_page: bool,
+    /// The sockets are looked at before the beat is due.
+    look_at_sockets: bool,
+    sockets: Vec<AppSockets>,
+    proof: Option<Proof>,
+    tray: Option<Tray>,
+    panel: bool,
+    picture: Picture,
+    window: Option<Link>,
+    windows: u64,
+    said: UnboundedSender<(u64, Said)>,
+    granted: UnboundedSender<Granted>,
+    proven: UnboundedSender<Proof>,
+    /// How it ends, once it does.
+    ends: Option<ExitCode>,
+}
+
+impl Desktop {
+    /// Opens what is looked at.
+    pub async fn new(
+        tray: Option<Tray>,
+        panel: bool,
+        said: UnboundedSender<(u64, Said)>,
+        granted: UnboundedSender<Granted>,
+        proven: UnboundedSender<Proof>,
+    ) -> Self {
+        let monitor = Monitor::open(None).await;
+        let beat = monitor.as_ref().map_or(Settings::default().beat, |monitor| monitor.settings().settings.beat);
+        Self {
+            monitor,
+            beat,
+            readings: Vec::new(),
+            histories: BTreeMap::new(),
+            apps: Vec::new(),
+            apps_at: None,
+            state: State::load(),
+            unsaved: None,
+            start_at_login: autostart::is_on(),
+            paused: false,
+            asking: false,
+            look_now: false,
+            notice: None,
+            proof_page: false,
+            look_at_sockets: false,
+            sockets: Vec::new(),
+            proof: None,
+            tray,
+            panel,
+            picture: Picture::default(),
+            window: None,
+            windows: 0,
+            said,
+            granted,
+            proven,
+            ends: None,
+        }
+    }
+
+    /// Runs until it is ended.
+    pub async fn serve(&mut self, events: &mut Events) -> ExitCode {
+        let mut next = Instant::now() + self.beat;
+        self.tell();
+        loop {
+            let due = self.beat;
+            if self.paused {
+                self.take(events.next().await);
+            } else {
+                match timeout_at(next.into(), events.next()).await {
+                    Ok(event) => self.take(event),
+                    Err(_) => {
+                        self.look().await;
+                        next += due;
+                        // A look that took long is not made up for: a rate over no time is noise.
+                        if next <= Instant::now() {
+                            next = Instant::now() + due;
+                        }
+                    }
+                }
+            }
+            if std::mem::take(&mut self.look_now) && !self.paused {
+                self.look().await;
+            }
+            if std::mem::take(&mut self.look_at_sockets) {
+                self.sockets().await;
+                self.tell();
+            }
+            if self.beat != due {
+                next = Instant::now() + self.beat;
+            }
+            if self.unsaved.is_some_and(|since| since.elapsed() >= REST) {
+                self.save();
+            }
+            if let Some(code) = self.ends {
+                self.save();
+                return code;
+            }
+        }
+    }
+
+    /// One beat.
+    async fn look(&mut self) {
+        if self.monitor.is_err() {
+            self.monitor = Monitor::open(None).await;
+        }
+        let Ok(monitor) = &mut self.monitor else {
+            self.picture.push(None);
+            self.tell();
+            return;
+        };
+        if self.state.watched.is_none() && monitor.exists(&Target::stb()) {
+            self.state.watched = Some(vec![Target::stb().name]);
+            self.unsaved = Some(Instant::now());
+        }
+        monitor.watch_apps(self.state.watched.as_deref().unwrap_or_default());
+        let before = monitor.settings().settings.clone();
+        self.readings = monitor.look(self.beat).await;
+        let Settings { beat, internal, external, .. } = monitor.settings().settings.clone();
+        self.beat = beat;
+        // The file was edited by hand: the helper has to be told as well.
+        if (&internal, &external) != (&before.internal, &before.external) && *monitor.exact() == Exact::Counting {
+            self.wish(Wish::Prefixes(internal, external), None);
+        }
+        self.histories.retain(|id, _| self.readings.iter().any(|reading| reading.id == *id));
+        for reading in &self.readings {
+            let point = Point { boottime_ns: reading.boottime_ns, rate: reading.rate.as_ref().ok().copied() };
+            self.histories.entry(reading.id.clone()).or_default().push(point);
+        }
+        self.picture.push(face::sum(&self.readings));
+        self.sockets().await;
+        self.tell();
+    }
+
+    /// Looks at the open sockets of what is watched, if anybody looks at them.
+    async fn sockets(&mut self) {
+        self.sockets.clear();
+        let Ok(monitor) = &mut self.monitor else { return };
+        if !self.proof_page || self.window.is_none() {
+            return;
+        }
+        for reading in &self.readings {
+            let sockets = monitor.sockets(&Target::app(&reading.id, &reading.app)).await;
+            let sockets = sockets.map_err(|error| chain(&error));
+            self.sockets.push(AppSockets { app: reading.app.clone(), sockets });
+        }
+    }
+
+    fn take(&mut self, event: Event) {
+        match event {
+            Event::Asked(Asked { token }) => return self.show(token),
+            Event::Panel(there) => self.panel = there,
+            Event::Tray(tray::Event::Toggle) => match self.window.take() {
+                Some(_) => self.save(),
+                None => self.show(None),
+            },
+            Event::Tray(tray::Event::Show) => return self.show(None),
+            Event::Tray(tray::Event::Watch(id)) => {
+                let mut watched = self.state.watched.clone().unwrap_or_default();
+                match watched.iter().position(|watched| *watched == id) {
+                    Some(at) => _ = watched.remove(at),
+                    None => watched.push(id),
+                }
+                self.command(Command::Watch(watched));
+            }
+            Event::Tray(tray::Event::Pause) => self.command(Command::Pause(!self.paused)),
+            Event::Tray(tray::Event::CountExactly) => self.command(Command::CountExactly),
+            Event::Tray(tray::Event::StartAtLogin) => self.command(Command::StartAtLogin(!self.start_at_login)),
+            Event::Tray(tray::Event::Quit) => self.command(Command::Quit),
+            Event::Said(number, said) => {
+                // One that was hidden may still be about to go.
+                if self.window.as_ref().is_none_or(|window| window.number() != number) {
+                    return;
+                }
+                match said {
+                    Said::Command(command) => self.command(command),
+                    Said::Closed(status) => self.closed(status),
+                }
+            }
+            Event::Granted(granted) => self.granted(granted),
+            Event::Proven(proof) => self.proof = Some(proof),
+        }
+        if self.look_now && !self.paused {
+            return; // and is told then
+        }
+        self.tell();
+    }
+
+    fn command(&mut self, command: Command) {
+        match command {
+            Command::Watch(ids) => {
+                self.state.watched = Some(ids);
+                self.readings.retain(|reading| self.state.watched.iter().flatten().any(|id| *id == reading.id));
+                self.save();
+            }
+            Command::Set(settings) => self.set(settings),
+            Command::CountExactly => {
+                let Settings { internal, external, .. } = self.settings();
+                self.wish(Wish::Count(internal, external), None);
+            }
+            Command::RemoveExact => self.wish(Wish::Remove, None),
+            Command::Pause(paused) => {
+                self.paused = paused;
+                self.picture.paused = paused;
+            }
+            Command::StartAtLogin(on) => {
+                self.notice = autostart::set(on).err().map(|error| {
+                    let outcome = if on {
+                        "not set up: its file in ~/.config/autostart cannot be written"
+                    } else {
+                        "still on: its file in ~/.config/autostart cannot be removed"
+                    };
+                    format!("Error: the start at login is {outcome} ({error}).")
+                });
+                self.start_at_login = autostart::is_on();
+            }
+            Command::ProofPage(open) => {
+                self.proof_page = open;
+                self.look_at_sockets = open;
+            }
+            Command::Verify => self.verify(),
+            Command::Span(minutes) => {
+                self.state.span_min = minutes;
+                self.unsaved = Some(Instant::now());
+            }
+            Command::Place(place) => {
+                self.state.place = place;
+                self.unsaved = Some(Instant::now());
+            }
+            Command::Quit => self.ends = Some(ExitCode::SUCCESS),
+        }
+    }
+
+    fn settings(&self) -> Settings {
+        self.monitor.as_ref().map(|monitor| monitor.settings().settings.clone()).unwrap_or_default()
+    }
+
+    /// Prefixes that the helper shall judge by are its own first: a person who says no keeps those before.
+    fn set(&mut self, settings: Settings) {
+        let before = self.settings();
+        let exact = self.monitor.as_ref().is_ok_and(|monitor| *monitor.exact() == Exact::Counting);
+        if exact && (&settings.internal, &settings.external) != (&before.internal, &before.external) {
+            let kept = Settings { internal: before.internal, external: before.external, ..settings.clone() };
+            self.save_settings(&kept);
+            self.wish(Wish::Prefixes(settings.internal.clone(), settings.external.clone()), Some(settings));
+        } else {
+            self.save_settings(&settings);
+        }
+    }
+
+    fn save_settings(&mut self, settings: &Settings) {
+        self.beat = settings.beat;
+        if let Ok(monitor) = &mut self.monitor {
+            monitor.set(settings);
+        }
+    }
+
+    /// Has the helper asked for something. One wish at a time: a person has one password dialog in front of them.
+    fn wish(&mut self, wish: Wish, settings: Option<Settings>) {
+        if self.asking {
+            return;
+        }
+        self.asking = true;
+        self.notice = None;
+        let granted = self.granted.clone();
+        tokio::spawn(async move {
+            let outcome = exact::fulfil(&wish).await;
+            _ = granted.send(Granted { wish, settings, outcome });
+        });
+    }
+
+    /// A person waits for one proof at a time.
+    fn verify(&mut self) {
+        if self.proof == Some(Proof::Running) {
+            return;
+        }
+        self.proof = Some(Proof::Running);
+        let proven = self.proven.clone();
+        tokio::task::spawn_blocking(move || {
+            let outcome = verify::run();
+            _ = proven.send(outcome.map_or_else(|error| Proof::Failed(chain(&error)), Proof::Done));
+        });
+    }
+
+    fn granted(&mut self, granted: Granted) {
+        self.asking = false;
+        self.notice = granted.outcome.as_ref().err().map(ToString::to_string);
+        if granted.outcome.is_ok() {
+            if granted.wish == Wish::Remove {
+                self.notice = Some("Exact counting is off and off this computer.".to_owned());
+            }
+            if let Some(settings) = granted.settings {
+                self.save_settings(&settings);
+            }
+        }
+        if let Ok(monitor) = &mut self.monitor {
+            monitor.look_for_helper();
+            self.look_now = true;
+        }
+    }
+
+    /// Opens the window, or raises it.
+    pub fn show(&mut self, token: Option<String>) {
+        match &self.window {
+            Some(window) => window.raise(),
+            None => {
+                self.windows += 1;
+                self.proof_page = false;
+                self.start_at_login = autostart::is_on();
+                match Link::open(self.windows, token, self.said.clone()) {
+                    Ok(window) => self.window = Some(window),
+                    Err(error) => say(format_args!("cannot start the window's process: {error}")),
+                }
+            }
+        }
+        self.tell();
+    }
+
+    /// Without a panel nobody could get it back, nor end it.
+    fn closed(&mut self, status: Option<ExitStatus>) {
+        self.window = None;
+        self.save();
+        if !self.panel {
+            let failed = status.is_none_or(|status| !status.success());
+            self.ends = Some(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS });
+        }
+    }
+
+    fn save(&mut self) {
+        self.unsaved = None;
+        if let Err(error) = self.state.save() {
+            self.notice = Some(format!(
+                "Error: what is watched and the window's place cannot be saved, and are forgotten when netglance ends ({error})."
+            ));
+        }
+    }
+
+    /// Tells window and tray how things are.
+    fn tell(&mut self) {
+        let due = self.window.is_some() || self.apps_at.is_none_or(|at| at.elapsed() >= MENU_EVERY);
+        if let (true, Ok(monitor)) = (due, &mut self.monitor) {
+            self.apps = monitor.apps();
+            self.apps_at = Some(Instant::now());
+        }
+        if let Some(mut window) = self.window.take() {
+            let backlog = if window.is_behind() { self.backlog() } else { Vec::new() };
+            window.send(Update { backlog, ..self.update() }.printable());
+            self.window = Some(window);
+        }
+        let face = self.face();
+        if let Some(tray) = &mut self.tray {
+            tray.show(face);
+        }
+    }
+
+    fn update(&self) -> Update {
+        let (monitor, failure) = match &self.monitor {
+            Ok(monitor) => (Some(monitor), None),
+            Err(error) => (None, Some(chain(error))),
+        };
+        Update {
+            readings: self.readings.clone(),
+            apps: self.apps.clone(),
+            exact: monitor.map(|monitor| monitor.exact().clone()).unwrap_or_default(),
+            notice: self.notice.clone(),
+            warning: monitor.and_then(Monitor::warning).map(format::sentence),
+            proof: self.proof_page.then(|| ProofPage { apps: self.sockets.clone(), proof: self.proof.clone() }),
+            failure,
+            settings: self.settings(),
+            settings_error: monitor.and_then(|monitor| monitor.settings().error.as_ref().map(ToString::to_string)),
+            asking: self.asking,
+            tray: self.panel,
+            start_at_login: self.start_at_login,
+            host_prefixes: monitor.map(|monitor| monitor.host_prefixes().to_vec()).unwrap_or_default(),
+            span_min: self.state.span_min,
+            place: self.state.place,
+            paused: self.paused,
+            backlog: Vec::new(),
+        }
+    }
+
+    fn backlog(&self) -> Vec<Backlog> {
+        let backlog = |(id, history): (&String, &History)| Backlog {
+            id: id.clone(),
+            points: history.since(0).copied().collect(),
+        };
+        self.histories.iter().map(backlog).collect()
+    }
+
+    fn face(&self) -> Face {
+        let settings = self.monitor.as_ref().map(|monitor| &monitor.settings().settings);
+        let failure = self.monitor.as_ref().err().map(|error| chain(error));
+        let exact = self.monitor.as_ref().is_ok_and(|monitor| *monitor.exact() == Exact::Counting);
+        let tooltip = if self.paused {
+            "Paused".to_owned()
+        } else {
+            failure.unwrap_or_else(|| face::tooltip(&self.readings, settings.map(|s| s.unit).unwrap_or_default()))
+        };
+        Face {
+            picture: self.picture.clone(),
+            tooltip,
+            apps: menu::apps(&self.apps, self.state.watched.as_deref().unwrap_or_default()),
+            paused: self.paused,
+            offers_exact: !exact && !self.asking,
+            start_at_login: self.start_at_login,
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! Exact counting on and off, and the prefixes handed over: what a person is asked a password for. It counts nothing.
+//!
+//! Each wish goes over a connection of its own, which waits as long as the person takes, and says in one sentence how it ended.
+
+use std::{
+    env, io,
+    path::{Path, PathBuf},
+    process::Stdio,
+};
+
+use ipnet::IpNet;
+use netglance_dbus::helper1::{Error as HelperError, Helper1Proxy, NO_AGENT, to_wire};
+use zbus::connection::Builder;
+
+use crate::look::sampler::helper::{helper, is_unknown, sentence};
+
+/// Where `netglance-helper set-up` puts the helper.
+const SET_UP: &str = "/usr/local/libexec/netglance-helper";
+
+/// What is wanted of the helper.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Wish {
+    /// To count, after a set-up where there is none. Then it gets these prefixes, where there are any: (internal, external).
+    Count(Vec<IpNet>, Vec<IpNet>),
+    /// To stop and to leave the system.
+    Remove,
+    /// To judge by these prefixes from now on: (internal, external).
+    Prefixes(Vec<IpNet>, Vec<IpNet>),
+}
+
+/// Why a wish was not granted. The text is for the person who had it.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The dialog was closed, or the password was wrong.
+    #[error("Not authorised: {0}")]
+    NotAuthorised(&'static str),
+    /// There was nobody to open the dialog.
+    #[error(
+        "No polkit agent runs in this session, so nobody could ask for the password: {0} \
+         Start your desktop's agent and try again."
+    )]
+    NoAgent(&'static str),
+    /// There is no helper, and none to set up.
+    #[error(
+        "There is no netglance-helper on this computer, nor {}: build it with `cargo build --release --workspace`, \
+         or install the package netglance-helper.", .0.display()
+    )]
+    NoHelper(PathBuf),
+    /// pkexec doesn't start.
+    #[error("Cannot ask for the password: pkexec does not start ({0}). It is in the package pkexec (or policykit-1).")]
+    NoPkexec(io::Error),
+    /// All else, in the words of whoever failed.
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// Grants a wish: nothing to say if it went as wanted.
+pub async fn fulfil(wish: &Wish) -> Result<(), Error> {
+    match wish {
+        Wish::Count(internal, external) => {
+            let refused = "the estimate goes on.";
+            match count().await {
+                Err(HelperError::Bus(error)) if is_unknown(&error) => {
+                    pkexec(&beside(), "set-up", refused).await?;
+                }
+                outcome => outcome.map_err(|error| in_words(&error, refused))?,
+            }
+            if internal.is_empty() && external.is_empty() { Ok(()) } else { hand_over(internal, external).await }
+        }
+        Wish::Remove => {
+            let refused = "exact counting goes on.";
+            if Path::new(SET_UP).exists() {
+                return pkexec(Path::new(SET_UP), "take-out", refused).await;
+            }
+            let outcome = async { connect().await?.uninstall().await };
+            outcome.await.map_err(|error| in_words(&error, refused))
+        }
+        Wish::Prefixes(internal, external) => hand_over(internal, external).await,
+    }
+}
+
+async fn count() -> Result<(), HelperError> {
+    connect().await?.install().await
+}
+
+async fn hand_over(internal: &[IpNet], external: &[IpNet]) -> Result<(), Error> {
+    let wire = |prefixes: &[IpNet]| prefixes.iter().copied().map(to_wire).collect();
+    let outcome = async { connect().await?.set_prefixes(wire(internal), wire(external)).await };
+    outcome.await.map_err(|error| in_words(&error, "the prefixes stay as they were."))
+}
+
+/// A connection without a limit of time: a person may take long over a password.
+async fn connect() -> zbus::Result<Helper1Proxy<'static>> {
+    helper(&Builder::system().build().await?).await
+}
+
+fn in_words(error: &HelperError, refused: &'static str) -> Error {
+    match error {
+        HelperError::NotAuthorized(why) if why.contains(NO_AGENT) => Error::NoAgent(refused),
+        HelperError::NotAuthorized(_) => Error::NotAuthorised(refused),
+        error => Error::Failed(sentence(error)),
+    }
+}
+
+/// The helper of the same build or archive.
+fn beside() -> PathBuf {
+    let program = env::current_exe().unwrap_or_default();
+    program.with_file_name("netglance-helper")
+}
+
+/// Runs the helper's own program as root, once the person has given a password.
+async fn pkexec(program: &Path, task: &str, refused: &'static str) -> Result<(), Error> {
+    if !program.is_file() {
+        return Err(Error::NoHelper(program.to_owned()));
+    }
+    let mut command = tokio::process::Command::new("pkexec");
+    // Without it pkexec would ask in the terminal from which netglance was started.
+    command.arg("--disable-internal-agent").arg(program).arg(task);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let output = command.output().await.map_err(Error::NoPkexec)?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    let said = said.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ");
+    // pkexec(1): 126 the dialog was closed, 127 not authorised or a failure of its own, which it words.
+    Err(match output.status.code() {
+        Some(126) => Error::NotAuthorised(refused),
+        Some(127) if said.contains("Not authorized") => Error::NotAuthorised(refused),
+        Some(127) => Error::Failed(format!("Cannot ask for the password: {said}")),
+        _ => Error::Failed(said),
+    })
+}

@@ -1,0 +1,106 @@
+//! The program behind the tray and the window: what may happen to it, and its start.
+
+pub mod autostart;
+mod desktop;
+pub mod exact;
+mod face;
+pub mod instance;
+pub mod link;
+mod menu;
+
+use std::{process::ExitCode, time::Duration};
+
+use desktop::{Desktop, Granted};
+use instance::{Asked, Instance};
+use link::Said;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+
+use crate::{
+    base::say::say,
+    show::{
+        tray::{self, Tray},
+        update::Proof,
+    },
+};
+
+/// So long it may take until the first word about a panel.
+const PANEL_WITHIN: Duration = Duration::from_secs(1);
+
+/// Runs until a person ends it. `hidden`: don't open the window.
+pub fn run(hidden: bool) -> ExitCode {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            say(format_args!("cannot start the event loop: {error}"));
+            return ExitCode::FAILURE;
+        }
+    };
+    let code = runtime.block_on(start(hidden));
+    // What still waits for a person has nobody left to tell.
+    runtime.shutdown_background();
+    code
+}
+
+async fn start(hidden: bool) -> ExitCode {
+    let (asked_sender, asked) = unbounded_channel();
+    let session = match instance::claim(!hidden, asked_sender).await {
+        Ok(Instance::First(session)) => Some(session),
+        Ok(Instance::Alone) => None,
+        Ok(Instance::Second) => return ExitCode::SUCCESS,
+        Err(error) => {
+            say(error);
+            return ExitCode::FAILURE;
+        }
+    };
+    let (tell, hosts) = unbounded_channel();
+    let (tray_sender, tray_events) = unbounded_channel();
+    let (said_sender, said) = unbounded_channel();
+    let (granted_sender, granted) = unbounded_channel();
+    let (proven_sender, proven) = unbounded_channel();
+    let mut events = Events { asked, hosts, tray: tray_events, said, granted, proven };
+    let mut panel = false;
+    let mut tray = None;
+    if let Some(session) = session.clone() {
+        tokio::spawn(tray::follow_hosts(session, tell));
+        tray = Tray::start(tray_sender).ok();
+        // The first update says whether closing the window ends the program.
+        panel = tokio::time::timeout(PANEL_WITHIN, events.hosts.recv()).await.ok().flatten().unwrap_or(false);
+    }
+    let mut desktop = Desktop::new(tray, panel, said_sender, granted_sender, proven_sender).await;
+    if !hidden {
+        desktop.show(std::env::var("XDG_ACTIVATION_TOKEN").ok());
+    }
+    desktop.serve(&mut events).await
+}
+/// What may happen beside the beat.
+struct Events {
+    asked: UnboundedReceiver<Asked>,
+    hosts: UnboundedReceiver<bool>,
+    tray: UnboundedReceiver<tray::Event>,
+    said: UnboundedReceiver<(u64, Said)>,
+    granted: UnboundedReceiver<Granted>,
+    proven: UnboundedReceiver<Proof>,
+}
+
+enum Event {
+    Asked(Asked),
+    Panel(bool),
+    Tray(tray::Event),
+    Said(u64, Said),
+    Granted(Granted),
+    Proven(Proof),
+}
+
+impl Events {
+    async fn next(&mut self) -> Event {
+        tokio::select! {
+            Some(asked) = self.asked.recv() => Event::Asked(asked),
+            Some(there) = self.hosts.recv() => Event::Panel(there),
+            Some(event) = self.tray.recv() => Event::Tray(event),
+            Some((number, said)) = self.said.recv() => Event::Said(number, said),
+            Some(granted) = self.granted.recv() => Event::Granted(granted),
+            Some(proof) = self.proven.recv() => Event::Proven(proof),
+            else => std::future::pending().await,
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! What the program behind the tray and its window say to each other. Plain data.
+
+use std::borrow::Cow;
+
+use ipnet::IpNet;
+use netglance_dbus::text::printable;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    advise::verify::Report,
+    base::settings::Settings,
+    keep::{history::Point, state::Place},
+    look::{
+        live::SocketVerdict,
+        reading::{AppReading, Reading},
+        sampler::Exact,
+    },
+};
+
+/// What a beat has to say to the window.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+pub struct Update {
+    /// A reading of each app that is watched, in the order in which they were chosen. A failed look is a reading whose rate is
+    /// [`crate::look::rate::Gap::Failed`].
+    pub readings: Vec<Reading>,
+    /// Every app of the user, busiest first.
+    pub apps: Vec<AppReading>,
+    /// Whether exact counting is to be had.
+    pub exact: Exact,
+    /// What became of the latest wish that took a while, already worded for a person: one quiet line.
+    pub notice: Option<String>,
+    /// What the helper warns of though it counts, worded for a person.
+    pub warning: Option<String>,
+    /// What the proof page shows; `None` while it is closed.
+    pub proof: Option<ProofPage>,
+    /// Why nothing can be watched at all, worded for a person.
+    pub failure: Option<String>,
+    /// The settings in force.
+    pub settings: Settings,
+    /// A problem with the settings file, already worded for a person; the last good settings are in force.
+    pub settings_error: Option<String>,
+    /// A person is being asked for a password now: the latest wish is neither granted nor refused.
+    pub asking: bool,
+    /// The desktop shows the tray icon. Without one, closing the window ends netglance.
+    pub tray: bool,
+    /// netglance is started, hidden, when the person logs in.
+    pub start_at_login: bool,
+    /// What is internal because the host says so: its addresses and on-link prefixes.
+    pub host_prefixes: Vec<IpNet>,
+    /// The chart's span in minutes as it was last chosen, for a window that opens; 0: never chosen.
+    pub span_min: u32,
+    /// Where the window was and how large, for a window that opens.
+    pub place: Place,
+    /// Nobody looks until somebody resumes: the readings are the last ones.
+    pub paused: bool,
+    /// The points of the watched apps from before this update. Where there are any, they take the place of all that the window
+    /// has kept: in its first update, and after it was too slow to take every one.
+    pub backlog: Vec<Backlog>,
+}
+
+impl Update {
+    /// With every name in it fit to be shown. The ids, which go back in commands, stay what they are.
+    pub fn printable(mut self) -> Self {
+        let readings = self.readings.iter_mut().flat_map(|reading| {
+            let units = reading.units.iter_mut().flat_map(|unit| [&mut unit.unit, &mut unit.cgroup]);
+            units.chain([&mut reading.app])
+        });
+        let apps = self.apps.iter_mut().flat_map(|app| app.cgroups.iter_mut().chain([&mut app.name]));
+        let proof = self.proof.iter_mut().flat_map(|page| &mut page.apps).flat_map(|app| {
+            let sockets = app.sockets.iter_mut().flatten();
+            let names =
+                sockets.flat_map(|socket| [&mut socket.unit, &mut socket.cgroup].into_iter().chain(&mut socket.proxy));
+            names.chain([&mut app.app])
+        });
+        for name in readings.chain(apps).chain(proof) {
+            if let Cow::Owned(shown) = printable(name) {
+                *name = shown;
+            }
+        }
+        self
+    }
+}
+
+/// The points of one watched app.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+pub struct Backlog {
+    /// [`Reading::id`]
+    pub id: String,
+    /// At most the last quarter of an hour, oldest first.
+    pub points: Vec<Point>,
+}
+
+/// What the proof page shows.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+pub struct ProofPage {
+    /// The open sockets of each watched app, in their order.
+    pub apps: Vec<AppSockets>,
+    /// The proof that was asked for last; `None`: none was.
+    pub proof: Option<Proof>,
+}
+
+/// The open sockets of an app.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+pub struct AppSockets {
+    /// The app's name.
+    pub app: String,
+    /// How each is judged, or why that is not known, worded for a person.
+    pub sockets: Result<Vec<SocketVerdict>, String>,
+}
+
+/// How far a proof has got.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+pub enum Proof {
+    /// A person is asked for a password, or it is tried.
+    Running,
+    /// What came out.
+    Done(Report),
+    /// Why nothing came out, worded for a person.
+    Failed(String),
+}
+
+/// What the window asks for.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub enum Command {
+    /// Watch the apps with these ids from now on, in this order, and remember them.
+    Watch(Vec<String>),
+    /// Take over these settings and write them to the settings file.
+    Set(Settings),
+    /// Have the helper count, setting it up first where it is missing. A person is asked for a password.
+    CountExactly,
+    /// Stop exact counting and take all of it off the system.
+    RemoveExact,
+    /// Start netglance, hidden, at login from now on, or don't.
+    StartAtLogin(bool),
+    /// The proof page was opened, or closed.
+    ProofPage(bool),
+    /// Prove on this computer that what is counted is right. A person is asked for a password.
+    Verify,
+    /// Remember the chart's span, in minutes.
+    Span(u32),
+    /// Remember where the window is.
+    Place(Place),
+    /// Stop looking, or look again.
+    Pause(bool),
+    /// End netglance, tray and window.
+    Quit,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::look::{
+        rate::{Bytes, Gap},
+        reading::UnitReading,
+        sampler::{Protocol, Source},
+    };
+
+    #[test]
+    fn every_name_that_the_window_shows_is_printable() {
+        let name = || "a\u{1b}\u{202e}\n".to_owned();
+        let unit = UnitReading { unit: name(), cgroup: name(), rx_bytes: 0, tx_bytes: 0, rate: None };
+        let reading = Reading {
+            id: name(),
+            time: jiff::Timestamp::UNIX_EPOCH,
+            boottime_ns: 0,
+            elapsed_secs: 0.0,
+            app: name(),
+            source: Source::Exact,
+            bytes: Bytes::default(),
+            rate: Err(Gap::CountingRestarted),
+            unmeasured_udp_sockets: None,
+            units: vec![unit],
+        };
+        let app = AppReading {
+            id: name(),
+            name: name(),
+            icon: None,
+            in_menu: false,
+            rate: None,
+            bytes: Bytes::default(),
+            cgroups: vec![name()],
+        };
+        let socket = SocketVerdict {
+            unit: name(),
+            cgroup: name(),
+            scope: None,
+            protocol: Protocol::Tcp,
+            remote: None,
+            port: None,
+            prefix: None,
+            reason: String::new(),
+            counters: None,
+            proxy: Some(name()),
+        };
+        let sockets = AppSockets { app: name(), sockets: Ok(vec![socket]) };
+        let proof = Some(ProofPage { apps: vec![sockets], proof: None });
+        let update = Update { readings: vec![reading], apps: vec![app], proof, ..Update::default() }.printable();
+        let text = serde_json::to_string(&update).unwrap();
+        let hostile = serde_json::to_string(&name()).unwrap();
+        assert_eq!(text.matches(hostile.trim_matches('"')).count(), 2, "the two ids alone: {text}");
+        assert_eq!((&update.readings[0].id, &update.apps[0].id), (&name(), &name()));
+        assert_eq!(text.matches("a\u{FFFD}\u{FFFD}\u{FFFD}").count(), 9, "{text}");
+    }
+}

@@ -1,0 +1,128 @@
+//! Lines that say something once: what is wrong with the settings or the counting, how to have exact figures, what became of a wish, and
+//! that there is no tray. Each says it quietly and can be put away, but for the last, which is true as long as it stands.
+
+use eframe::egui::{Align, Button, Color32, Frame, Label, Layout, Margin, Panel, RichText, Ui, WidgetText};
+
+use crate::{
+    look::sampler::{Exact, Source},
+    show::update::{Command, Update},
+};
+
+/// What a person has put away.
+#[derive(Debug, Default)]
+pub struct Bars {
+    settings_error: Option<String>,
+    warning: Option<String>,
+    notice: Option<String>,
+    /// "Not now": the button stays in the settings.
+    banner: bool,
+}
+
+/// What the button is called everywhere.
+pub const COUNT_EXACTLY: &str = "Count exactly…";
+/// What a person gives and gets for it.
+pub const WHAT_IT_TAKES: &str = "It takes one password, and counts how many bytes move, never what is in them.";
+/// What stands there while a person is asked.
+pub const WAITING: &str = "Waiting for the password dialog…";
+
+impl Bars {
+    /// Lets a new answer be seen though an equal one was put away.
+    pub fn receive(&mut self, update: &Update) {
+        if update.asking || update.notice.is_none() {
+            self.notice = None;
+        }
+        if update.warning.is_none() {
+            self.warning = None;
+        }
+        if update.settings_error.is_none() {
+            self.settings_error = None;
+        }
+    }
+
+    /// The lines over and under everything.
+    pub fn around(&mut self, ui: &mut Ui, update: &Update) {
+        let warn = ui.visuals().warn_fg_color.gamma_multiply(0.25);
+        let error = update.settings_error.as_ref().filter(|error| self.settings_error.as_ref() != Some(error));
+        if let Some(error) = error
+            && line(ui, "settings error", warn, &format!("{error}. The last good settings stay in force."))
+        {
+            self.settings_error = Some(error.clone());
+        }
+        let warning = update.warning.as_ref().filter(|warning| self.warning.as_ref() != Some(warning));
+        if let Some(warning) = warning
+            && line(ui, "warning", warn, warning)
+        {
+            self.warning = Some(warning.clone());
+        }
+        let notice = update.notice.as_ref().filter(|notice| self.notice.as_ref() != Some(notice));
+        let quiet = ui.visuals().selection.bg_fill.gamma_multiply(0.5);
+        if let Some(notice) = notice
+            && line(ui, "notice", quiet, notice)
+        {
+            self.notice = Some(notice.clone());
+        }
+        if !update.tray {
+            let fill = ui.visuals().widgets.inactive.weak_bg_fill;
+            let frame = Frame::new().fill(fill).inner_margin(Margin::symmetric(12, 5));
+            Panel::bottom("no tray").frame(frame).show_separator_line(false).show(ui, |ui| {
+                ui.label(RichText::new("Your desktop has no tray: closing this window ends netglance.").small());
+            });
+        }
+    }
+
+    /// How to have exact figures, or why there are none.
+    pub fn banner(&mut self, ui: &mut Ui, update: &Update) -> Option<Command> {
+        let estimate = update.readings.iter().any(|reading| reading.source == Source::Estimate);
+        if !estimate || self.banner && !update.asking || update.exact == Exact::Counting {
+            return None;
+        }
+        let frame = Frame::new().fill(ui.visuals().faint_bg_color).corner_radius(6.0);
+        let mut wish = None;
+        frame.inner_margin(Margin::symmetric(10, 6)).show(ui, |ui| {
+            ui.set_min_width(ui.available_width());
+            if let (Exact::Failed(why), false) = (&update.exact, update.asking) {
+                let colour = ui.visuals().warn_fg_color;
+                let why = format!(
+                    "Exact counting does not work now: {why}. Until it does, the figures are an estimate, TCP only."
+                );
+                self.banner = dismissible(ui, RichText::new(why).color(colour).into());
+                return;
+            }
+            ui.horizontal_wrapped(|ui| {
+                if update.asking {
+                    ui.add_enabled(false, Button::new(COUNT_EXACTLY));
+                    ui.label(WAITING);
+                    return;
+                }
+                ui.label(RichText::new("Estimate, TCP only.").strong());
+                if ui.button(COUNT_EXACTLY).clicked() {
+                    wish = Some(Command::CountExactly);
+                }
+                self.banner = ui.button("Not now").clicked();
+            });
+            ui.label(RichText::new(WHAT_IT_TAKES).small());
+        });
+        wish
+    }
+}
+
+/// A line over everything. Whether it was put away.
+fn line(ui: &mut Ui, id: &str, fill: Color32, text: &str) -> bool {
+    let frame = Frame::new().fill(fill).inner_margin(Margin::symmetric(12, 8));
+    let panel = Panel::top(id.to_owned()).frame(frame).show_separator_line(false);
+    panel.show(ui, |ui| dismissible(ui, text.into())).inner
+}
+
+/// A text, and a button at its right that puts it away. Whether that was pressed.
+fn dismissible(ui: &mut Ui, text: WidgetText) -> bool {
+    let line = ui.horizontal(|ui| {
+        let right_to_left = Layout::right_to_left(Align::Center);
+        ui.with_layout(right_to_left, |ui| {
+            let dismiss = ui.button("Dismiss");
+            ui.with_layout(Layout::left_to_right(Align::Center), |ui| ui.add(Label::new(text).wrap()));
+            dismiss.clicked()
+        })
+        .inner
+    });
+    line.inner
+}

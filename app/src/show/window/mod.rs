@@ -1,0 +1,468 @@
+//! The window: what is watched, how much it moves, and everything a person may ask about that. It reads no counter and no
+//! file: the program sends it an [`Update`] each beat, and it draws then, or on input, and at no other time.
+
+mod bars;
+mod figures;
+mod graph;
+mod keys;
+mod picker;
+pub mod plot;
+mod prefixes;
+mod proof;
+mod settings_page;
+mod stack;
+mod style;
+
+use std::{
+    collections::BTreeMap,
+    sync::mpsc::{Receiver, Sender},
+};
+
+use bars::Bars;
+use eframe::egui::{self, CentralPanel, Context, Frame, Id, Margin, Panel, Pos2, RichText, Ui, ViewportBuilder};
+use graph::Graph;
+use jiff::{Timestamp, tz::TimeZone};
+use picker::Picker;
+use proof::{ProofPage, Tab};
+use settings_page::SettingsPage;
+
+use crate::{
+    base::{format::Axis, settings::Settings},
+    keep::{
+        history::{History, Point},
+        state::Place,
+    },
+    look::reading::Reading,
+    show::update::{Command, Update},
+};
+
+/// The spans of the chart in minutes.
+const SPANS_MIN: [u32; 3] = [1, 5, 15];
+/// For the title bar and the list of windows; Wayland takes it from the .desktop file.
+const ICON: &[u8] = include_bytes!("../../../../icons/128.png");
+/// So many updates may pass until the program has answered a wish for other settings.
+const ANSWER_WITHIN: u8 = 3;
+
+/// The window's state: what was received, and what the person has set.
+pub struct Window {
+    updates: Receiver<Update>,
+    commands: Sender<Command>,
+    update: Option<Update>,
+    /// By the app's id.
+    charts: BTreeMap<String, Chart>,
+    /// The picture that is held while paused, by the app's id.
+    held: Option<BTreeMap<String, (History, Reading)>>,
+    picker: Picker,
+    bars: Bars,
+    /// `None`: closed.
+    settings_page: Option<SettingsPage>,
+    /// `None`: closed.
+    proof_page: Option<ProofPage>,
+    help: bool,
+    span_min: u32,
+    /// Those in force, or those that were just chosen here.
+    settings: Settings,
+    /// Updates to come that may still say the settings from before the last wish.
+    unanswered: u8,
+    zone: TimeZone,
+    /// What is remembered of where it is; `None`: it has no place.
+    place: Option<Place>,
+}
+
+/// What is kept of an app for as long as it is watched.
+#[derive(Default)]
+struct Chart {
+    history: History,
+    axis: Option<Axis>,
+}
+
+/// Opens the window and returns when it is closed. `span_min`: 0 for the shortest. `start` begins the beat; it is given what
+/// wakes the window.
+pub fn run(
+    settings: &Settings,
+    span_min: u32,
+    place: Place,
+    start: impl FnOnce(Context) -> std::io::Result<(Receiver<Update>, Sender<Command>)> + 'static,
+) -> eframe::Result {
+    #[expect(clippy::cast_precision_loss, reason = "a place on a screen")]
+    let viewport = ViewportBuilder::default()
+        .with_app_id("org.netglance.Netglance")
+        .with_title("netglance")
+        .with_inner_size(place.size.unwrap_or([920, 640]).map(|points| points as f32))
+        .with_min_inner_size([800.0, 500.0])
+        .with_icon(eframe::icon_data::from_png_bytes(ICON).unwrap_or_default());
+    #[expect(clippy::cast_precision_loss, reason = "a place on a screen")]
+    let viewport = match place.corner {
+        Some(corner) => viewport.with_position(corner.map(|points| points as f32)),
+        None => viewport,
+    };
+    let options = eframe::NativeOptions { viewport, ..Default::default() };
+    let settings = settings.clone();
+    eframe::run_native(
+        "netglance",
+        options,
+        Box::new(move |cc| {
+            let (updates, commands) = start(cc.egui_ctx.clone())?;
+            let mut window = Window::new(&cc.egui_ctx, updates, commands, &settings);
+            if SPANS_MIN.contains(&span_min) {
+                window.span_min = span_min;
+            }
+            window.place = Some(place);
+            Ok(Box::new(window))
+        }),
+    )
+}
+
+impl Window {
+    /// A window that shows what comes through `updates`.
+    pub fn new(ctx: &Context, updates: Receiver<Update>, commands: Sender<Command>, settings: &Settings) -> Self {
+        egui_extras::install_image_loaders(ctx);
+        style::apply(ctx, settings);
+        Self {
+            updates,
+            commands,
+            update: None,
+            charts: BTreeMap::new(),
+            held: None,
+            picker: Picker::default(),
+            bars: Bars::default(),
+            settings_page: None,
+            proof_page: None,
+            help: false,
+            span_min: 1,
+            settings: settings.clone(),
+            unanswered: 0,
+            zone: TimeZone::system(),
+            place: None,
+        }
+    }
+
+    fn receive(&mut self, ctx: &Context) {
+        while let Ok(update) = self.updates.try_recv() {
+            let watched = |id: &String| update.readings.iter().any(|reading| reading.id == *id);
+            let before = self.charts.len();
+            self.charts.retain(|id, _| watched(id));
+            if self.charts.len() != before || update.readings.len() != before {
+                self.held = None;
+            }
+            for reading in &update.readings {
+                let history = &mut self.charts.entry(reading.id.clone()).or_default().history;
+                if let Some(backlog) = update.backlog.iter().find(|backlog| backlog.id == reading.id) {
+                    *history = History::default();
+                    backlog.points.iter().for_each(|point| history.push(*point));
+                }
+                history.push(Point { boottime_ns: reading.boottime_ns, rate: reading.rate.as_ref().ok().copied() });
+            }
+            self.bars.receive(&update);
+            self.take_settings(ctx, &update);
+            self.update = Some(update);
+        }
+    }
+
+    /// The program has the last word on the settings: the file may have been edited, a password refused.
+    fn take_settings(&mut self, ctx: &Context, update: &Update) {
+        if update.settings == self.settings {
+            self.unanswered = 0;
+        } else if !update.asking {
+            self.unanswered = self.unanswered.saturating_sub(1);
+        }
+        if self.unanswered == 0 && update.settings != self.settings {
+            self.settings = update.settings.clone();
+            style::apply(ctx, &self.settings);
+        }
+    }
+
+    /// Puts settings in force that were chosen here.
+    fn choose_settings(&mut self, ctx: &Context, settings: Settings) {
+        if settings != self.settings {
+            self.send(Command::Set(settings.clone()));
+            self.settings = settings;
+            self.unanswered = ANSWER_WITHIN;
+            style::apply(ctx, &self.settings);
+        }
+    }
+
+    /// Draws everything.
+    pub fn contents(&mut self, ui: &mut Ui) {
+        self.receive(ui.ctx());
+        if self.help {
+            self.help = keys::sheet_stays(ui);
+        }
+        self.shortcuts(ui);
+        let Some(update) = self.update.take() else {
+            ui.centered_and_justified(|ui| ui.label("Looking for applications…"));
+            return;
+        };
+        self.bars.around(ui, &update);
+        if self.settings_page.is_some() {
+            self.settings_page(ui, &update);
+        } else if self.proof_page.is_some() {
+            self.proof_page(ui, &update);
+        } else {
+            self.apps(ui, &update);
+        }
+        self.update = Some(update);
+    }
+
+    fn apps(&mut self, ui: &mut Ui, update: &Update) {
+        let around = Frame::new().fill(ui.visuals().faint_bg_color).inner_margin(Margin::same(12));
+        Panel::left("applications").frame(around).default_size(250.0).size_range(180.0..=360.0).show(ui, |ui| {
+            Panel::bottom("to the settings").frame(Frame::new()).show_separator_line(false).show(ui, |ui| {
+                ui.add_space(8.0);
+                ui.horizontal(|ui| {
+                    if ui.button("Settings").on_hover_text("Ctrl+comma").clicked() {
+                        self.open_settings();
+                    }
+                    if ui.button("Proof").on_hover_text("Ctrl+P: why it counts what it counts").clicked() {
+                        self.open_proof(Tab::Proof);
+                    }
+                    if ui.button("Keys").on_hover_text("F1 or ?").clicked() {
+                        self.help = true;
+                    }
+                });
+            });
+            let watched: Vec<&str> = update.readings.iter().map(|reading| reading.id.as_str()).collect();
+            if let Some(ids) = self.picker.ui(ui, &update.apps, &watched, self.settings.unit) {
+                self.send(Command::Watch(ids));
+            }
+        });
+        // Its background is what the window is cleared with: a software renderer feels each pixel that is filled twice.
+        let inside = Frame::new().inner_margin(Margin::same(16));
+        CentralPanel::default().frame(inside).show(ui, |ui| match (&update.failure, update.readings.as_slice()) {
+            (Some(failure), _) => failed(ui, failure),
+            (None, []) => nothing_chosen(ui, update.apps.is_empty()),
+            (None, [reading]) => self.one(ui, update, reading),
+            (None, readings) => {
+                self.banner(ui, update);
+                self.controls(ui, update.paused);
+                ui.add_space(4.0);
+                if self.stack(ui, readings) {
+                    self.open_proof(Tab::Sockets);
+                }
+            }
+        });
+    }
+
+    fn settings_page(&mut self, ui: &mut Ui, update: &Update) {
+        let mut settings = self.settings.clone();
+        let inside = Frame::new().inner_margin(Margin::same(16));
+        let shown = CentralPanel::default()
+            .frame(inside)
+            .show(ui, |ui| self.settings_page.as_mut().map(|page| page.ui(ui, update, &mut settings)));
+        let outcome = shown.inner.unwrap_or_default();
+        self.choose_settings(ui.ctx(), settings);
+        if let Some(wish) = outcome.wish {
+            self.send(wish);
+        }
+        if outcome.close {
+            self.close_pages();
+        }
+    }
+
+    fn proof_page(&mut self, ui: &mut Ui, update: &Update) {
+        let inside = Frame::new().inner_margin(Margin::same(16));
+        let shown = CentralPanel::default()
+            .frame(inside)
+            .show(ui, |ui| self.proof_page.as_mut().map(|page| page.ui(ui, update)));
+        let outcome = shown.inner.unwrap_or_default();
+        if outcome.prove {
+            self.send(Command::Verify);
+        }
+        if outcome.close {
+            self.close_pages();
+        }
+    }
+
+    fn open_settings(&mut self) {
+        self.close_pages();
+        self.settings_page = Some(SettingsPage::default());
+    }
+
+    fn open_proof(&mut self, tab: Tab) {
+        self.close_pages();
+        self.proof_page = Some(ProofPage::new(tab));
+        self.send(Command::ProofPage(true));
+    }
+
+    fn close_pages(&mut self) {
+        self.settings_page = None;
+        if self.proof_page.take().is_some() {
+            self.send(Command::ProofPage(false));
+        }
+    }
+
+    fn one(&mut self, ui: &mut Ui, update: &Update, reading: &Reading) {
+        let footer = Panel::bottom("totals")
+            .frame(Frame::new())
+            .show_separator_line(false)
+            .show(ui, |ui| figures::footer(ui, reading));
+        if figures::header(ui, reading) | footer.inner {
+            self.open_proof(Tab::Sockets);
+        }
+        self.banner(ui, update);
+        figures::rates(ui, reading, &self.settings);
+        ui.add_space(6.0);
+        self.controls(ui, update.paused);
+        let below = figures::units_height(reading, ui.available_height());
+        let height = (ui.available_height() - below).max(84.0);
+        self.graph(ui, reading, height, false, None);
+        figures::units(ui, reading, &self.settings);
+    }
+
+    fn banner(&mut self, ui: &mut Ui, update: &Update) {
+        if let Some(wish) = self.bars.banner(ui, update) {
+            self.send(wish);
+        }
+    }
+
+    fn controls(&mut self, ui: &mut Ui, paused: bool) {
+        ui.horizontal(|ui| {
+            let mut span_min = self.span_min;
+            for minutes in SPANS_MIN {
+                let label = if minutes == 1 { "1 minute".to_owned() } else { format!("{minutes} minutes") };
+                ui.selectable_value(&mut span_min, minutes, label);
+            }
+            self.show_span(span_min);
+            ui.separator();
+            let label = if paused || self.held.is_some() { "Resume" } else { "Pause" };
+            if ui.button(label).on_hover_text("Space. The counting goes on.").clicked() {
+                self.toggle_pause(paused);
+            }
+            if paused {
+                ui.label(RichText::new("Paused in the tray: nobody looks").strong());
+            } else if self.held.is_some() {
+                ui.label(RichText::new("Paused").strong());
+            }
+        });
+    }
+
+    /// The chart of one app. `low`: one of several, with its name and without times.
+    fn graph(&mut self, ui: &mut Ui, reading: &Reading, height: f32, low: bool, pointer: Option<Pos2>) {
+        let Some((graph, axis)) = self.graph_of(reading, low) else { return };
+        let axis = graph.ui(ui, axis, height, pointer);
+        if let Some(chart) = self.charts.get_mut(&reading.id) {
+            chart.axis = Some(axis);
+        }
+    }
+
+    /// The times of all charts.
+    fn times(&self, ui: &mut Ui, reading: &Reading) {
+        if let Some((graph, axis)) = self.graph_of(reading, true) {
+            graph.times_ui(ui, axis);
+        }
+    }
+
+    fn graph_of<'a>(&'a self, reading: &'a Reading, low: bool) -> Option<(Graph<'a>, Axis)> {
+        let chart = self.charts.get(&reading.id)?;
+        let held = self.held.as_ref().and_then(|held| held.get(&reading.id));
+        let (history, reading) = held.map_or((&chart.history, reading), |(history, reading)| (history, reading));
+        let graph = Graph {
+            name: low.then_some(reading.app.as_str()),
+            history,
+            now_ns: reading.boottime_ns,
+            now: Timestamp::from_nanosecond(reading.time.as_nanosecond()).unwrap_or(reading.time),
+            zone: &self.zone,
+            span_secs: self.span_min * 60,
+            settings: &self.settings,
+            rate: reading.rate.as_ref().ok().copied(),
+        };
+        Some((graph, chart.axis.unwrap_or_else(|| Axis::for_most(0.0, self.settings.unit))))
+    }
+
+    fn show_span(&mut self, minutes: u32) {
+        if minutes != self.span_min {
+            self.span_min = minutes;
+            self.send(Command::Span(minutes));
+        }
+    }
+
+    fn toggle_pause(&mut self, paused: bool) {
+        if paused {
+            return self.send(Command::Pause(false));
+        }
+        self.held = match self.held {
+            Some(_) => None,
+            None => self.update.as_ref().map(|update| self.picture(&update.readings)),
+        };
+    }
+
+    fn picture(&self, readings: &[Reading]) -> BTreeMap<String, (History, Reading)> {
+        let held = |reading: &Reading| {
+            let chart = self.charts.get(&reading.id)?;
+            Some((reading.id.clone(), (chart.history.clone(), reading.clone())))
+        };
+        readings.iter().filter_map(held).collect()
+    }
+
+    /// Tells when it has been moved or resized. A window that fills the screen or is minimised has its place elsewhere.
+    fn remember_place(&mut self, ctx: &Context) {
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a place on a screen")]
+        let now = ctx.input(|i| {
+            let viewport = i.viewport();
+            let away = [viewport.minimized, viewport.maximized, viewport.fullscreen].contains(&Some(true));
+            let size = viewport.inner_rect.filter(|_| !away)?.size();
+            let corner = viewport.outer_rect.map(|rect| [rect.min.x.round() as i32, rect.min.y.round() as i32]);
+            Some(Place { corner, size: Some([size.x.round() as u32, size.y.round() as u32]) })
+        });
+        if let (Some(before), Some(now)) = (self.place, now)
+            && before != now
+        {
+            self.place = Some(now);
+            self.send(Command::Place(now));
+        }
+    }
+
+    fn send(&self, command: Command) {
+        // The program is gone only when all ends.
+        _ = self.commands.send(command);
+    }
+}
+
+/// Scrolls to what the keyboard has just gone to, unless that is `outside`.
+fn keep_focus_in_view(ui: &Ui, outside: Option<Id>) {
+    let focused = ui.memory(|m| m.focused()).filter(|id| Some(*id) != outside);
+    if let Some(response) = focused.and_then(|id| ui.ctx().read_response(id))
+        && response.gained_focus()
+        && ui.min_rect().contains_rect(response.rect)
+    {
+        ui.scroll_to_rect(response.rect.expand(8.0), None);
+    }
+}
+
+fn failed(ui: &mut Ui, failure: &str) {
+    ui.vertical_centered(|ui| {
+        ui.add_space(ui.available_height() * 0.3);
+        ui.heading("Nothing can be counted here");
+        ui.add_space(4.0);
+        ui.label(failure);
+        ui.label(RichText::new("It is tried again each beat.").weak());
+    });
+}
+
+fn nothing_chosen(ui: &mut Ui, no_apps: bool) {
+    ui.vertical_centered(|ui| {
+        ui.add_space(ui.available_height() * 0.3);
+        ui.heading(if no_apps { "No applications yet" } else { "Choose an application" });
+        ui.add_space(4.0);
+        ui.label(if no_apps {
+            "netglance lists what your desktop starts with systemd. Start one, and it appears at the left."
+        } else {
+            "Pick one at the left to see how much it talks to the outside world right now."
+        });
+    });
+}
+
+impl eframe::App for Window {
+    fn clear_color(&self, visuals: &egui::Visuals) -> [f32; 4] {
+        visuals.panel_fill.to_normalized_gamma_f32()
+    }
+
+    fn ui(&mut self, ui: &mut Ui, _frame: &mut eframe::Frame) {
+        if ui.input(|i| i.viewport().minimized == Some(true)) {
+            self.receive(ui.ctx()); // the history goes on
+            return;
+        }
+        self.contents(ui);
+        self.remember_place(ui.ctx());
+    }
+}

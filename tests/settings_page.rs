@@ -1,0 +1,184 @@
+//! The settings in the window: each control, its check, and what becomes of it.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test stops at the first surprise")]
+
+#[path = "support/screen.rs"]
+mod screen;
+
+use eframe::egui::{Key, Modifiers, accesskit::Role, vec2};
+use egui_kittest::kittest::{NodeT, Queryable};
+use netglance::{
+    base::settings::{Palette, Settings, Theme, Unit},
+    look::sampler::Exact,
+    show::update::{Command as Wish, Update},
+};
+use screen::{RATE, Screen, reading};
+
+#[test]
+fn settings_apply_at_once() {
+    let mut screen = Screen::new();
+    screen.show(reading(Ok(RATE)));
+    screen.click("Settings");
+    screen.click("Bits");
+    let bits = Settings { unit: Unit::Bits, ..Settings::default() };
+    assert_eq!(screen.wishes(), [Wish::Set(bits.clone())]);
+    screen.click("5 s");
+    let slow = Settings { beat: std::time::Duration::from_secs(5), ..bits };
+    screen.click("Green and purple");
+    let purple = Settings { colours: Palette::GreenPurple, ..slow.clone() };
+    screen.click("Light");
+    let light = Settings { theme: Theme::Light, ..purple.clone() };
+    assert_eq!(screen.wishes(), [slow, purple, light.clone()].map(Wish::Set));
+    assert!(!screen.harness.ctx.global_style().visuals.dark_mode);
+    screen.click("Start at login, in the tray");
+    assert_eq!(screen.wishes(), [Wish::StartAtLogin(true)]);
+    screen.click("Close");
+    screen.says("Download 9.87 Mbit/s");
+    // The answer may be late, but it is the last word: here the file was edited by hand.
+    screen.show(reading(Ok(RATE)));
+    screen.says("Download 9.87 Mbit/s");
+    screen.show(Update { settings: light, ..reading(Ok(RATE)) });
+    screen.says("Download 9.87 Mbit/s");
+    let edited = Settings { theme: Theme::Dark, ..Settings::default() };
+    screen.show(Update { settings: edited, ..reading(Ok(RATE)) });
+    screen.says("Download 1.23 MB/s");
+    assert!(screen.harness.ctx.global_style().visuals.dark_mode);
+    assert_eq!(screen.wishes(), []);
+}
+
+#[test]
+fn settings_that_are_refused_go_back() {
+    let mut screen = Screen::new();
+    screen.show(reading(Ok(RATE)));
+    screen.press_with(Modifiers::COMMAND, Key::Comma);
+    screen.type_into("Left out besides", "203.0.114.0/24");
+    screen.press(Key::Enter);
+    let wished = Settings { internal: vec!["203.0.114.0/24".parse().unwrap()], ..Settings::default() };
+    assert_eq!(screen.wishes(), [Wish::Set(wished)]);
+    for _ in 0..5 {
+        screen.show(Update { asking: true, ..reading(Ok(RATE)) });
+        screen.says("Remove 203.0.114.0/24 from what is internal");
+    }
+    for _ in 0..3 {
+        screen.show(reading(Ok(RATE)));
+    }
+    screen.says_not("Remove 203.0.114.0/24");
+    assert_eq!(screen.wishes(), []);
+}
+
+#[test]
+fn prefixes_are_checked_while_they_are_typed() {
+    let mut screen = Screen::new();
+    screen.harness.set_size(vec2(920.0, 1400.0));
+    let settings = Settings { external: vec!["10.0.0.7/32".parse().unwrap()], ..Settings::default() };
+    let update = || Update {
+        settings: settings.clone(),
+        exact: Exact::Counting,
+        host_prefixes: vec!["2003:e1:f700::/64".parse().unwrap()],
+        ..reading(Ok(RATE))
+    };
+    screen.show(update());
+    screen.press_with(Modifiers::COMMAND, Key::Comma);
+    screen.says("a change asks for a password");
+    let list = "Left out besides";
+    let mut check = |typed: &str, sentence: &str| {
+        screen.type_into(list, typed);
+        screen.says(sentence);
+        screen.press(Key::Enter);
+        assert_eq!(screen.wishes(), [], "{typed}");
+        screen.show(update());
+        screen.says(sentence);
+        let field = screen.harness.get_by_role_and_label(Role::TextInput, list);
+        assert_eq!(field.accesskit_node().value().as_deref(), Some(typed), "no update takes away what is being typed");
+        field.focus();
+        screen.harness.run();
+        screen.press_with(Modifiers::COMMAND, Key::A);
+        screen.press(Key::Backspace);
+        screen.says_not(sentence);
+    };
+    check("10.1.0.0/8", "\"10.1.0.0/8\" is not a prefix: it has bits behind its length; did you mean 10.0.0.0/8?");
+    check("lan", "\"lan\" is not a prefix: it should read like 10.0.0.0/8 or 2001:db8::/32.");
+    check("10.0.0.7", "10.0.0.7/32 is in the other list; remove it there first.");
+    screen.type_into(list, "100.64.3.0/24");
+    screen.says("So far 100.64.3.0 is internal: 100.64.0.0/10 Shared Address Space (CGNAT, the tailnet), RFC 6598.");
+    screen.click("Add to what is internal");
+    let added = Settings { internal: vec!["100.64.3.0/24".parse().unwrap()], ..settings.clone() };
+    assert_eq!(screen.wishes(), [Wish::Set(added.clone())]);
+    screen.show(Update { settings: added.clone(), ..update() });
+    screen.click("Remove 10.0.0.7/32 from what is external");
+    assert_eq!(screen.wishes(), [Wish::Set(Settings { external: Vec::new(), ..added })]);
+}
+
+#[test]
+fn the_whole_table_is_explained_and_searched() {
+    let mut screen = Screen::new();
+    screen.harness.set_size(vec2(920.0, 1400.0));
+    let host_prefixes = vec!["2003:e1:f700::/64".parse().unwrap()];
+    let update = Update { host_prefixes, ..reading(Ok(RATE)) };
+    screen.show(update);
+    screen.click("Settings");
+    screen.says("This computer, or its own networks");
+    screen.type_into("The whole table", "RFC 6598");
+    screen.says("Shared Address Space (CGNAT, the tailnet)");
+    screen.says_not("Loopback");
+    screen.press_with(Modifiers::COMMAND, Key::A);
+    screen.type_into("The whole table", "2003:e1:f700::9");
+    screen.says("2003:e1:f700::9 is internal: 2003:e1:f700::/64 of this host or on its links.");
+    screen.says_not("Shared Address Space");
+    screen.press_with(Modifiers::COMMAND, Key::A);
+    screen.type_into("The whole table", "93.184.216.34");
+    screen.says("93.184.216.34 is external: no prefix matches.");
+}
+
+#[test]
+fn exact_counting_is_removed_after_a_second_word() {
+    let mut screen = Screen::new();
+    let exact = || Update { exact: Exact::Counting, ..reading(Ok(RATE)) };
+    screen.show(exact());
+    screen.click("Settings");
+    screen.click("Remove exact counting…");
+    screen.says("The kernel stops counting for every user");
+    screen.click("Keep");
+    screen.says_not("The kernel stops counting");
+    screen.click("Remove exact counting…");
+    screen.click("Remove");
+    assert_eq!(screen.wishes(), [Wish::RemoveExact]);
+    screen.show(Update { asking: true, ..exact() });
+    screen.says("Waiting for the password dialog…");
+    screen.show(reading(Ok(RATE)));
+    screen.click("Count exactly…");
+    assert_eq!(screen.wishes(), [Wish::CountExactly]);
+}
+
+/// The keyboard alone gets through the settings, and what it is at is always in view.
+#[test]
+fn tab_walks_through_the_settings_in_view() {
+    let mut screen = Screen::new();
+    screen.show(reading(Ok(RATE)));
+    screen.click("Settings");
+    screen.is_accessible();
+    let mut names = Vec::new();
+    for _ in 0..40 {
+        screen.press(Key::Tab);
+        screen.harness.run();
+        let focused = screen.harness.root().children_recursive().find(|node| node.accesskit_node().is_focused());
+        let Some(focused) = focused else { continue };
+        let (rect, node) = (focused.rect(), focused.accesskit_node());
+        let name = node.label().unwrap_or_default();
+        assert!(rect.top() >= 0.0 && rect.bottom() <= 640.0, "{name} is out of view: {rect}");
+        names.push(name);
+    }
+    for name in [
+        "Close",
+        "Bytes",
+        "Bits",
+        "0.5 s",
+        "Dark",
+        "Start at login, in the tray",
+        "Count exactly…",
+        "Left out besides",
+        "Counted all the same",
+        "The whole table",
+    ] {
+        assert!(names.iter().any(|found| found == name), "{name} among {names:?}");
+    }
+}

@@ -1,0 +1,221 @@
+//! The window without a window: what is drawn is asked by role and label, and what a person does is done to it.
+#![allow(dead_code, reason = "each test file includes this module and uses its own part of it")]
+#![allow(missing_docs, reason = "the names say it")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "test support: a failure is the test's")]
+
+use std::sync::mpsc::{Receiver, Sender, channel};
+
+use eframe::egui::{Key, Modifiers, accesskit::Role, vec2};
+use egui_kittest::{
+    Harness,
+    kittest::{NodeT, Queryable},
+};
+use netglance::{
+    advise::verify::{Case, Figures, Outcome, Payload, Report},
+    base::settings::Settings,
+    look::{
+        live::{Side, SocketVerdict},
+        rate::{Bytes, Gap, Rate},
+        reading::{AppReading, Reading, UnitReading},
+        sampler::{Protocol, Source},
+    },
+    show::{
+        update::{AppSockets, Command as Wish, Proof, ProofPage, Update},
+        window::Window,
+    },
+};
+
+pub struct Screen {
+    pub harness: Harness<'static, Option<Window>>,
+    pub updates: Sender<Update>,
+    pub commands: Receiver<Wish>,
+    pub beats: u64,
+}
+
+impl Screen {
+    pub fn new() -> Self {
+        let (updates, received) = channel();
+        let (sent, commands) = channel();
+        let mut ends = Some((received, sent));
+        let harness = Harness::builder().with_size(vec2(920.0, 640.0)).build_ui_state(
+            move |ui, window: &mut Option<Window>| {
+                if let Some((received, sent)) = ends.take() {
+                    *window = Some(Window::new(ui.ctx(), received, sent, &Settings::default()));
+                }
+                if let Some(window) = window {
+                    window.contents(ui);
+                }
+            },
+            None,
+        );
+        Self { harness, updates, commands, beats: 0 }
+    }
+
+    /// Sends an update and draws until nothing moves any more; `run` fails if something repaints for ever.
+    pub fn show(&mut self, mut update: Update) {
+        self.beats += 1;
+        for reading in &mut update.readings {
+            reading.boottime_ns = self.beats * 500_000_000;
+        }
+        self.updates.send(update).unwrap();
+        self.harness.run();
+    }
+
+    #[track_caller]
+    pub fn says(&self, text: &str) {
+        assert!(self.harness.query_all_by_label_contains(text).next().is_some(), "not on screen: {text}");
+    }
+
+    #[track_caller]
+    pub fn says_not(&self, text: &str) {
+        assert!(self.harness.query_all_by_label_contains(text).next().is_none(), "still on screen: {text}");
+    }
+
+    pub fn press(&mut self, key: Key) {
+        self.harness.key_press(key);
+        self.harness.run();
+    }
+
+    pub fn press_with(&mut self, modifiers: Modifiers, key: Key) {
+        self.harness.key_press_modifiers(modifiers, key);
+        self.harness.run();
+    }
+
+    /// Presses the control of this name.
+    #[track_caller]
+    pub fn click(&mut self, label: &str) {
+        self.harness.get_by_label(label).click();
+        self.harness.run();
+    }
+
+    #[track_caller]
+    pub fn type_into(&mut self, label: &str, text: &str) {
+        self.harness.get_by_role_and_label(Role::TextInput, label).focus();
+        self.harness.run();
+        self.harness.get_by_role_and_label(Role::TextInput, label).type_text(text);
+        self.harness.run();
+    }
+
+    /// What was asked for since the last time.
+    pub fn wishes(&self) -> Vec<Wish> {
+        self.commands.try_iter().collect()
+    }
+
+    /// Every control has a name that a screen reader can say, and the keyboard reaches it.
+    #[track_caller]
+    pub fn is_accessible(&self) {
+        use egui_kittest::kittest::By;
+        let mut controls = 0;
+        for node in self.harness.query_all(By::new().recursive(true)) {
+            let node = node.accesskit_node();
+            let control =
+                matches!(node.role(), Role::Button | Role::CheckBox | Role::TextInput | Role::GraphicsDocument);
+            if control {
+                controls += 1;
+                let name = node.label().or_else(|| node.value()).unwrap_or_default();
+                assert!(!name.trim().is_empty(), "a {:?} without a name", node.role());
+            }
+        }
+        assert!(controls > 2, "{controls} controls");
+    }
+}
+
+pub fn app(id: &str, rx: f64) -> AppReading {
+    AppReading {
+        id: id.into(),
+        name: format!("{id} name"),
+        icon: None,
+        in_menu: true,
+        rate: Some(Rate { rx, tx: 0.0 }),
+        bytes: Bytes::default(),
+        cgroups: vec![format!("/{id}")],
+    }
+}
+
+pub fn apps() -> Vec<AppReading> {
+    vec![app("StB", 1_500_000.0), app("firefox", 2000.0), app("mail", 0.0)]
+}
+
+pub fn reading(rate: Result<Rate, Gap>) -> Update {
+    let unit_rate = rate.as_ref().ok().copied();
+    let reading = Reading {
+        id: "StB".into(),
+        time: "2026-03-01T12:00:00Z".parse().unwrap(),
+        boottime_ns: 0,
+        elapsed_secs: 9.0,
+        app: "StB".into(),
+        source: Source::Estimate,
+        bytes: Bytes { rx: 12_000_000, tx: 3_400_000, internal_rx: 15_000_000, internal_tx: 5_000_000 },
+        rate,
+        unmeasured_udp_sockets: Some(3),
+        units: vec![UnitReading {
+            unit: "stb-next-shell@split.service".into(),
+            cgroup: "/x/stb-next-shell@split.service".into(),
+            rx_bytes: 12_000_000,
+            tx_bytes: 3_400_000,
+            rate: unit_rate,
+        }],
+    };
+    Update { readings: vec![reading], apps: apps(), ..Update::default() }
+}
+
+pub const RATE: Rate = Rate { rx: 1_234_000.0, tx: 80_000.0 };
+
+pub fn sockets(count: u16) -> Vec<SocketVerdict> {
+    let socket = |at: u16| SocketVerdict {
+        unit: "stb-next-shell@split.service".into(),
+        cgroup: "/x/stb-next-shell@split.service".into(),
+        scope: Some(if at == 0 { Side::External } else { Side::Internal }),
+        protocol: Protocol::Tcp,
+        remote: Some(if at == 0 { [93, 184, 216, 34].into() } else { [192, 168, 2, 1].into() }),
+        port: Some(443 + at),
+        prefix: (at > 0).then(|| "192.168.0.0/16".into()),
+        reason: if at == 0 {
+            "no prefix of this host's matches: outside".into()
+        } else {
+            "Private-Use, RFC 1918".into()
+        },
+        counters: None,
+        proxy: None,
+    };
+    (0..count).map(socket).collect()
+}
+
+pub fn with_page(sockets: Result<Vec<SocketVerdict>, String>, proof: Option<Proof>) -> Update {
+    let apps = vec![AppSockets { app: "StB".into(), sockets }];
+    Update { tray: true, proof: Some(ProofPage { apps, proof }), ..reading(Ok(RATE)) }
+}
+
+pub fn report(verdict: Outcome) -> Proof {
+    let figures = Figures { internal_rx_bytes: 61_400, internal_tx_bytes: 16_400, ..Figures::default() };
+    let case = |verdict, meaning: Option<&str>| Case {
+        case: "Private IPv4 (10.0.0.0/8)".into(),
+        actor: "the app".into(),
+        sent: Some(Payload { rx_bytes: 60_000, tx_bytes: 15_000 }),
+        expected: Some(figures),
+        counted: Some(Figures { rx_bytes: u64::from(verdict == Outcome::Fail), ..figures }),
+        strays: Vec::new(),
+        verdict,
+        meaning: meaning.map(str::to_owned),
+    };
+    let meaning = (verdict == Outcome::Fail).then_some("A prefix is missing.");
+    Proof::Done(Report {
+        version: "0.1.0".into(),
+        kernel: "6.1.0".into(),
+        elapsed_s: 1.25,
+        passed: verdict == Outcome::Pass,
+        cases: vec![
+            case(Outcome::Pass, None),
+            case(verdict, meaning),
+            case(Outcome::Skipped, Some("This kernel has no IPv6.")),
+        ],
+    })
+}
+
+pub fn several(ids: &[&str]) -> Update {
+    let mut update = reading(Ok(RATE));
+    let one = update.readings.remove(0);
+    update.readings =
+        ids.iter().map(|id| Reading { id: (*id).into(), app: format!("{id} name"), ..one.clone() }).collect();
+    update
+}

@@ -1,0 +1,398 @@
+//! The window as a person and a screen reader meet it: each state by role and label.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test stops at the first surprise")]
+
+#[path = "support/screen.rs"]
+mod screen;
+
+use eframe::egui::{Key, Modifiers, accesskit::Role, pos2, vec2};
+use egui_kittest::kittest::{NodeT, Queryable};
+use netglance::{
+    base::settings::Settings,
+    look::{
+        rate::{Gap, Rate},
+        reading::AppReading,
+        sampler::{Exact, Source},
+    },
+    show::update::{Backlog, Command as Wish, Update},
+};
+use screen::{RATE, Screen, app, apps, reading, several};
+
+#[test]
+fn without_a_choice_it_helps_to_choose() {
+    let mut screen = Screen::new();
+    screen.harness.run();
+    screen.says("Looking for applications");
+    screen.show(Update::default());
+    screen.says("No applications yet");
+    screen.says("netglance run -- CMD");
+    screen.show(Update { apps: apps(), ..Update::default() });
+    screen.says("Choose an application");
+    screen.says_not("Watch firefox name too");
+    screen.click("firefox name, 2.00 kB/s");
+    assert_eq!(screen.commands.try_recv(), Ok(Wish::Watch(vec!["firefox".into()])));
+}
+
+#[test]
+fn the_estimate_is_called_one_and_says_what_it_leaves_out() {
+    let mut screen = Screen::new();
+    screen.show(reading(Ok(RATE)));
+    for text in [
+        "Download 1.23 MB/s",
+        "Upload 80.0 kB/s",
+        "Estimate, TCP only",
+        "3 UDP sockets not measured",
+        "stb-next-shell@split.service",
+        "Total 12.0 MB down, 3.40 MB up",
+        "Left out: loopback and LAN 20.0 MB",
+        "Chart of the last minute: download 1.23 MB/s, upload 80.0 kB/s",
+    ] {
+        screen.says(text);
+    }
+    screen.harness.get_by_role_and_label(Role::Button, "Estimate, TCP only").click();
+    screen.harness.run();
+    screen.says("UDP and QUIC are not in the figures");
+    let mut exact = reading(Ok(RATE));
+    if let Some(reading) = exact.readings.first_mut() {
+        reading.source = Source::Exact;
+        reading.unmeasured_udp_sockets = None;
+    }
+    screen.show(exact);
+    screen.says("Exact");
+    screen.says_not("not measured");
+}
+
+#[test]
+fn waiting_gaps_and_failures_say_what_and_why() {
+    let mut screen = Screen::new();
+    screen.show(reading(Err(Gap::Waiting("stb-next-*.service".into()))));
+    screen.says("Waiting for stb-next-*.service");
+    screen.says("picked up as soon as it starts");
+    screen.says("Download –");
+    screen.show(reading(Err(Gap::Slept(3600))));
+    screen.says("No look for 3600 s");
+    screen.show(reading(Err(Gap::CountingRestarted)));
+    screen.says("Counting started again");
+    screen.show(reading(Err(Gap::Failed("permission denied".into()))));
+    screen.says("Permission denied");
+    screen.says("tried again each beat");
+    screen.show(Update { failure: Some("no cgroup v2 hierarchy is mounted here".into()), ..Update::default() });
+    screen.says("Nothing can be counted here");
+    screen.says("no cgroup v2 hierarchy");
+    screen.show(reading(Ok(RATE)));
+    screen.says_not("Nothing can be counted here");
+}
+
+#[test]
+fn a_pause_holds_the_picture_and_not_the_counting() {
+    let mut screen = Screen::new();
+    screen.show(reading(Ok(RATE)));
+    screen.press(Key::Space);
+    screen.says("Paused");
+    screen.show(reading(Ok(Rate { rx: 9_000_000.0, tx: 0.0 })));
+    screen.says("Download 9.00 MB/s");
+    screen.says("Chart of the last minute: download 1.23 MB/s");
+    screen.harness.get_by_role_and_label(Role::Button, "Resume").click();
+    screen.harness.run();
+    screen.says_not("Paused");
+    screen.says("Chart of the last minute: download 9.00 MB/s");
+}
+
+#[test]
+fn keys_set_the_span_search_and_choose() {
+    let mut screen = Screen::new();
+    screen.show(reading(Ok(RATE)));
+    screen.press(Key::Num2);
+    screen.says("Chart of the last 5 minutes");
+    screen.press(Key::Num3);
+    screen.says("Chart of the last 15 minutes");
+    screen.press(Key::ArrowDown);
+    assert_eq!(screen.wishes(), [Wish::Span(5), Wish::Span(15), Wish::Watch(vec!["firefox".into()])]);
+    screen.harness.key_press_modifiers(Modifiers::COMMAND, Key::F);
+    screen.harness.run();
+    screen.harness.get_by_role(Role::TextInput).type_text("mai1");
+    screen.harness.run();
+    screen.says("Nothing is called \"mai1\"");
+    screen.says("Chart of the last 15 minutes");
+    screen.harness.get_by_label("Clear the search").click();
+    screen.harness.run();
+    screen.says("firefox name");
+    screen.harness.get_by_role(Role::TextInput).focus();
+    screen.harness.run();
+    screen.harness.get_by_role(Role::TextInput).type_text("mai");
+    screen.harness.run();
+    screen.says_not("firefox name");
+    screen.press(Key::Enter);
+    assert_eq!(screen.commands.try_recv(), Ok(Wish::Watch(vec!["mail".into()])));
+}
+
+#[test]
+fn a_mistake_in_the_settings_is_shown_until_dismissed() {
+    let mut screen = Screen::new();
+    let wrong = || Update { settings_error: Some("config.toml, line 3: no".into()), ..reading(Ok(RATE)) };
+    screen.show(wrong());
+    screen.says("config.toml, line 3: no. The last good settings stay in force.");
+    screen.harness.get_by_label("Dismiss").click();
+    screen.harness.run();
+    screen.show(wrong());
+    screen.says_not("line 3");
+}
+
+#[test]
+fn several_apps_have_a_chart_each() {
+    let mut screen = Screen::new();
+    screen.show(several(&["StB"]));
+    screen.says("Total 12.0 MB down");
+    screen.click("Watch firefox name too");
+    assert_eq!(screen.wishes(), [Wish::Watch(vec!["StB".into(), "firefox".into()])]);
+    screen.show(several(&["StB", "firefox", "mail"]));
+    for text in [
+        "StB name: Chart of the last minute: download 1.23 MB/s, upload 80.0 kB/s",
+        "firefox name: Chart of the last minute",
+        "mail name: Chart of the last minute",
+    ] {
+        screen.says(text);
+    }
+    assert_eq!(screen.harness.query_all_by_label("Estimate, TCP only").count(), 3, "a badge each");
+    screen.says_not("Total 12.0 MB down");
+    screen.press(Key::Num2);
+    screen.says("mail name: Chart of the last 5 minutes");
+    assert_eq!(screen.wishes(), [Wish::Span(5)]);
+    screen.press(Key::ArrowDown);
+    assert_eq!(screen.wishes(), [], "a key pressed in passing does not throw three charts away");
+    // Stopped at the chart, in the list, by Ctrl+click; the order stays.
+    for press in [0, 1] {
+        let label = "Stop watching firefox name";
+        screen.harness.query_all_by_label(label).nth(press).unwrap().click();
+        screen.harness.run();
+        assert_eq!(screen.wishes(), [Wish::Watch(vec!["StB".into(), "mail".into()])]);
+    }
+    screen.harness.get_by_label("mail name, –").click_modifiers(Modifiers::COMMAND);
+    screen.harness.run();
+    assert_eq!(screen.wishes(), [Wish::Watch(vec!["StB".into(), "firefox".into()])]);
+    screen.harness.get_by_label("mail name, –").click();
+    screen.harness.run();
+    assert_eq!(screen.wishes(), [Wish::Watch(vec!["mail".into()])], "a plain click replaces all");
+    screen.is_accessible();
+}
+
+#[test]
+fn one_of_several_has_its_gap_and_all_are_held_together() {
+    let mut screen = Screen::new();
+    let mut update = several(&["StB", "mail"]);
+    update.readings[1].rate = Err(Gap::Waiting("mail.service".into()));
+    screen.show(update);
+    screen.says("Waiting for mail.service");
+    screen.says("mail name: Chart of the last minute: download unknown, upload unknown");
+    screen.press(Key::Space);
+    let mut later = several(&["StB", "mail"]);
+    later.readings[0].rate = Ok(Rate { rx: 9_000_000.0, tx: 0.0 });
+    screen.show(later.clone());
+    screen.says("StB name: Chart of the last minute: download 1.23 MB/s");
+    screen.says("mail name: Chart of the last minute: download unknown");
+    screen.click("Resume");
+    screen.says("StB name: Chart of the last minute: download 9.00 MB/s");
+}
+
+/// The rest are reached by scrolling, also with the keyboard.
+#[test]
+fn what_does_not_fit_is_scrolled_to() {
+    let mut screen = Screen::new();
+    screen.harness.set_size(vec2(800.0, 500.0));
+    let ids = ["a", "b", "c", "d", "e", "f"];
+    screen.show(several(&ids));
+    let last = || "Stop watching f name";
+    let bottom = |screen: &Screen| screen.harness.get_by_label(last()).rect().bottom();
+    assert!(bottom(&screen) > 500.0, "{}", bottom(&screen));
+    screen.harness.get_by_label(last()).focus();
+    screen.harness.run();
+    screen.harness.run();
+    assert!(bottom(&screen) < 500.0, "{}", bottom(&screen));
+}
+
+/// A window that opens later shows what was before it.
+#[test]
+fn what_the_program_kept_is_shown() {
+    use netglance::keep::history::Point;
+    let mut screen = Screen::new();
+    screen.beats = 1000;
+    let mut update = reading(Ok(RATE));
+    update.backlog = vec![Backlog {
+        id: "StB".into(),
+        points: vec![
+            Point { boottime_ns: 480_000_000_000, rate: None },
+            Point { boottime_ns: 500_000_000_000, rate: Some(Rate { rx: 7_000_000.0, tx: 0.0 }) },
+        ],
+    }];
+    screen.show(update);
+    let chart = screen.harness.get_by_role(Role::GraphicsDocument).rect();
+    screen.harness.hover_at(chart.center() + vec2(chart.width() * 0.3, 0.0));
+    screen.harness.run();
+    screen.says("Chart of the last minute: download 1.23 MB/s");
+}
+
+#[test]
+fn exact_counting_is_offered_once_and_plainly() {
+    let mut screen = Screen::new();
+    for exact in [Exact::Absent, Exact::NotInstalled] {
+        screen.show(Update { exact, ..reading(Ok(RATE)) });
+        screen.says("It takes one password");
+        screen.says("never what is in them");
+        screen.click("Count exactly…");
+        assert_eq!(screen.wishes(), [Wish::CountExactly]);
+    }
+    screen.show(Update { asking: true, ..reading(Ok(RATE)) });
+    screen.says("Waiting for the password dialog…");
+    assert!(screen.harness.get_by_label("Count exactly…").accesskit_node().is_disabled());
+    screen.says_not("Not now");
+    let refused = || Update { notice: Some("No password, so the estimate goes on.".into()), ..reading(Ok(RATE)) };
+    screen.show(refused());
+    screen.says("No password, so the estimate goes on.");
+    screen.click("Dismiss");
+    screen.show(refused());
+    screen.says_not("No password");
+    screen.click("Not now");
+    screen.show(refused());
+    screen.says_not("Count exactly…");
+    // A second refusal is said again.
+    screen.show(Update { asking: true, ..refused() });
+    screen.says("Waiting for the password dialog…");
+    screen.show(refused());
+    screen.says("No password");
+
+    let mut exact = Update { exact: Exact::Counting, ..reading(Ok(RATE)) };
+    exact.readings[0].source = Source::Exact;
+    let mut screen = Screen::new();
+    screen.show(exact);
+    screen.says_not("Count exactly…");
+    screen.says_not("Estimate");
+    screen.show(Update { exact: Exact::Failed("the kernel has no nf_tables".into()), ..reading(Ok(RATE)) });
+    screen.says(
+        "Exact counting does not work now: the kernel has no nf_tables. Until it does, the figures are an estimate",
+    );
+    screen.click("Dismiss");
+    screen.says_not("does not work now");
+}
+
+#[test]
+fn without_a_tray_it_says_what_closing_does() {
+    let mut screen = Screen::new();
+    screen.show(reading(Ok(RATE)));
+    screen.says("closing this window ends netglance");
+    screen.show(Update { tray: true, ..reading(Ok(RATE)) });
+    screen.says_not("closing this window ends netglance");
+}
+
+#[test]
+fn a_pause_in_the_tray_is_ended_here() {
+    let mut screen = Screen::new();
+    screen.show(Update { paused: true, ..reading(Ok(RATE)) });
+    screen.says("Paused in the tray");
+    screen.click("Resume");
+    assert_eq!(screen.wishes(), [Wish::Pause(false)]);
+}
+
+#[test]
+fn what_the_helper_warns_of_is_said_until_dismissed() {
+    let mut screen = Screen::new();
+    let warned = |text: &str| Update { warning: Some(text.into()), ..reading(Ok(RATE)) };
+    screen.show(warned("A set is full."));
+    screen.says("A set is full.");
+    screen.click("Dismiss");
+    screen.show(warned("A set is full."));
+    screen.says_not("A set is full.");
+    screen.show(warned("Another is full."));
+    screen.says("Another is full.");
+    screen.show(reading(Ok(RATE)));
+    screen.show(warned("A set is full."));
+    screen.says("A set is full.");
+}
+
+#[test]
+fn services_stand_out_of_the_way_and_stb_first() {
+    let mut screen = Screen::new();
+    let service = |id: &str| AppReading { in_menu: false, ..app(id, 0.0) };
+    let busy = AppReading { in_menu: false, ..app("daemon", 5000.0) };
+    let all =
+        || vec![app("firefox", 9e9), busy.clone(), service("dbus"), app("mail", 0.0), service("dconf"), service("StB")];
+    let names = |screen: &Screen| {
+        let mut places: Vec<_> = ["StB", "firefox", "daemon", "mail", "Services (", "dbus", "dconf"]
+            .into_iter()
+            .filter_map(|name| {
+                let mut rows = screen.harness.query_all_by_label_contains(name);
+                let row =
+                    rows.find(|node| node.rect().left() < 30.0 && node.accesskit_node().role() == Role::Button)?;
+                Some((row.rect().top(), name))
+            })
+            .collect();
+        places.sort_by(|a, b| a.0.total_cmp(&b.0));
+        places.into_iter().map(|(_, name)| name).collect::<Vec<_>>().join(" ")
+    };
+    screen.show(Update { apps: all(), ..Update::default() });
+    assert_eq!(names(&screen), "StB firefox daemon mail Services (");
+    screen.click("Services (2)");
+    assert_eq!(names(&screen), "StB firefox daemon mail Services ( dbus dconf");
+    screen.click("dconf name, –");
+    assert_eq!(screen.wishes(), [Wish::Watch(vec!["dconf".into()])]);
+    screen.click("Services (2)");
+    assert_eq!(names(&screen), "StB firefox daemon mail Services (");
+    screen.press_with(Modifiers::COMMAND, Key::F);
+    screen.harness.get_by_role(Role::TextInput).type_text("dc");
+    screen.harness.run();
+    screen.says("dconf name");
+    screen.says_not("dbus name");
+    // What is watched is no clutter.
+    let mut watched = reading(Ok(RATE));
+    watched.readings[0].id = "dbus".into();
+    screen.harness.hover_at(pos2(600.0, 300.0)); // else all stays where it is
+    screen.press(Key::Enter);
+    assert_eq!(screen.wishes(), [Wish::Watch(vec!["dconf".into()])]);
+    screen.press(Key::Escape);
+    screen.show(Update { apps: all(), ..watched });
+    assert_eq!(names(&screen), "StB firefox daemon dbus mail Services (");
+    screen.says("Services (1)");
+}
+
+#[test]
+fn keys_open_and_escape_closes() {
+    let mut screen = Screen::new();
+    screen.show(Update { tray: true, ..reading(Ok(RATE)) });
+    screen.press(Key::F1);
+    screen.says("Hold the picture, or go on");
+    screen.is_accessible();
+    screen.press(Key::Escape);
+    screen.says_not("Hold the picture");
+    screen.press(Key::Questionmark);
+    screen.says("Hold the picture");
+    screen.press(Key::Space);
+    screen.says_not("Hold the picture"); // the button had the focus
+    screen.press_with(Modifiers::COMMAND, Key::Comma);
+    screen.says("The whole table");
+    screen.press(Key::F1);
+    screen.says("Hold the picture");
+    screen.press(Key::Escape);
+    screen.says_not("Hold the picture");
+    screen.says("The whole table");
+    screen.press(Key::Escape);
+    screen.says_not("The whole table");
+    screen.press_with(Modifiers::COMMAND, Key::Q);
+    assert_eq!(screen.wishes(), [Wish::Quit]);
+}
+
+/// Every button, field and chart has a name that a screen reader can say.
+#[test]
+fn every_control_has_a_name() {
+    let mut screen = Screen::new();
+    screen.show(reading(Ok(RATE)));
+    screen.is_accessible();
+    screen.show(several(&["StB", "mail"]));
+    screen.is_accessible();
+    screen.press_with(Modifiers::COMMAND, Key::Comma);
+    let internal = vec!["203.0.114.0/24".parse().unwrap()];
+    screen.show(Update {
+        settings: Settings { internal, ..Settings::default() },
+        settings_error: Some("line 3".into()),
+        notice: Some("done".into()),
+        ..reading(Ok(RATE))
+    });
+    screen.is_accessible();
+}
