@@ -112,7 +112,7 @@ impl Flaw {
 }
 
 /// What a kernel says of itself.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Kernel {
     release: String,
     /// The version that the release begins with.
@@ -155,6 +155,11 @@ impl Kernel {
             (version.contains("PMX"), level)
         };
         Self { release: release.to_owned(), base, level, is_patched }
+    }
+
+    /// `uname -r`.
+    pub fn release(&self) -> &str {
+        &self.release
     }
 
     /// The version that the release begins with.

@@ -81,7 +81,11 @@ enum Command {
     /// About StB where no app is named. The exit status is 1 where something does not work.
     Doctor(doctor::DoctorArgs),
     /// Count exactly from now on, and after every boot: one password, in a dialog or in this terminal
-    Install,
+    Install {
+        /// Count although this kernel has a bug that costs memory while netglance counts
+        #[arg(long)]
+        accept_kernel_leak: bool,
+    },
     /// Stop counting exactly and forget all counters
     Uninstall,
     /// Stop until continued, then become the command: the second half of `run`
@@ -204,8 +208,8 @@ impl Cli {
                 )
                 .exit(),
             Some(Command::Doctor(args)) => block_on(doctor::doctor(&args)),
-            Some(Command::Install) => block_on(install::install(true)),
-            Some(Command::Uninstall) => block_on(install::install(false)),
+            Some(Command::Install { accept_kernel_leak }) => block_on(install::install(accept_kernel_leak)),
+            Some(Command::Uninstall) => block_on(install::uninstall()),
             Some(Command::Become { command }) => return Start::Done(run::become_command(&command)),
         };
         Start::Done(result.unwrap_or_else(|error| {

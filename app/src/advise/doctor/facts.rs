@@ -1,5 +1,7 @@
 //! What was seen of a host, before it is judged. Plain data; `None` is unknown throughout.
 
+use netglance_dbus::kernel::Kernel;
+
 use crate::look::rate::Rate;
 
 /// A host as seen by one of its users.
@@ -9,8 +11,8 @@ pub struct Facts {
     pub distribution: Option<String>,
     /// Whether this is a container, as seen from inside.
     pub container: bool,
-    /// As `uname -r` says it.
-    pub kernel: String,
+    /// What it says of itself.
+    pub kernel: Kernel,
     /// Whether uid 0 looks.
     pub root: bool,
     /// The cgroup tree.
@@ -290,6 +292,13 @@ pub enum Helper {
     Idle {
         /// Its version.
         version: String,
+    },
+    /// It counts only after an administrator has agreed to what that does on this kernel.
+    Unconfirmed {
+        /// Its version.
+        version: String,
+        /// Its own sentence.
+        why: String,
     },
     /// It should count and can't.
     Failing {
