@@ -7,7 +7,11 @@ mod lab;
 #[path = "support/system.rs"]
 mod system;
 
-use std::fs;
+use std::{
+    fs,
+    path::Path,
+    process::{Command, Output, Stdio},
+};
 
 use lab::{Lab, OUTSIDE_SINK, tool};
 use netglance_dbus::helper1::{Error, Helper1Proxy};
@@ -28,7 +32,7 @@ const FIXED: &str = "6.1.128";
 /// No test: what an application's process runs.
 #[test]
 fn application() {
-    lab::application();
+    lab::application::run();
 }
 
 #[track_caller]
@@ -166,6 +170,42 @@ async fn a_table_of_an_earlier_version_does_not_go_on_unasked() {
     daemon.kill();
     daemon.start(&bus).await;
     counts(&lab, &bus.helper_of(ROOT).await).await;
+}
+
+/// As root types it, in a terminal that says `answer`, or without one.
+fn install(bus: &Bus, arguments: &str, answer: Option<&str>) -> Output {
+    let netglance = Path::new(env!("CARGO_BIN_EXE_netglance-helper")).with_file_name("netglance");
+    assert!(netglance.exists(), "{} is not built: cargo build --package netglance", netglance.display());
+    let line = format!("{} install {arguments}", netglance.display());
+    let script = match answer {
+        Some(answer) => format!("echo {answer} | script --quiet --return --command '{line}' /dev/null"),
+        None => line,
+    };
+    let mut command = Command::new("sh");
+    command.args(["-c", &script]).stdin(Stdio::null()).env("DBUS_SYSTEM_BUS_ADDRESS", &bus.address);
+    command.output().unwrap()
+}
+
+#[tokio::test]
+async fn netglance_install_asks_in_the_terminal() {
+    let (lab, bus) = (Lab::default(), Bus::new());
+    let _daemon = Daemon::on_kernel(&lab, &bus, LEAKS).await;
+    let helper = bus.helper_of(ROOT).await;
+    let text = |output: &Output| String::from_utf8_lossy(&[&output.stdout[..], &output.stderr].concat()).into_owned();
+    for answer in [None, Some("n"), Some("")] {
+        let output = install(&bus, "", answer);
+        assert_eq!(output.status.code(), Some(1), "{answer:?}: {}", text(&output));
+        assert!(text(&output).contains("Linux 6.1.100 has a bug"), "{}", text(&output));
+        assert_eq!(text(&output).contains("Count anyway? [y/N]"), answer.is_some(), "{}", text(&output));
+        assert!(!helper.installed().await.unwrap());
+    }
+    let output = install(&bus, "", Some("y"));
+    assert!(output.status.success() && text(&output).contains("counts exactly"), "{}", text(&output));
+    counts(&lab, &helper).await;
+    helper.uninstall().await.unwrap();
+    let output = install(&bus, "--accept-kernel-leak", None);
+    assert!(output.status.success() && text(&output).contains("counts exactly"), "{}", text(&output));
+    counts(&lab, &helper).await;
 }
 
 #[tokio::test]
