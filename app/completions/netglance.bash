@@ -291,7 +291,7 @@ _netglance() {
             return 0
             ;;
         netglance__subcmd__install)
-            opts="-h --help"
+            opts="-h --accept-kernel-leak --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

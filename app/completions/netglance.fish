@@ -62,6 +62,7 @@ complete -c netglance -n "__fish_netglance_using_subcommand doctor" -l cgroup -d
 complete -c netglance -n "__fish_netglance_using_subcommand doctor" -l json -d 'One JSON object'
 complete -c netglance -n "__fish_netglance_using_subcommand doctor" -l markdown -d 'Markdown, for an issue'
 complete -c netglance -n "__fish_netglance_using_subcommand doctor" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c netglance -n "__fish_netglance_using_subcommand install" -l accept-kernel-leak -d 'Count although this kernel has a bug that costs memory while netglance counts'
 complete -c netglance -n "__fish_netglance_using_subcommand install" -s h -l help -d 'Print help'
 complete -c netglance -n "__fish_netglance_using_subcommand uninstall" -s h -l help -d 'Print help'
 complete -c netglance -n "__fish_netglance_using_subcommand run-become" -s h -l help -d 'Print help'
