@@ -68,9 +68,9 @@ pub enum Error {
     Store(#[from] store::Error),
     /// The tree's levels aren't those of the kernel's rules.
     #[error(
-        "from here, levels of control groups can't be told: the helper runs in a container, and this kernel may count them from \
-         the computer's own root. Run the helper outside of the container; with the container's own cgroup tree mounted there, \
-         Linux {} can do it (commit {})",
+        "the helper runs in a container, and this kernel may count levels of control groups from the computer's own root, which \
+         can't be seen there: bytes would be counted for the wrong ones. Run the helper outside of the container, or mount the \
+         container's own cgroup tree and use a newer kernel: it is fixed in Linux {} (commit {})",
         LEVELS.fixed_in(),
         LEVELS.commit
     )]
