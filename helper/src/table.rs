@@ -198,8 +198,8 @@ impl Table {
             }
             Judgement::Leaks(flaw) if !anyway && !self.setup.accepted.iter().any(|commit| commit == flaw.commit) => {
                 let text = format!(
-                    "{}. Nothing is counted exactly before an administrator has agreed to that: \
-                     netglance install --accept-kernel-leak",
+                    "{}. Exact counting stays off until an administrator agrees to that, in netglance's window or with \
+                     `netglance install`",
                     self.kernel.sentence(flaw)
                 );
                 Err(Error::Unconfirmed(text))

@@ -27,7 +27,12 @@ pub async fn install(accept: bool) -> Result<ExitCode, Error> {
         let _agent = Agent::start();
         installed = helper.install_anyway().await;
     }
-    installed.map_err(in_words)?;
+    installed.map_err(|error| match error {
+        helper1::Error::NeedsConfirmation(why) if !io::stdin().is_terminal() => {
+            Error::Helper(format!("{why}; without a terminal, with --accept-kernel-leak"))
+        }
+        error => in_words(error),
+    })?;
     print("netglance counts exactly, now and after every boot.")?;
     Ok(ExitCode::SUCCESS)
 }
