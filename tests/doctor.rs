@@ -21,6 +21,7 @@ use netglance::{
     },
     look::rate::Rate,
 };
+use netglance_dbus::kernel::Kernel;
 use serde_json::Value;
 use support::{AGENT, OTHER, SERVER, SHELL, World};
 
@@ -35,7 +36,7 @@ fn owners() -> Facts {
     };
     Facts {
         distribution: Some("Debian GNU/Linux 12 (bookworm)".into()),
-        kernel: "6.1.0-31-amd64".into(),
+        kernel: debian("6.1.0-31-amd64", "6.1.128-1"),
         cgroup: Cgroups::Unified { mount: "/sys/fs/cgroup".into() },
         nft: Nft { parts: parts(Some(true)), source: vec!["its configuration".into(), "its modules".into()] },
         systemd: Some("252 (252.36-1~deb12u1)".into()),
@@ -66,6 +67,10 @@ fn owners() -> Facts {
     }
 }
 
+fn debian(release: &str, package: &str) -> Kernel {
+    Kernel::new(release, &format!("#1 SMP PREEMPT_DYNAMIC Debian {package} (2025-02-07)"), "")
+}
+
 fn parts(has: Option<bool>) -> Vec<(Part, Option<bool>)> {
     [Part::Tables, Part::Inet, Part::Socket, Part::Hash, Part::Cgroup].map(|part| (part, has)).into()
 }
@@ -75,7 +80,7 @@ fn container() -> Facts {
     Facts {
         distribution: Some("Debian GNU/Linux 12 (bookworm)".into()),
         container: true,
-        kernel: "6.18.44".into(),
+        kernel: Kernel::new("6.18.44", "", ""),
         root: true,
         cgroup: Cgroups::Hybrid { mount: "/sys/fs/cgroup/unified".into() },
         nft: Nft { parts: parts(None), source: Vec::new() },
@@ -201,10 +206,17 @@ fn each_host_gets_the_findings_that_are_its_own() {
 #[test]
 fn a_finding_follows_its_fact() {
     use Status::{Note, Ok, Problem, Unknown, Warning};
-    let kernel = |release: &str| Facts { kernel: release.into(), ..owners() };
-    for (release, expected) in
-        [("6.12.0", Ok), ("6.0", Note), ("5.13.1", Note), ("5.10.0-8-amd64", Warning), ("x", Unknown)]
-    {
+    let kernel = |release: &str| Facts { kernel: Kernel::new(release, "", ""), ..owners() };
+    for (release, expected) in [
+        ("6.12.0", Ok),
+        ("5.15.168", Note),
+        ("6.1.110", Warning),
+        ("6.0", Warning),
+        ("5.13.1", Problem),
+        ("5.14.0-427.13.1.el9_4.x86_64", Unknown),
+        ("5.10.0-8-amd64", Warning),
+        ("x", Unknown),
+    ] {
         assert_eq!(status(kernel(release), "kernel"), expected, "{release}");
     }
     let hybrid = |release: &str| Facts { cgroup: container().cgroup, ..kernel(release) };
@@ -266,13 +278,37 @@ fn the_design_follows_from_what_the_host_has() {
     check(owners(), Some(Design::Exact), "11 other apps");
     check(with_everything(), Some(Design::Exact), "every packet");
     check(container(), Some(Design::Estimate), "no systemd");
-    check(Facts { kernel: "5.10.0".into(), ..owners() }, Some(Design::Estimate), "older than 5.13");
+    let on = |release: &str| Facts { kernel: Kernel::new(release, "", ""), ..owners() };
+    check(on("5.10.0"), Some(Design::Estimate), "older than 5.13");
+    check(on("5.15.30"), Some(Design::Estimate), "the computer can crash");
+    check(on("6.1.100"), Some(Design::Exact), "every packet");
     let parts = vec![(Part::Socket, Some(false))];
     check(Facts { nft: Nft { parts, source: Vec::new() }, ..owners() }, Some(Design::Estimate), "CONFIG_NFT_SOCKET");
     check(without_v2(), None, "cgroup v2");
     check(Facts { estimate_fails: Some("no tcp_diag".into()), ..container() }, None, "does not work either");
     // Without polkit root can still switch it on.
     check(Facts { polkit: false, ..owners() }, Some(Design::Exact), "every packet");
+}
+
+#[test]
+fn a_kernel_that_cannot_be_trusted_is_to_be_updated() {
+    let steps = |facts: Facts| diagnose(&facts).steps;
+    let on = |release: &str| Facts { kernel: Kernel::new(release, "", ""), ..owners() };
+    let crashes = &steps(on("5.15.30"))[0];
+    assert!(crashes.text.contains("Update the kernel to Linux 5.15.38 or 5.18"), "{}", crashes.text);
+    let leaky = Facts { helper: Helper::Idle { version: String::new() }, ..on("6.1.100") };
+    let leaks = steps(leaky.clone());
+    assert!(leaks[0].text.contains("Update the kernel to Linux 6.1.111 or 6.11"), "{}", leaks[0].text);
+    assert!(leaks[1].text.contains("Asks first"), "{}", leaks[1].text);
+    let command = |facts: Facts| steps(facts)[1].command.clone().unwrap();
+    assert!(command(Facts { polkit: false, ..leaky.clone() }).contains(" InstallAnyway"));
+    let beside = Facts { helper: Helper::Absent, netglance: Came::Beside("./helper".into()), ..leaky.clone() };
+    assert!(command(beside).ends_with("./helper set-up --accept-kernel-leak"));
+    let why = "Linux 6.1.100 has a bug".to_owned();
+    let unconfirmed = Facts { helper: Helper::Unconfirmed { version: "1".into(), why }, ..leaky };
+    assert_eq!(status(unconfirmed.clone(), "helper"), Status::Warning);
+    assert!(command(unconfirmed).ends_with(" install"));
+    assert!(steps(on("6.1.111")).iter().all(|step| !step.text.contains("Update the kernel")));
 }
 
 #[test]

@@ -17,7 +17,7 @@ use netglance_dbus::{
 };
 use netglance_helper::nft::Nft;
 use rustix::process::Signal;
-use system::{Bus, Daemon};
+use system::{Bus, Cgroups, Daemon};
 
 const SLICE: &str = "user.slice/user-1.slice/user@1.service/app.slice";
 
@@ -330,7 +330,7 @@ async fn the_internal_prefixes_follow_the_routing_table() {
 #[tokio::test]
 async fn a_host_without_cgroups_is_told() {
     let (lab, bus) = (Lab::default(), Bus::new());
-    let mut daemon = Daemon::without_cgroups(&lab, &bus).await;
+    let mut daemon = Daemon::with_cgroups(&lab, &bus, Cgroups::Absent).await;
     let helper = bus.helper_of(0).await;
     for refusal in [helper.install().await, helper.uninstall().await, helper.read_all().await.map(drop)] {
         let error = refusal.unwrap_err();

@@ -54,7 +54,7 @@ impl Scene {
         let (lab, directory) = (Lab::default(), tempfile::tempdir().unwrap());
         let open = || Table::open(directory.path(), directory.path(), None, SET_SIZE).unwrap();
         let mut table = lab.host.inside(open);
-        lab.host.inside(|| table.install()).unwrap();
+        lab.host.inside(|| table.install(false)).unwrap();
         Self { table, _directory: directory, lab }
     }
 

@@ -226,6 +226,28 @@ fn count_exactly_asks_the_helper_once_and_a_refusal_changes_nothing() {
     assert!(program.status().is_none());
 }
 
+/// Nobody would see a question in a window that is hidden. The line over everything has its buttons at the window's top.
+#[test]
+fn a_bug_of_the_kernel_is_asked_about_in_the_window() {
+    let desk = Desk::x11();
+    let switches = Arc::new(Mutex::new(Switches { leaks: true, ..Switches::default() }));
+    let _helper = desk.helper(&switches);
+    let panel = desk.panel();
+    let mut program = desk.start(&["--hidden"]);
+    panel.offers(ESTIMATE);
+    desk.no_window(&program);
+    panel.choose("Count exactly…");
+    let window = desk.window();
+    assert!(!switches.lock().unwrap().counts);
+    // The first control of the window is the first button.
+    eventually("the button is pressed", || {
+        desk.press(&window, &["Tab", "space"]);
+        switches.lock().unwrap().counts.then_some(())
+    });
+    panel.offers(EXACT);
+    assert!(program.status().is_none());
+}
+
 /// What the proof page asks for is done while it is open, and no longer.
 #[test]
 fn the_proof_page_proves_and_looks_at_the_sockets_while_it_is_open() {

@@ -42,7 +42,7 @@ use netglance_helper::{
         Stop, World,
         cases::{self, Actor},
         fault::{Fault, Rule},
-        running,
+        freed, running,
     },
 };
 use rustix::{
@@ -97,6 +97,8 @@ fn it_passes_here_and_leaves_nothing_behind() {
     assert_eq!((output.status.code(), text(&output).as_str()), (Some(0), ""), "{}", describe(&report.cases));
     assert!(report.passed);
     let (running, tried) = report.cases.split_last().unwrap();
+    let (freed, tried) = tried.split_last().unwrap();
+    assert_eq!((freed.case.as_str(), freed.verdict), ("A closed UDP socket is freed", Outcome::Pass), "{freed:?}");
     assert_eq!(tried.len(), cases::all().len());
     for case in tried {
         if case.verdict == Outcome::Skipped && case.case.ends_with("after an nft reset") {
@@ -313,6 +315,18 @@ fn redirected_connections_on_two_sides_are_found() {
     let names = ["Public IPv4", "Public IPv6", "Private IPv4", "Private IPv6"].map(|kind| format!("{kind} redirected"));
     let names: Vec<_> = names.iter().map(String::as_str).collect();
     check(Fault::NotRedirected, &names, &["on one side and what was received on the other"]);
+}
+
+#[test]
+fn a_kernel_that_keeps_a_closed_socket_is_found() {
+    let of = |fault| freed::try_one(fault, &Stop::default()).unwrap();
+    assert_eq!(of(None).verdict, Outcome::Pass, "{:?}", of(None));
+    let found = of(Some(Fault::Leak));
+    assert_eq!(found.verdict, Outcome::Fail, "{found:?}");
+    let meaning = found.meaning.unwrap();
+    for words in ["The kernel kept a UDP socket", "6.1.111", "commit 8b26ff7af8c3, CVE-2024-46855"] {
+        assert!(meaning.contains(words), "{meaning}");
+    }
 }
 
 #[test]

@@ -231,6 +231,32 @@ fn what_the_program_kept_is_shown() {
 }
 
 #[test]
+fn a_bug_of_the_kernel_is_asked_about() {
+    let mut screen = Screen::new();
+    let why = "Linux 6.1.100 has a bug that exact counting triggers";
+    for exact in [Exact::NotInstalled, Exact::Unconfirmed(why.into())] {
+        let asks = || Update { exact: exact.clone(), confirm: Some(why.into()), ..reading(Ok(RATE)) };
+        screen.show(asks());
+        screen.says(&format!("{why}."));
+        screen.click("Count anyway");
+        assert_eq!(screen.wishes(), [Wish::CountAnyway]);
+        // Answered; while a password is asked for nothing else is, and a second question is another one.
+        screen.show(asks());
+        screen.says_not("Count anyway");
+        screen.show(Update { asking: true, ..asks() });
+        screen.says_not("Count anyway");
+        screen.show(asks());
+        screen.click("Keep the estimate");
+        assert_eq!(screen.wishes(), []);
+        screen.show(asks());
+        screen.says_not("Count anyway");
+        screen.click("Count exactly…");
+        assert_eq!(screen.wishes(), [Wish::CountExactly]);
+        screen.show(reading(Ok(RATE)));
+    }
+}
+
+#[test]
 fn exact_counting_is_offered_once_and_plainly() {
     let mut screen = Screen::new();
     for exact in [Exact::Absent, Exact::NotInstalled] {

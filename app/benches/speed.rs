@@ -279,6 +279,9 @@ impl Counters for Helper {
     async fn install(&self, _: &Header<'_>) -> Result<(), Error> {
         Ok(())
     }
+    async fn install_anyway(&self, _: &Header<'_>) -> Result<(), Error> {
+        Ok(())
+    }
     async fn uninstall(&self, _: &Header<'_>) -> Result<(), Error> {
         Ok(())
     }

@@ -26,6 +26,9 @@ pub enum Error {
     NotInstalled(String),
     /// This kernel lacks something that the table needs; the sentence names it.
     Unsupported(String),
+    /// This kernel has a bug that counting triggers, and nobody has agreed to that yet: `InstallAnyway` does. The sentence says
+    /// what happens.
+    NeedsConfirmation(String),
     /// The kernel refused, or the state directory can't be written.
     Kernel(String),
     /// An invalid prefix, or too many of them.
@@ -86,6 +89,8 @@ pub fn from_wire((bytes, length): &WirePrefix) -> Result<IpNet, Error> {
 pub trait Counters: Send + Sync + 'static {
     /// Counts from now on and after every boot.
     fn install(&self, call: &Header<'_>) -> impl Future<Output = Result<(), Error>> + Send;
+    /// As [`Self::install`], although the kernel has a bug that costs memory.
+    fn install_anyway(&self, call: &Header<'_>) -> impl Future<Output = Result<(), Error>> + Send;
     /// Stops counting and forgets.
     fn uninstall(&self, call: &Header<'_>) -> impl Future<Output = Result<(), Error>> + Send;
     /// The rows of the caller's own cgroups: see [`crate::owner`].
@@ -128,6 +133,13 @@ impl<C: Counters> Helper1<C> {
     #[zbus(proxy(allow_interactive_auth))]
     async fn install(&self, #[zbus(header)] call: Header<'_>) -> Result<(), Error> {
         self.0.install(&call).await
+    }
+
+    /// As Install, also where that fails with NeedsConfirmation: it agrees to the bug of this kernel that counting triggers. It is
+    /// remembered for every kernel that has the same bug, until Uninstall. polkit: `org.netglance.install`.
+    #[zbus(proxy(allow_interactive_auth))]
+    async fn install_anyway(&self, #[zbus(header)] call: Header<'_>) -> Result<(), Error> {
+        self.0.install_anyway(&call).await
     }
 
     /// Stops counting and forgets all counters and prefixes. polkit: `org.netglance.install`.

@@ -137,6 +137,16 @@ impl Service {
         Ok(Underway { service: self, uid })
     }
 
+    async fn install_with(&self, call: &Header<'_>, anyway: bool) -> Result<(), Error> {
+        let _underway = self.begin(call)?;
+        // Said before a password is asked for: everybody may know it.
+        self.with(|table| table.may_count(anyway))?;
+        self.authority.check(call, Action::Install).await?;
+        self.with(|table| table.install(anyway))?;
+        self.changed.notify_one();
+        Ok(())
+    }
+
     /// The caller's own rows, or all, of a look that begins from now on.
     async fn answer(&self, call: &Header<'_>, uid: u32, all: bool) -> Result<Sample, Error> {
         self.looks.later(|| self.with(Table::look)).await?;
@@ -177,11 +187,11 @@ fn bytes(sample: &Sample) -> usize {
 
 impl Counters for Service {
     async fn install(&self, call: &Header<'_>) -> Result<(), Error> {
-        let _underway = self.begin(call)?;
-        self.authority.check(call, Action::Install).await?;
-        self.with(Table::install)?;
-        self.changed.notify_one();
-        Ok(())
+        self.install_with(call, false).await
+    }
+
+    async fn install_anyway(&self, call: &Header<'_>) -> Result<(), Error> {
+        self.install_with(call, true).await
     }
 
     async fn uninstall(&self, call: &Header<'_>) -> Result<(), Error> {

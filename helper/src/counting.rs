@@ -10,9 +10,10 @@ use std::{
 
 use netglance_dbus::{
     cgroup::{
-        Tree,
+        Top, Tree,
         nodes::{DEEPEST, Known},
     },
+    kernel::LEVELS,
     sample::Row,
 };
 use rustix::time::{ClockId, clock_gettime};
@@ -65,6 +66,15 @@ pub enum Error {
     /// A file.
     #[error(transparent)]
     Store(#[from] store::Error),
+    /// The tree's levels aren't those of the kernel's rules.
+    #[error(
+        "the helper runs in a container, and this kernel may count levels of control groups from the computer's own root, which \
+         can't be seen there: bytes would be counted for the wrong ones. Run the helper outside of the container, or mount the \
+         container's own cgroup tree and use a newer kernel: it is fixed in Linux {} (commit {})",
+        LEVELS.fixed_in(),
+        LEVELS.commit
+    )]
+    OtherRoot,
     /// A table of our name is somebody else's.
     #[error("another netglance-helper is counting here: it owns the table inet netglance")]
     Occupied,
@@ -156,6 +166,7 @@ impl Counting {
         if let Some(kept) = kept {
             let kept = kept.try_clone_to_owned().map_err(|source| nft::Error::Socket { doing: "duplicate", source })?;
             let mut nft = Nft::adopt(kept)?;
+            check_levels(&mut nft, tree)?;
             clear_leftover(&mut nft);
             if let (Some(levels), Some(books)) = (nft.levels()?, saved) {
                 let mut counting = Self::of(nft, levels, set_size, books, files);
@@ -171,6 +182,7 @@ impl Counting {
         let mut nft = Nft::open()?;
         clear_leftover(&mut nft);
         nft.probe()?;
+        check_levels(&mut nft, tree)?;
         let levels = create(&mut nft, levels(tree), set_size, internal)?;
         let books = Books::new(realtime_ns().max(last_epoch.saturating_add(1)));
         let mut counting = Self { deaths: tree.nodes().deaths(), ..Self::of(nft, levels, set_size, books, files) };
@@ -599,6 +611,17 @@ impl Counting {
         self.note(saved);
         Ok(())
     }
+}
+
+/// Whether a level means the same to the kernel's rules and to the tree. Asked, not assumed: it depends on the kernel, and on
+/// where the helper runs.
+fn check_levels(nft: &mut Nft, tree: &Tree) -> Result<(), Error> {
+    let is_same = match tree.top() {
+        Top::Real => true,
+        Top::Own => nft.counts_from_below()?,
+        Top::Outside => false,
+    };
+    if is_same { Ok(()) } else { Err(Error::OtherRoot) }
 }
 
 /// A saved ruleset that was loaded at boot may have brought back what nft showed of a table. It counts for nobody.

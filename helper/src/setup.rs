@@ -30,7 +30,10 @@ use crate::error_chain;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Command {
     /// Put everything in place and count.
-    SetUp,
+    SetUp {
+        /// Although this kernel has a bug that costs memory.
+        anyway: bool,
+    },
     /// Stop counting and remove everything.
     TakeOut,
 }
@@ -40,7 +43,8 @@ impl Command {
     pub fn parse(arguments: &[OsString]) -> Result<Option<Self>, Error> {
         match arguments {
             [] => Ok(None),
-            [word] if word == "set-up" => Ok(Some(Self::SetUp)),
+            [word] if word == "set-up" => Ok(Some(Self::SetUp { anyway: false })),
+            [word, flag] if word == "set-up" && flag == ACCEPT => Ok(Some(Self::SetUp { anyway: true })),
             [word] if word == "take-out" => Ok(Some(Self::TakeOut)),
             _ => Err(Error::Usage),
         }
@@ -59,7 +63,7 @@ impl Command {
         let files = Files { root: "/".into() };
         Error::several(files.remove_left_overs())?;
         match self {
-            Self::SetUp => set_up(&files).await,
+            Self::SetUp { anyway } => set_up(&files, anyway).await,
             Self::TakeOut => take_out(&files).await,
         }
     }
@@ -96,7 +100,7 @@ fn lift_limits() {
 pub enum Error {
     /// Neither of the two words.
     #[error(
-        "usage: netglance-helper [set-up | take-out]. Without an argument it serves the system bus; systemd starts it for that"
+        "usage: netglance-helper [set-up [{ACCEPT}] | take-out]. Without an argument it serves the system bus; systemd starts it for that"
     )]
     Usage,
     /// Not root.
@@ -163,6 +167,8 @@ impl Error {
     }
 }
 
+/// Behind `set-up`: agrees to a bug of this kernel that costs memory, as `InstallAnyway` does.
+const ACCEPT: &str = "--accept-kernel-leak";
 const UNIT: &str = "netglance-helper.service";
 /// What systemd makes for the unit.
 const DIRECTORIES: [&str; 2] = ["var/lib/netglance", "run/netglance"];
@@ -494,7 +500,7 @@ fn is_absent(error: &Error) -> bool {
     ["org.freedesktop.systemd1.NoSuchUnit", "org.freedesktop.DBus.Error.ServiceUnknown"].contains(&name.as_str())
 }
 
-async fn set_up(files: &Files) -> Result<(), Error> {
+async fn set_up(files: &Files, anyway: bool) -> Result<(), Error> {
     if files.packaged() {
         return Err(Error::Packaged);
     }
@@ -505,7 +511,8 @@ async fn set_up(files: &Files) -> Result<(), Error> {
     let before = files.put(&fs::read(this).map_err(Error::file("read", this))?)?;
     let begin = async {
         system.start().await?;
-        system.helper.install().await.map_err(helper_says)
+        let installed = if anyway { system.helper.install_anyway().await } else { system.helper.install().await };
+        installed.map_err(helper_says)
     };
     let Err(error) = begin.await else { return Ok(()) };
     let mut failures = vec![error];

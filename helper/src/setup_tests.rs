@@ -38,7 +38,10 @@ fn place(files: &Files, path: &str, bytes: &[u8]) {
 fn one_of_two_words_and_nothing_else() {
     for (words, expected) in [
         (&[][..], Some(None)),
-        (&["set-up"], Some(Some(Command::SetUp))),
+        (&["set-up"], Some(Some(Command::SetUp { anyway: false }))),
+        (&["set-up", "--accept-kernel-leak"], Some(Some(Command::SetUp { anyway: true }))),
+        (&["take-out", "--accept-kernel-leak"], None),
+        (&["--accept-kernel-leak"], None),
         (&["take-out"], Some(Some(Command::TakeOut))),
         (&["set-up", "set-up"], None),
         (&["set-up", "/tmp"], None),

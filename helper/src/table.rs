@@ -12,6 +12,7 @@ use ipnet::{IpNet, Ipv4Subnets, Ipv6Subnets};
 use netglance_dbus::{
     cgroup::{self, RETRIED_AFTER, Tree},
     helper1::{self, MOST_PREFIXES, WirePrefix, from_wire, to_wire},
+    kernel::{self, Judgement, Kernel},
     netlink,
     onlink::{self, Onlink},
     sample::Sample,
@@ -49,6 +50,12 @@ pub enum Error {
     /// A file.
     #[error(transparent)]
     Store(#[from] store::Error),
+    /// Counting can crash this kernel.
+    #[error("{0}")]
+    Dangerous(String),
+    /// Counting does harm on this kernel, to which nobody has agreed.
+    #[error("{0}")]
+    Unconfirmed(String),
     /// Nothing is counted.
     #[error("exact counting is not set up on this computer: choose \"Count exactly…\" in netglance")]
     NotInstalled,
@@ -66,7 +73,10 @@ impl From<Error> for helper1::Error {
         match error {
             Error::NotInstalled => Self::NotInstalled(text),
             Error::InvalidPrefix(_) => Self::InvalidPrefix(text),
-            Error::Cgroup(cgroup::Error::Absent)
+            Error::Unconfirmed(_) => Self::NeedsConfirmation(text),
+            Error::Dangerous(_)
+            | Error::Cgroup(cgroup::Error::Absent)
+            | Error::Counting(counting::Error::OtherRoot)
             | Error::Counting(counting::Error::Nft(nft::Error::Unsupported { .. })) => Self::Unsupported(text),
             _ => Self::Kernel(text),
         }
@@ -74,13 +84,16 @@ impl From<Error> for helper1::Error {
 }
 
 /// What an administrator has decided; lasts over boots.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Setup {
     installed: bool,
     /// Internal as well.
     pub(crate) internal: Vec<IpNet>,
     /// External all the same.
     pub(crate) external: Vec<IpNet>,
+    /// The kernel's bugs, by the commits that fix them, with which it may count all the same. Earlier versions knew of none.
+    #[serde(default)]
+    accepted: Vec<String>,
 }
 
 /// The table, if there is one, and all that it needs to know of the host.
@@ -93,6 +106,8 @@ pub struct Table {
     /// What the table's rules know of; `None`: that is not known.
     redirected: Option<Redirected>,
     host: Vec<IpNet>,
+    kernel: Kernel,
+    judgement: Judgement,
     prefixes: Prefixes,
     /// The kernel has not taken the latest prefixes yet.
     outdated: bool,
@@ -122,12 +137,15 @@ impl Table {
             log(format_args!("{}; continuing as if nothing had been set up", error_chain(&error)));
             None
         });
+        let kernel = kernel::running();
         let mut table = Self {
             tree: Tree::open()?,
             onlink: Onlink::open()?,
             redirects: Redirects::open().map_err(|error| log(error_chain(&Error::Redirects(error)))).ok(),
             redirected: None,
             host: Vec::new(),
+            judgement: kernel.judge(),
+            kernel,
             prefixes: Prefixes::default(),
             outdated: false,
             tried: Instant::now(),
@@ -145,7 +163,8 @@ impl Table {
         table.prefixes = table.judged();
         if table.setup.installed {
             if let Err(error) = table.start() {
-                log(format_args!("{}; trying again when somebody asks", error_chain(&error)));
+                let again = if table.may_count(false).is_ok() { "; trying again when somebody asks" } else { "" };
+                log(format_args!("{}{again}", error_chain(&error)));
             }
         } else if table.kept.take().is_some() {
             descriptors::forget();
@@ -170,24 +189,48 @@ impl Table {
         self.redirects.iter().flat_map(Redirects::events).map(|fd| fd.try_clone_to_owned()).collect()
     }
 
-    /// Starts to count, now and after every boot. Nothing happens where it counts already.
-    pub fn install(&mut self) -> Result<(), Error> {
-        if self.counting.is_none() {
-            self.start()?;
+    /// Whether this kernel can be trusted to count, or somebody has agreed to what it does; or does so now.
+    pub fn may_count(&self, anyway: bool) -> Result<(), Error> {
+        match &self.judgement {
+            Judgement::Crashes(flaw) => {
+                let text = format!("{}. Nothing is counted on this kernel: update it", self.kernel.sentence(flaw));
+                Err(Error::Dangerous(text))
+            }
+            Judgement::Leaks(flaw) if !anyway && !self.setup.accepted.iter().any(|commit| commit == flaw.commit) => {
+                let text = format!(
+                    "{}. Exact counting stays off until an administrator agrees to that, in netglance's window or with \
+                     `netglance install`",
+                    self.kernel.sentence(flaw)
+                );
+                Err(Error::Unconfirmed(text))
+            }
+            _ => Ok(()),
         }
-        let before = std::mem::replace(&mut self.setup.installed, true);
-        if let Err(error) = self.setup_file.save(&self.setup, true) {
-            self.setup.installed = before;
-            if !before {
-                // It would not count after the next boot, so it does not now.
-                if let Some(Err(error)) = self.counting.take().map(Counting::end) {
+    }
+
+    /// Starts to count, now and after every boot. Nothing happens where it counts already. `anyway`: also with a bug of this
+    /// kernel that costs memory, from now on.
+    pub fn install(&mut self, anyway: bool) -> Result<(), Error> {
+        let before = self.setup.clone();
+        if let (true, Judgement::Leaks(flaw)) = (anyway, &self.judgement)
+            && self.may_count(false).is_err()
+        {
+            self.setup.accepted.push(flaw.commit.to_owned());
+        }
+        self.setup.installed = true;
+        let started = if self.counting.is_none() { self.start() } else { Ok(()) };
+        let done = started.and_then(|()| Ok(self.setup_file.save(&self.setup, true)?));
+        if done.is_err() && self.setup != before {
+            self.setup = before;
+            // It would not count after the next boot, so it does not now.
+            if let Some(counting) = self.counting.take() {
+                if let Err(error) = counting.end() {
                     log(error_chain(&error));
                 }
                 descriptors::forget();
             }
-            return Err(error.into());
         }
-        Ok(())
+        done
     }
 
     /// Stops counting and forgets everything. Goes on after a failure, and says all of them.
@@ -213,7 +256,8 @@ impl Table {
     pub fn warning(&self) -> String {
         let counting = self.counting.iter().flat_map(Counting::warnings);
         let redirects = self.redirects.iter().filter_map(Redirects::warning).filter(|_| self.counting.is_some());
-        let trouble = self.trouble.iter().chain(&self.misled).cloned().chain(redirects);
+        let kernel = self.kernel_warning().filter(|_| self.counting.is_some());
+        let trouble = self.trouble.iter().chain(&self.misled).cloned().chain(kernel).chain(redirects);
         let warnings = trouble.chain(counting).chain(self.tree.nodes().warnings());
         let warnings = warnings.chain((self.onlink.left_out() > 0).then(too_many));
         warnings.collect::<Vec<_>>().join("; ")
@@ -266,7 +310,7 @@ impl Table {
                 "{both} can't be both internal and external; nothing was changed"
             )));
         }
-        let new = Setup { installed: self.setup.installed, internal, external };
+        let new = Setup { internal, external, ..self.setup.clone() };
         self.setup_file.save(&new, true)?;
         self.setup = new;
         self.replace_prefixes()
@@ -322,7 +366,16 @@ impl Table {
     /// Whether anything can't be followed, or written, or was not begun.
     fn is_troubled(&self) -> bool {
         let counts = self.counting.as_ref().is_some_and(|counting| !counting.is_troubled());
-        self.setup.installed && (!counts || !self.tree.is_whole())
+        self.setup.installed && self.may_count(false).is_ok() && (!counts || !self.tree.is_whole())
+    }
+
+    /// What is known to be wrong with the kernel, or is not known, while it counts.
+    fn kernel_warning(&self) -> Option<String> {
+        match &self.judgement {
+            Judgement::Leaks(flaw) => Some(self.kernel.sentence(flaw)),
+            Judgement::Unknown(flaws) => Some(self.kernel.doubt(flaws)),
+            Judgement::Crashes(_) | Judgement::TooOld | Judgement::Sound => None,
+        }
     }
 
     /// Tries again what could not be done.
@@ -368,6 +421,14 @@ impl Table {
 
     /// Makes a table, or goes on with the one that the kept socket owns. Where that fails the socket is kept on.
     fn start(&mut self) -> Result<(), Error> {
+        if let Err(error) = self.may_count(false) {
+            // A table that an earlier version has left would go on counting, and goes with its socket.
+            if self.kept.take().is_some() {
+                descriptors::forget();
+            }
+            self.trouble = Some(error_chain(&error));
+            return Err(error);
+        }
         self.tree.refresh();
         let (v4, v6) = (self.prefixes.internal_v4(), self.prefixes.internal_v6());
         let kept = self.kept.as_ref().map(AsFd::as_fd);
@@ -377,6 +438,9 @@ impl Table {
         self.outdated = false;
         self.counting = Some(started?);
         self.kept = None;
+        if let Some(warning) = self.kernel_warning() {
+            log(warning);
+        }
         // In a table that was kept stands what an earlier process knew.
         self.redirected = None;
         if let Err(error) = self.follow_redirects() {

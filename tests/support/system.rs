@@ -268,22 +268,37 @@ pub struct Daemon {
     network: String,
     root: PathBuf,
     mount: PathBuf,
-    /// Whether it finds a cgroup tree.
-    cgroups: bool,
+    cgroups: Cgroups,
+}
+
+/// Which cgroup tree the helper finds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cgroups {
+    /// The lab's, whose top is the root of the helper's cgroup namespace.
+    Own,
+    /// The whole computer's, though the helper is in a cgroup namespace.
+    Outside,
+    /// None.
+    Absent,
 }
 
 impl Daemon {
     /// Starts it and waits until it is on the bus.
     pub async fn new(lab: &Lab, bus: &Bus) -> Self {
-        Self::on_a_host(lab, bus, true).await
+        Self::on_a_host(lab, bus, Cgroups::Own, None).await
     }
 
-    /// As [`Self::new`], on a host without cgroup v2.
-    pub async fn without_cgroups(lab: &Lab, bus: &Bus) -> Self {
-        Self::on_a_host(lab, bus, false).await
+    /// As [`Self::new`], with another cgroup tree.
+    pub async fn with_cgroups(lab: &Lab, bus: &Bus, cgroups: Cgroups) -> Self {
+        Self::on_a_host(lab, bus, cgroups, None).await
     }
 
-    async fn on_a_host(lab: &Lab, bus: &Bus, cgroups: bool) -> Self {
+    /// As [`Self::new`], on a kernel that says that it is another one: `uname -r`.
+    pub async fn on_kernel(lab: &Lab, bus: &Bus, release: &str) -> Self {
+        Self::on_a_host(lab, bus, Cgroups::Own, Some(release)).await
+    }
+
+    async fn on_a_host(lab: &Lab, bus: &Bus, cgroups: Cgroups, kernel: Option<&str>) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let notify = UnixDatagram::bind(directory.path().join("notify")).unwrap();
         let kept = Arc::default();
@@ -300,8 +315,20 @@ impl Daemon {
             mount: netglance_dbus::cgroup::Tree::open().unwrap().mount().to_owned(),
             cgroups,
         };
+        this.set_kernel(kernel);
         this.start(bus).await;
         this
+    }
+
+    /// From the next start on the kernel says that it is this one; `None`: the one that it is.
+    pub fn set_kernel(&self, release: Option<&str>) {
+        let directory = self.directory.path().join("kernel");
+        let _ = fs::remove_dir_all(&directory);
+        if let Some(release) = release {
+            fs::create_dir(&directory).unwrap();
+            fs::write(directory.join("osrelease"), format!("{release}\n")).unwrap();
+            fs::write(directory.join("version"), "#1 SMP PREEMPT_DYNAMIC\n").unwrap();
+        }
     }
 
     /// Starts it with what the store keeps, and waits until it is on the bus.
@@ -313,9 +340,11 @@ impl Daemon {
     /// Starts it with what the store keeps, as its unit confines it. The lab's cgroup is the root of its cgroup namespace.
     pub fn spawn(&mut self) {
         let outer = r#"echo $$ > "$0/cgroup.procs" && exec unshare --mount --cgroup "$@""#;
-        let inner = r#"umount -l "$0"; mount -t cgroup2 cgroup2 "$0" && mkdir -p "$0/system.slice/helper.service" &&
-            echo $$ > "$0/system.slice/helper.service/cgroup.procs" && export LISTEN_PID=$$ &&
-            if [ "$CGROUPS" = true ]; then mount -o remount,bind,ro "$0"; else umount -l "$0"; fi &&
+        let inner = r#"if [ "$CGROUPS" != Outside ]; then
+                umount -l "$0"; mount -t cgroup2 cgroup2 "$0" && mkdir -p "$0/system.slice/helper.service" &&
+                echo $$ > "$0/system.slice/helper.service/cgroup.procs"
+            fi && export LISTEN_PID=$$ &&
+            if [ "$CGROUPS" = Absent ]; then umount -l "$0"; else mount -o remount,bind,ro "$0"; fi &&
             exec "$@" 3<&0 </dev/null"#;
         let mut command = Command::new("sh");
         command.args(["-c", outer]).arg(&self.root).args(["sh", "-c", inner]).arg(&self.mount);
@@ -325,7 +354,7 @@ impl Daemon {
         let path = |name: &str| self.directory.path().join(name);
         command.env("DBUS_SYSTEM_BUS_ADDRESS", &self.address).env("NOTIFY_SOCKET", path("notify"));
         command.env("STATE_DIRECTORY", path("state")).env("RUNTIME_DIRECTORY", path("run"));
-        command.env("CGROUPS", self.cgroups.to_string());
+        command.env("CGROUPS", format!("{:?}", self.cgroups)).env("KERNEL", path("kernel"));
         if let Some(kept) = &*self.kept.lock().unwrap() {
             command.env("LISTEN_FDS", "1").env("LISTEN_FDNAMES", "nft").stdin(kept.try_clone().unwrap());
         } else {
@@ -434,10 +463,12 @@ fn confined(program: &Path, path: &Path) -> Vec<OsString> {
     assert_eq!(unit("ProtectControlGroups"), "yes");
     let capabilities = unit("CapabilityBoundingSet").replace("CAP_", "+").replace(' ', ",").to_ascii_lowercase();
     let script = r#"umask "$0" && : > "$2" && mount --bind "$1" "$2" && mount -t proc -o "$3" proc /proc && shift 3 &&
-        exec "$@""#;
+        for file in osrelease version; do
+            [ ! -e "$KERNEL/$file" ] || mount --bind "$KERNEL/$file" "/proc/sys/kernel/$file" || exit
+        done && exec "$@""#;
     let mut command: Vec<OsString> = ["sh", "-c", script].map(Into::into).into();
     command.extend([unit("UMask").into(), program.into(), path.into()]);
-    command.push(format!("hidepid={},subset={}", unit("ProtectProc"), unit("ProcSubset")).into());
+    command.push(format!("hidepid={}", unit("ProtectProc")).into());
     command.push("prlimit".into());
     command.push(format!("--nofile={}", unit("LimitNOFILE")).into());
     command.push(format!("--core={}", unit("LimitCORE")).into());

@@ -101,7 +101,11 @@ enum Command {
     /// Start exact counting, now and after every boot
     ///
     /// Needs an administrator's password once, in a dialog or in this terminal.
-    Install,
+    Install {
+        /// Count even though this kernel has a bug that costs memory while netglance counts
+        #[arg(long)]
+        accept_kernel_leak: bool,
+    },
     /// Stop exact counting and delete all counters
     ///
     /// Needs an administrator's password.
@@ -242,8 +246,8 @@ impl Cli {
                 )
                 .exit(),
             Some(Command::Doctor(args)) => block_on(doctor::doctor(&args)),
-            Some(Command::Install) => block_on(install::install(true)),
-            Some(Command::Uninstall) => block_on(install::install(false)),
+            Some(Command::Install { accept_kernel_leak }) => block_on(install::install(accept_kernel_leak)),
+            Some(Command::Uninstall) => block_on(install::uninstall()),
             Some(Command::Completions { shell }) => completions::completions(&shell),
             Some(Command::Become { command }) => return Start::Done(run::become_command(&command)),
         };

@@ -69,6 +69,8 @@ pub struct Desktop {
     /// A wish was granted: what became of it is looked at before the beat is due.
     look_now: bool,
     notice: Option<String>,
+    /// What a person has to agree to before exact counting.
+    confirm: Option<String>,
     /// The window shows the proof page.
     proof_page: bool,
     /// The sockets are looked at before the beat is due.
@@ -112,6 +114,7 @@ impl Desktop {
             asking: false,
             look_now: false,
             notice: None,
+            confirm: None,
             proof_page: false,
             look_at_sockets: false,
             sockets: Vec::new(),
@@ -264,10 +267,8 @@ impl Desktop {
                 self.save();
             }
             Command::Set(settings) => self.set(settings),
-            Command::CountExactly => {
-                let Settings { internal, external, .. } = self.settings();
-                self.wish(Wish::Count(internal, external), None);
-            }
+            Command::CountExactly => self.count(false),
+            Command::CountAnyway => self.count(true),
             Command::RemoveExact => self.wish(Wish::Remove, None),
             Command::Pause(paused) => {
                 self.paused = paused;
@@ -301,6 +302,11 @@ impl Desktop {
         }
     }
 
+    fn count(&mut self, anyway: bool) {
+        let Settings { internal, external, .. } = self.settings();
+        self.wish(Wish::Count { internal, external, anyway }, None);
+    }
+
     fn settings(&self) -> Settings {
         self.monitor.as_ref().map(|monitor| monitor.settings().settings.clone()).unwrap_or_default()
     }
@@ -332,6 +338,7 @@ impl Desktop {
         }
         self.asking = true;
         self.notice = None;
+        self.confirm = None;
         let granted = self.granted.clone();
         tokio::spawn(async move {
             let outcome = exact::fulfil(&wish).await;
@@ -354,7 +361,11 @@ impl Desktop {
 
     fn granted(&mut self, granted: Granted) {
         self.asking = false;
-        self.notice = granted.outcome.as_ref().err().map(ToString::to_string);
+        (self.notice, self.confirm) = match &granted.outcome {
+            Ok(()) => (None, None),
+            Err(exact::Error::NeedsConfirmation(why)) => (None, Some(why.clone())),
+            Err(error) => (Some(error.to_string()), None),
+        };
         if granted.outcome.is_ok() {
             if granted.wish == Wish::Remove {
                 self.notice = Some("Exact counting is off and off this computer.".to_owned());
@@ -366,6 +377,10 @@ impl Desktop {
         if let Ok(monitor) = &mut self.monitor {
             monitor.look_for_helper();
             self.look_now = true;
+        }
+        // Asked for in the tray's menu, nobody would see the question.
+        if self.confirm.is_some() && self.window.is_none() {
+            self.show(None);
         }
     }
 
@@ -431,6 +446,10 @@ impl Desktop {
         Update {
             readings: self.readings.clone(),
             apps: self.apps.clone(),
+            confirm: self.confirm.clone().or_else(|| match monitor?.exact() {
+                Exact::Unconfirmed(why) => Some(why.clone()),
+                _ => None,
+            }),
             exact: monitor.map(|monitor| monitor.exact().clone()).unwrap_or_default(),
             notice: self.notice.clone(),
             warning: monitor.and_then(Monitor::warning).map(format::sentence),

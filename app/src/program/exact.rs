@@ -11,17 +11,28 @@ use std::{
 use ipnet::IpNet;
 use netglance_dbus::{
     helper1::{Error as HelperError, Helper1Proxy, NO_AGENT, to_wire},
+    kernel::{self, Judgement},
     place::OWN_HELPER,
 };
 use zbus::connection::Builder;
 
-use crate::look::sampler::helper::{helper, is_unknown, sentence};
+use crate::{
+    base::format,
+    look::sampler::helper::{helper, is_unknown, sentence},
+};
 
 /// What is wanted of the helper.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Wish {
-    /// To count, after a set-up where there is none. Then it gets these prefixes, where there are any: (internal, external).
-    Count(Vec<IpNet>, Vec<IpNet>),
+    /// To count, after a set-up where there is none.
+    Count {
+        /// What it gets then, where there is any.
+        internal: Vec<IpNet>,
+        /// See `internal`.
+        external: Vec<IpNet>,
+        /// Although the kernel has a bug that costs memory.
+        anyway: bool,
+    },
     /// To stop and to leave the system.
     Remove,
     /// To judge by these prefixes from now on: (internal, external).
@@ -49,6 +60,9 @@ pub enum Error {
     /// pkexec doesn't start.
     #[error("Cannot ask for the password: pkexec does not start ({0}). It is in the package pkexec (or policykit-1).")]
     NoPkexec(io::Error),
+    /// A person has to agree first to what counting does on this kernel.
+    #[error("{0}")]
+    NeedsConfirmation(String),
     /// All else, in the words of whoever failed.
     #[error("{0}")]
     Failed(String),
@@ -57,12 +71,10 @@ pub enum Error {
 /// Grants a wish: nothing to say if it went as wanted.
 pub async fn fulfil(wish: &Wish) -> Result<(), Error> {
     match wish {
-        Wish::Count(internal, external) => {
+        Wish::Count { internal, external, anyway } => {
             let refused = "the estimate goes on.";
-            match count().await {
-                Err(HelperError::Bus(error)) if is_unknown(&error) => {
-                    pkexec(&beside(), "set-up", refused).await?;
-                }
+            match count(*anyway).await {
+                Err(HelperError::Bus(error)) if is_unknown(&error) => set_up(*anyway, refused).await?,
                 outcome => outcome.map_err(|error| in_words(&error, refused))?,
             }
             if internal.is_empty() && external.is_empty() { Ok(()) } else { hand_over(internal, external).await }
@@ -70,7 +82,7 @@ pub async fn fulfil(wish: &Wish) -> Result<(), Error> {
         Wish::Remove => {
             let refused = "exact counting goes on.";
             if Path::new(OWN_HELPER).exists() {
-                return pkexec(Path::new(OWN_HELPER), "take-out", refused).await;
+                return pkexec(Path::new(OWN_HELPER), &["take-out"], refused).await;
             }
             let outcome = async { connect().await?.uninstall().await };
             outcome.await.map_err(|error| in_words(&error, refused))
@@ -79,8 +91,20 @@ pub async fn fulfil(wish: &Wish) -> Result<(), Error> {
     }
 }
 
-async fn count() -> Result<(), HelperError> {
-    connect().await?.install().await
+async fn count(anyway: bool) -> Result<(), HelperError> {
+    let helper = connect().await?;
+    if anyway { helper.install_anyway().await } else { helper.install().await }
+}
+
+/// Sets the helper up. What it would say of this kernel afterwards is said before a password is asked for.
+async fn set_up(anyway: bool, refused: &'static str) -> Result<(), Error> {
+    let kernel = kernel::running();
+    match kernel.judge() {
+        Judgement::Crashes(flaw) => Err(Error::Failed(format::sentence(&kernel.sentence(flaw)))),
+        Judgement::Leaks(flaw) if !anyway => Err(Error::NeedsConfirmation(kernel.sentence(flaw))),
+        Judgement::Leaks(_) => pkexec(&beside(), &["set-up", "--accept-kernel-leak"], refused).await,
+        _ => pkexec(&beside(), &["set-up"], refused).await,
+    }
 }
 
 async fn hand_over(internal: &[IpNet], external: &[IpNet]) -> Result<(), Error> {
@@ -98,6 +122,7 @@ fn in_words(error: &HelperError, refused: &'static str) -> Error {
     match error {
         HelperError::NotAuthorized(why) if why.contains(NO_AGENT) => Error::NoAgent(refused),
         HelperError::NotAuthorized(_) => Error::NotAuthorised(refused),
+        HelperError::NeedsConfirmation(why) => Error::NeedsConfirmation(why.clone()),
         error => Error::Failed(sentence(error)),
     }
 }
@@ -109,13 +134,13 @@ fn beside() -> PathBuf {
 }
 
 /// Runs the helper's own program as root, once the person has given a password.
-async fn pkexec(program: &Path, task: &str, refused: &'static str) -> Result<(), Error> {
+async fn pkexec(program: &Path, arguments: &[&str], refused: &'static str) -> Result<(), Error> {
     if !program.is_file() {
         return Err(Error::NoHelper(program.to_owned()));
     }
     let mut command = tokio::process::Command::new("pkexec");
     // Without it pkexec would ask in the terminal from which netglance was started.
-    command.arg("--disable-internal-agent").arg(program).arg(task);
+    command.arg("--disable-internal-agent").arg(program).args(arguments);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
     let output = command.output().await.map_err(Error::NoPkexec)?;
     if output.status.success() {

@@ -29,6 +29,8 @@ pub struct Update {
     pub exact: Exact,
     /// What became of the latest wish that took a while, already worded for a person: one quiet line.
     pub notice: Option<String>,
+    /// What an administrator has to agree to before this kernel counts exactly, worded for a person.
+    pub confirm: Option<String>,
     /// What the helper warns of though it counts, worded for a person.
     pub warning: Option<String>,
     /// What the proof page shows; `None` while it is closed.
@@ -128,6 +130,8 @@ pub enum Command {
     Set(Settings),
     /// Have the helper count, setting it up first where it is missing. A person is asked for a password.
     CountExactly,
+    /// The same, although the kernel has a bug that costs memory.
+    CountAnyway,
     /// Stop exact counting and take all of it off the system.
     RemoveExact,
     /// Start netglance, hidden, at login from now on, or don't.

@@ -60,6 +60,17 @@ pub enum Error {
     },
 }
 
+/// What the top of a [`Tree`] is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Top {
+    /// The root of all cgroups.
+    Real,
+    /// The root of this process's cgroup namespace, as in a container, or a cgroup below it.
+    Own,
+    /// A cgroup outside of this process's cgroup namespace.
+    Outside,
+}
+
 /// The tree as it is now, and the ids it had.
 #[derive(Debug)]
 pub struct Tree {
@@ -105,6 +116,17 @@ impl Tree {
     /// The directory at which the tree is mounted.
     pub fn mount(&self) -> &Path {
         &self.mount
+    }
+
+    /// Which root the top is, as far as can be seen from here.
+    pub fn top(&self) -> Top {
+        // The real root alone lacks this file (cgroup-v2.rst).
+        let has_type = || fs::exists(self.mount.join("cgroup.type")).unwrap_or(true);
+        match self.root.as_str() {
+            "" if !has_type() => Top::Real,
+            path if path.split('/').any(|name| name == "..") => Top::Outside,
+            _ => Top::Own,
+        }
     }
 
     /// The directory of a cgroup with this path.

@@ -49,7 +49,7 @@ const CALLERS: usize = 4096;
 const USERS: usize = 1024;
 
 /// The members that are carried out even though nobody waits for the answer.
-const CHANGES: [&str; 3] = ["Install", "Uninstall", "SetPrefixes"];
+const CHANGES: [&str; 4] = ["Install", "InstallAnyway", "Uninstall", "SetPrefixes"];
 
 /// What is to happen to a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

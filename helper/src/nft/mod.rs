@@ -214,6 +214,15 @@ impl Nft {
         self.commit(&ruleset::probe(PROBE_TABLE, 1)).map_err(Error::in_probe).map(drop)
     }
 
+    /// Whether levels of cgroups count from a root below the real one, that of the caller's cgroup namespace. The kernel adds how
+    /// deep that root is to a rule's level, and takes no sum above 255 (7f3287db6543; before, all counted from the real root).
+    pub fn counts_from_below(&mut self) -> Result<bool, Error> {
+        match self.commit(&ruleset::probe_level(PROBE_TABLE, u8::MAX)) {
+            Err(error) if error.is_unsupported() => Ok(true),
+            other => other.map(|_| false),
+        }
+    }
+
     /// Makes the table. Fails where one of its name exists, of whatever owner.
     pub fn create(&mut self, levels: u8, set_size: u32, internal: Internal) -> Result<(), Error> {
         self.commit(&ruleset::create(TABLE, levels, set_size, internal)).map(drop)

@@ -158,6 +158,18 @@ pub fn probe(table: &str, levels: u8) -> Batch {
     batch
 }
 
+/// A rule for this level, taken away again in the same transaction.
+pub fn probe_level(table: &str, level: u8) -> Batch {
+    let mut b = Builder::new(table);
+    b.table();
+    b.chain(OUTPUT.chain, "asks for a level", None);
+    b.level_rule(OUTPUT.chain, |e| {
+        e.cgroup(level).accept();
+    });
+    b.batch.requests.extend(delete_table(table).requests);
+    b.batch
+}
+
 /// Adds rules for the levels above `from` up to `to`, in front of those that are there.
 pub fn grow(table: &str, from: u8, to: u8) -> Batch {
     let mut b = Builder::new(table);

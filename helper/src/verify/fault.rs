@@ -23,6 +23,8 @@ pub enum Fault {
     NotRedirected,
     /// The figures are those of an estimate: TCP payload, and nothing of UDP.
     Estimate,
+    /// The kernel keeps a closed socket.
+    Leak,
 }
 
 /// A rule that tells internal from external.
@@ -58,7 +60,7 @@ impl Fault {
                 batch.requests.retain(|request| !with.contains(request) || without.contains(request));
             }
             Self::TunnelTwice => batch.requests.retain(|request| request.what() != "a look at the link-layer header"),
-            Self::NoPrefix(_) | Self::Swapped | Self::NotRedirected | Self::Estimate => {}
+            Self::NoPrefix(_) | Self::Swapped | Self::NotRedirected | Self::Estimate | Self::Leak => {}
         }
     }
 

@@ -23,6 +23,7 @@ use crate::nft;
 pub mod cases;
 mod cgroups;
 pub mod fault;
+pub mod freed;
 mod meaning;
 mod namespace;
 mod peer;
@@ -39,6 +40,9 @@ pub enum Error {
     /// Not root.
     #[error("it needs root for a few seconds, to make scratch network namespaces and cgroups")]
     NotRoot,
+    /// The rules could crash this kernel, in a scratch network too.
+    #[error("{0}. Nothing was tried")]
+    Dangerous(String),
     /// No cgroup tree.
     #[error(transparent)]
     Tree(#[from] cgroup::Error),

@@ -12,6 +12,7 @@ use std::{
 use ipnet::IpNet;
 use netglance_dbus::{
     cgroup::Tree,
+    kernel::{self, Judgement},
     onlink::Onlink,
     scope::Prefixes,
     verify::{self, Figures, Outcome, Payload, Report, Stray},
@@ -22,7 +23,7 @@ use super::{
     cases::{self, Actor, Case},
     cgroups::{self, APP, Cgroups},
     fault::Fault,
-    meaning,
+    freed, meaning,
     namespace::{Namespace, TUNNEL, WIRE},
     peer::Peer,
     running,
@@ -53,8 +54,13 @@ pub fn run(program: &Path, stop: &Stop) -> Result<Report, Error> {
     if !rustix::process::geteuid().is_root() {
         return Err(Error::NotRoot);
     }
+    let kernel = kernel::running();
+    if let Judgement::Crashes(flaw) = kernel.judge() {
+        return Err(Error::Dangerous(kernel.sentence(flaw)));
+    }
     let begun = Instant::now();
     let mut cases = World::new(program, None)?.try_all(stop)?;
+    cases.push(freed::try_one(None, stop)?);
     cases.push(running::compare(Path::new(running::SETUP))?);
     Ok(Report {
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -413,7 +419,7 @@ fn tunnel(host: &Namespace, peer: &Namespace) -> Result<bool, Error> {
 }
 
 /// The helper's own ruleset, from this namespace's own routing table.
-fn make_table(host: &Namespace, levels: u8, fault: Option<Fault>) -> Result<Nft, Error> {
+pub fn make_table(host: &Namespace, levels: u8, fault: Option<Fault>) -> Result<Nft, Error> {
     let onlink = host.inside(|| Onlink::open()?.changed())?.map_err(Error::network("read the routing table"))?;
     let exceptions: Vec<_> = match fault {
         Some(Fault::NoPrefix(net)) => vec![net],

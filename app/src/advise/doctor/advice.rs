@@ -1,6 +1,9 @@
 //! Which way of counting fits, what it can't see here, and what to do. Pure.
 
-use netglance_dbus::helper1::{BUS_NAME, OBJECT_PATH};
+use netglance_dbus::{
+    helper1::{BUS_NAME, OBJECT_PATH},
+    kernel::Judgement,
+};
 
 use super::{
     BlindSpot, Design, Step, Who,
@@ -156,6 +159,7 @@ pub fn blind_spots(facts: &Facts) -> Vec<BlindSpot> {
 /// What to do, in order.
 pub fn steps(facts: &Facts, design: Option<Design>) -> Vec<Step> {
     let mut steps: Vec<_> = facts.saved.iter().filter_map(|rules| mend(facts, rules)).collect();
+    steps.extend(update_kernel(facts));
     match design {
         None => steps.extend(missing_basics(facts)),
         Some(Design::Estimate) => steps.push(watch(facts, None)),
@@ -171,6 +175,18 @@ pub fn steps(facts: &Facts, design: Option<Design>) -> Vec<Step> {
         }
     }
     steps
+}
+
+/// What mends a kernel that can't be trusted to count.
+fn update_kernel(facts: &Facts) -> Option<Step> {
+    let (Judgement::Crashes(flaw) | Judgement::Leaks(flaw)) = facts.kernel.judge() else { return None };
+    let (fixed, names) = (facts.kernel.fixed_in(flaw), flaw.names());
+    let text = format!("Update the kernel to {fixed} or newer and restart the computer: {names} is missing here.");
+    Some(Step { who: Who::Root, command: None, text, undo: "boot the older kernel".to_owned() })
+}
+
+fn leaks(facts: &Facts) -> bool {
+    matches!(facts.kernel.judge(), Judgement::Leaks(_))
 }
 
 /// Takes netglance's table out of saved rules, and keeps the file as it was.
@@ -227,7 +243,7 @@ fn helper_steps(facts: &Facts) -> Vec<Step> {
                 root(facts, restart, "Restarts it. The kernel keeps its counters meanwhile.", None),
             ];
         }
-        Helper::Idle { .. } => Vec::new(),
+        Helper::Idle { .. } | Helper::Unconfirmed { .. } => Vec::new(),
         Helper::Unannounced => vec![
             root(facts, "systemctl daemon-reload", "Makes systemd read the helper's unit.", None),
             root(
@@ -254,11 +270,19 @@ fn helper_steps(facts: &Facts) -> Vec<Step> {
         },
     };
     if facts.polkit || facts.root {
-        let text = "Starts exact counting, now and after every boot. Asks for a password once, in a dialog or here in the terminal. The button \"Count exactly…\" in the window does the same.";
-        steps.push(user(facts, "install", text, &format!("{} uninstall", facts.program)));
+        let mut text = "Starts exact counting, now and after every boot. Asks for a password once, in a dialog or here in the terminal. The button \"Count exactly…\" in the window does the same.".to_owned();
+        if leaks(facts) {
+            text.push_str(" It asks first, because of the kernel's bug.");
+        }
+        steps.push(user(facts, "install", &text, &format!("{} uninstall", facts.program)));
     } else {
         let text = "Starts exact counting, now and after every boot.";
-        steps.push(root(facts, &call("Install"), text, Some(&call("Uninstall"))));
+        let (method, text) = if leaks(facts) {
+            ("InstallAnyway", format!("{text} Agrees to the kernel's bug."))
+        } else {
+            ("Install", text.to_owned())
+        };
+        steps.push(root(facts, &call(method), &text, Some(&call("Uninstall"))));
     }
     steps
 }
@@ -285,8 +309,13 @@ fn package(facts: &Facts) -> Step {
 
 /// The helper from a build or an archive.
 fn set_up(facts: &Facts, helper: &str) -> Step {
-    let text = "Installs the helper and starts exact counting, now and after every boot. Asks for a password once. The button \"Count exactly…\" in the window does the same.";
-    root(facts, &format!("{helper} set-up"), text, Some(&format!("{helper} take-out")))
+    let mut text = "Installs the helper and starts exact counting, now and after every boot. Asks for a password once. The button \"Count exactly…\" in the window does the same.".to_owned();
+    let mut command = format!("{helper} set-up");
+    if leaks(facts) {
+        text.push_str(" It accepts the kernel's bug.");
+        command.push_str(" --accept-kernel-leak");
+    }
+    root(facts, &command, &text, Some(&format!("{helper} take-out")))
 }
 
 fn watch(facts: &Facts, source: Option<&str>) -> Step {

@@ -1,5 +1,7 @@
 //! What was found on a host, before it is judged. Plain data; `None` means unknown everywhere.
 
+use netglance_dbus::kernel::Kernel;
+
 use crate::look::rate::Rate;
 
 /// A host, as one of its users sees it.
@@ -9,8 +11,8 @@ pub struct Facts {
     pub distribution: Option<String>,
     /// Whether this is a container, as seen from inside.
     pub container: bool,
-    /// As `uname -r` says it.
-    pub kernel: String,
+    /// What it says of itself.
+    pub kernel: Kernel,
     /// Whether doctor runs as root.
     pub root: bool,
     /// The cgroup tree.
@@ -292,6 +294,13 @@ pub enum Helper {
     Idle {
         /// Its version.
         version: String,
+    },
+    /// It counts only after an administrator has agreed to what that does on this kernel.
+    Unconfirmed {
+        /// Its version.
+        version: String,
+        /// Its own sentence.
+        why: String,
     },
     /// It should count and can't.
     Failing {

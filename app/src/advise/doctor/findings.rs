@@ -1,9 +1,11 @@
 //! From facts to findings, one function each. Pure.
 
+use netglance_dbus::kernel::{Judgement, OLDEST, Version};
+
 use super::{
     Finding, Status, caveats,
     facts::{AppUnit, Cgroups, Facts, Helper, Session, Tray},
-    kernel::{OLDEST_KERNEL, kernel_version, lacks, name},
+    kernel::{lacks, name},
     many, neighbours,
 };
 use crate::{
@@ -12,9 +14,9 @@ use crate::{
 };
 
 /// The oldest kernel on which the counters were tested to the byte: Debian 12's.
-const OLDEST_TESTED: (u32, u32) = (6, 1);
+const OLDEST_TESTED: Version = Version(6, 1, 0);
 /// Since then cgroup v1's net_cls and net_prio leave the v2 cgroup of a socket alone (commit 8520e224f547).
-const HYBRID_SAFE: (u32, u32) = (5, 15);
+const HYBRID_SAFE: Version = Version(5, 15, 0);
 /// Debian 12's.
 const OLDEST_SYSTEMD: u32 = 252;
 
@@ -42,18 +44,32 @@ fn distribution(facts: &Facts) -> Finding {
 }
 
 fn kernel(facts: &Facts) -> Finding {
-    let title = format!("Linux {}", facts.kernel);
-    match kernel_version(&facts.kernel) {
-        None => Finding::new("kernel", Status::Unknown, title, "This release has no version that can be read."),
-        Some(version) if version < OLDEST_KERNEL => {
-            let detail = "Too old for exact counting, which needs 5.13. The estimate needs 5.7.";
-            Finding::new("kernel", Status::Warning, title, detail)
+    let kernel = &facts.kernel;
+    let find = |status, detail: String| Finding::new("kernel", status, kernel.to_string(), detail);
+    let Some(base) = kernel.base() else {
+        return find(Status::Unknown, "This release has no version that can be read.".to_owned());
+    };
+    if base < OLDEST {
+        let detail = format!("Too old for exact counting, which needs {OLDEST}. The estimate needs 5.7.");
+        return find(Status::Warning, detail);
+    }
+    match kernel.judge() {
+        Judgement::Crashes(flaw) => {
+            find(Status::Problem, format!("{}. The helper does not count on it.", kernel.sentence(flaw)))
         }
-        Some(version) if version < OLDEST_TESTED => {
-            Finding::new("kernel", Status::Note, title, "Has what exact counting needs; tested from 6.1 on.")
+        Judgement::Leaks(flaw) => find(
+            Status::Warning,
+            format!("{}. The helper counts on it only after an administrator has agreed.", kernel.sentence(flaw)),
+        ),
+        Judgement::Unknown(flaws) => find(Status::Unknown, format::sentence(&kernel.doubt(&flaws))),
+        Judgement::Sound | Judgement::TooOld if base < OLDEST_TESTED => {
+            find(Status::Note, "Has what exact counting needs; tested from 6.1 on.".to_owned())
         }
-        Some(_) => {
-            Finding::new("kernel", Status::Ok, title, "New enough for exact counting (5.13; tested from 6.1 on).")
+        Judgement::Sound | Judgement::TooOld => {
+            let detail = format!(
+                "Has what exact counting needs ({OLDEST}), and none of the bugs that it triggers; tested from 6.1 on."
+            );
+            find(Status::Ok, detail)
         }
     }
 }
@@ -76,7 +92,7 @@ fn cgroup(facts: &Facts) -> Finding {
         ),
         Cgroups::Hybrid { mount } => {
             let title = format!("hybrid: cgroup v2 at {mount}, beside v1");
-            if kernel_version(&facts.kernel).is_some_and(|version| version < HYBRID_SAFE) {
+            if facts.kernel.base().is_some_and(|version| version < HYBRID_SAFE) {
                 let detail = "Before Linux 5.15, using v1's net_cls or net_prio makes the kernel forget which v2 cgroup a socket belongs to.";
                 return Finding::new("cgroup", Status::Warning, title, detail);
             }
@@ -351,6 +367,9 @@ fn helper(facts: &Facts) -> Finding {
             format!("the helper {version} is not counting yet"),
             "It is installed, but exact counting is not turned on.".into(),
         ),
+        Helper::Unconfirmed { version, why } => {
+            find(Status::Warning, format!("the helper {version} waits for your decision"), format::sentence(why))
+        }
         Helper::Failing { version, error, .. } => {
             find(Status::Problem, format!("the helper {version} can't count"), format!("{error}."))
         }

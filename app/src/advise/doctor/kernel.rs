@@ -1,15 +1,8 @@
 //! Whether a host's kernel can count exactly. Pure.
 
+use netglance_dbus::kernel::{Judgement, OLDEST};
+
 use super::facts::{Facts, Helper, Part};
-
-/// The oldest kernel with everything that exact counting needs: `socket cgroupv2` and sets of cgroups came with 5.13.
-pub const OLDEST_KERNEL: (u32, u32) = (5, 13);
-
-/// "6.1.0-31-amd64" is (6, 1).
-pub fn kernel_version(release: &str) -> Option<(u32, u32)> {
-    let mut numbers = release.split(|c: char| !c.is_ascii_digit());
-    Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
-}
 
 /// What the kernel lacks for exact counting, in words. Empty: nothing that is known of.
 pub fn lacks(facts: &Facts) -> Vec<String> {
@@ -20,8 +13,10 @@ pub fn lacks(facts: &Facts) -> Vec<String> {
         return vec![error.clone()];
     }
     let mut lacks = Vec::new();
-    if kernel_version(&facts.kernel).is_some_and(|version| version < OLDEST_KERNEL) {
-        lacks.push(format!("Linux {} is older than 5.13", facts.kernel));
+    if facts.kernel.base().is_some_and(|version| version < OLDEST) {
+        lacks.push(format!("{} is older than {OLDEST}", facts.kernel));
+    } else if let Judgement::Crashes(flaw) = facts.kernel.judge() {
+        lacks.push(facts.kernel.sentence(flaw));
     }
     lacks.extend(
         facts.nft.parts.iter().filter(|(_, has)| *has == Some(false)).map(|(part, _)| format!("no {}", name(*part))),

@@ -32,6 +32,9 @@ pub enum Exact {
     /// It is installed, but exact counting is not turned on.
     #[error("exact counting is not set up on this computer: choose \"Count exactly…\" in netglance")]
     NotInstalled,
+    /// It counts only after an administrator has agreed to what that does on this kernel: what that is.
+    #[error("{0}")]
+    Unconfirmed(String),
     /// It should count but can't: why.
     #[error("{0}")]
     Failed(String),
@@ -138,6 +141,7 @@ impl Helper {
         self.state = match &rows {
             Ok(_) => Exact::Counting,
             Err(helper1::Error::NotInstalled(_)) => Exact::NotInstalled,
+            Err(helper1::Error::NeedsConfirmation(why)) => Exact::Unconfirmed(why.clone()),
             Err(helper1::Error::Bus(error)) if is_unknown(error) => Exact::Absent,
             Err(error) => Exact::Failed(sentence(error)),
         };

@@ -4,6 +4,7 @@
 use eframe::egui::{Align, Button, Color32, Frame, Label, Layout, Margin, Panel, RichText, Ui, WidgetText};
 
 use crate::{
+    base::format,
     look::sampler::{Exact, Source},
     show::update::{Command, Update},
 };
@@ -14,12 +15,15 @@ pub struct Bars {
     settings_error: Option<String>,
     warning: Option<String>,
     notice: Option<String>,
+    confirm: Option<String>,
     /// "Not now": the button stays in the settings.
     banner: bool,
 }
 
 /// What the button is called everywhere.
 pub const COUNT_EXACTLY: &str = "Count exactly…";
+/// What agrees to the kernel's bug.
+pub const COUNT_ANYWAY: &str = "Count anyway";
 /// What a person gives and gets for it.
 pub const WHAT_IT_TAKES: &str = "It takes one password, and counts how many bytes move, never what is in them.";
 /// What stands there while a person is asked.
@@ -31,6 +35,9 @@ impl Bars {
         if update.asking || update.notice.is_none() {
             self.notice = None;
         }
+        if update.asking || update.confirm.is_none() {
+            self.confirm = None;
+        }
         if update.warning.is_none() {
             self.warning = None;
         }
@@ -39,8 +46,8 @@ impl Bars {
         }
     }
 
-    /// The lines over and under everything.
-    pub fn around(&mut self, ui: &mut Ui, update: &Update) {
+    /// The lines over and under everything, one of which may ask something.
+    pub fn around(&mut self, ui: &mut Ui, update: &Update) -> Option<Command> {
         let warn = ui.visuals().warn_fg_color.gamma_multiply(0.25);
         let error = update.settings_error.as_ref().filter(|error| self.settings_error.as_ref() != Some(error));
         if let Some(error) = error
@@ -61,6 +68,12 @@ impl Bars {
         {
             self.notice = Some(notice.clone());
         }
+        let confirm = update.confirm.as_ref().filter(|why| !update.asking && self.confirm.as_ref() != Some(why));
+        let wish = confirm.and_then(|why| {
+            let answer = question(ui, warn, &format::sentence(why))?;
+            self.confirm = Some(why.clone());
+            answer.then_some(Command::CountAnyway)
+        });
         if !update.tray {
             let fill = ui.visuals().widgets.inactive.weak_bg_fill;
             let frame = Frame::new().fill(fill).inner_margin(Margin::symmetric(12, 5));
@@ -68,6 +81,7 @@ impl Bars {
                 ui.label(RichText::new("Your desktop has no tray: closing this window ends netglance.").small());
             });
         }
+        wish
     }
 
     /// How to have exact figures, or why there are none.
@@ -104,6 +118,22 @@ impl Bars {
         });
         wish
     }
+}
+
+/// Asks whether to count although the kernel has a bug. `None`: not answered yet.
+fn question(ui: &mut Ui, fill: Color32, why: &str) -> Option<bool> {
+    let frame = Frame::new().fill(fill).inner_margin(Margin::symmetric(12, 8));
+    let panel = Panel::top("confirm").frame(frame).show_separator_line(false);
+    let shown = panel.show(ui, |ui| {
+        ui.add(Label::new(why).wrap());
+        ui.horizontal(|ui| {
+            let anyway = ui.button(COUNT_ANYWAY).clicked();
+            let not_now = ui.button("Keep the estimate").clicked();
+            (anyway || not_now).then_some(anyway)
+        })
+        .inner
+    });
+    shown.inner
 }
 
 /// A line over everything. Whether it was put away.

@@ -193,7 +193,9 @@ impl Window {
             ui.centered_and_justified(|ui| ui.label("Looking for applications…"));
             return;
         };
-        self.bars.around(ui, &update);
+        if let Some(wish) = self.bars.around(ui, &update) {
+            self.send(wish);
+        }
         if self.settings_page.is_some() {
             self.settings_page(ui, &update);
         } else if self.proof_page.is_some() {

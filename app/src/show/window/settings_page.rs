@@ -8,7 +8,10 @@ use super::{
     style::colour,
 };
 use crate::{
-    base::settings::{Palette, Settings, Theme, Unit},
+    base::{
+        format,
+        settings::{Palette, Settings, Theme, Unit},
+    },
     look::sampler::Exact,
     show::{
         chart::Colours,
@@ -117,6 +120,7 @@ impl SettingsPage {
             Exact::NotInstalled | Exact::Absent => {
                 format!("The figures are an estimate: UDP and QUIC are not in them. {WHAT_IT_TAKES}")
             }
+            Exact::Unconfirmed(why) => format::sentence(why),
             Exact::Failed(why) => format!("Exact counting does not work now: {why}."),
         };
         ui.label(sentence);
@@ -124,7 +128,7 @@ impl SettingsPage {
             ui.label(WAITING);
         }
         let here = !update.asking;
-        if matches!(update.exact, Exact::NotInstalled | Exact::Absent) {
+        if matches!(update.exact, Exact::NotInstalled | Exact::Absent | Exact::Unconfirmed(_)) {
             self.removing = false;
             if ui.add_enabled(here, Button::new(COUNT_EXACTLY)).clicked() {
                 outcome.wish = Some(Command::CountExactly);

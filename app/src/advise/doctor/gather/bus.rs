@@ -105,6 +105,7 @@ async fn helper(bus: &Connection) -> Helper {
             Helper::Counting { version, rows: rows.len(), warning }
         }
         Err(HelperError::NotInstalled(_)) => Helper::Idle { version },
+        Err(HelperError::NeedsConfirmation(why)) => Helper::Unconfirmed { version, why },
         Err(error @ HelperError::Bus(_)) => Helper::Unreachable(sampler::helper::sentence(&error)),
         Err(error) => {
             let unsupported = matches!(error, HelperError::Unsupported(_));

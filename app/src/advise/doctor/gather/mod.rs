@@ -38,7 +38,7 @@ use crate::{
 pub async fn gather(monitor: Result<Monitor, monitor::Error>, target: Target, arguments: &str) -> Facts {
     let processes = process::all();
     let uid = rustix::process::getuid();
-    let kernel = rustix::system::uname().release().to_string_lossy().into_owned();
+    let kernel = netglance_dbus::kernel::running();
     let settings = SettingsFile::open().settings;
     let host = Onlink::open().and_then(|mut onlink| onlink.changed()).ok().flatten().unwrap_or_default();
     let prefixes = Prefixes::new(&host, &settings.internal, &settings.external);
@@ -47,7 +47,7 @@ pub async fn gather(monitor: Result<Monitor, monitor::Error>, target: Target, ar
         container: ["/run/systemd/container", "/.dockerenv", "/run/.containerenv"]
             .iter()
             .any(|f| Path::new(f).exists()),
-        nft: kernel::nft(&kernel),
+        nft: kernel::nft(kernel.release()),
         nft_program: kernel::nft_program(),
         kernel,
         root: uid.is_root(),
