@@ -35,7 +35,7 @@ pub struct DoctorArgs {
 /// Looks, judges and says it.
 pub async fn doctor(args: &DoctorArgs) -> Result<ExitCode, Error> {
     let mut monitor = Monitor::open(Some(Source::Estimate)).await;
-    let target = wanted(&args.target, &mut monitor)?;
+    let target = wanted(&args.target, &mut monitor).await?;
     let facts = gather(monitor, target, &typed(&args.target)).await;
     let report = diagnose(&facts);
     if args.json {
@@ -51,13 +51,13 @@ pub async fn doctor(args: &DoctorArgs) -> Result<ExitCode, Error> {
 }
 
 /// The target that the arguments name: StB without any, whether it runs or not.
-fn wanted(args: &TargetArgs, monitor: &mut Result<Monitor, monitor::Error>) -> Result<Target, Error> {
+async fn wanted(args: &TargetArgs, monitor: &mut Result<Monitor, monitor::Error>) -> Result<Target, Error> {
     if args.is_empty() {
         return Ok(Target::stb());
     }
     let TargetArgs { app, unit, cgroup } = args;
     match (monitor, app) {
-        (Ok(monitor), _) => target(args, monitor),
+        (Ok(monitor), _) => target(args, monitor).await,
         // There is nothing to look a name up in.
         (Err(_), Some(app)) => Ok(Target::app(app, app)),
         (Err(_), None) => {

@@ -36,7 +36,7 @@ pub fn verify(json: bool) -> Result<ExitCode, Error> {
 /// The open sockets and what decided about each. Exit status 1 where the running counters decide otherwise.
 pub async fn live(args: &TargetArgs, json: bool) -> Result<ExitCode, Error> {
     let mut monitor = Monitor::open(None).await?;
-    let target = target(args, &mut monitor)?;
+    let target = target(args, &mut monitor).await?;
     say_waiting(&target, &monitor);
     let sockets = monitor.sockets(&target).await?;
     if json {
