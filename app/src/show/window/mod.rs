@@ -1,9 +1,11 @@
-//! The window: what is watched, how much it moves, and everything a person may ask about that. It reads no counter and no
-//! file: the program sends it an [`Update`] each beat, and it draws then, or on input, and at no other time.
+//! The window: what is watched, how much it moves, and everything a person may ask about that. It reads no counter, and no
+//! file but icons and fonts: the program sends it an [`Update`] each beat, and it draws then, or on input, and at no other time.
 
 mod bars;
 mod figures;
+mod fonts;
 mod graph;
+mod icon;
 mod keys;
 mod picker;
 pub mod plot;
@@ -96,7 +98,8 @@ pub fn run(
         Some(corner) => viewport.with_position(corner.map(|points| points as f32)),
         None => viewport,
     };
-    let options = eframe::NativeOptions { viewport, ..Default::default() };
+    // The system's fonts are found in fonts.rs, when there is need of them.
+    let options = eframe::NativeOptions { viewport, system_font_fallback: false, ..Default::default() };
     let settings = settings.clone();
     eframe::run_native(
         "netglance",
@@ -117,6 +120,7 @@ impl Window {
     /// A window that shows what comes through `updates`.
     pub fn new(ctx: &Context, updates: Receiver<Update>, commands: Sender<Command>, settings: &Settings) -> Self {
         egui_extras::install_image_loaders(ctx);
+        fonts::install(ctx);
         style::apply(ctx, settings);
         Self {
             updates,
