@@ -11,7 +11,9 @@ use netglance_dbus::error::chain;
 use tokio::{sync::mpsc::UnboundedSender, time::timeout_at};
 
 use super::{
-    Event, Events, autostart,
+    Event, Events,
+    appearance::Appearance,
+    autostart,
     exact::{self, Wish},
     face,
     instance::Asked,
@@ -78,6 +80,7 @@ pub struct Desktop {
     tray: Option<Tray>,
     panel: bool,
     picture: Picture,
+    appearance: Appearance,
     window: Option<Link>,
     windows: u64,
     said: UnboundedSender<(u64, Said)>,
@@ -119,6 +122,7 @@ impl Desktop {
             tray,
             panel,
             picture: Picture::default(),
+            appearance: Appearance::default(),
             window: None,
             windows: 0,
             said,
@@ -173,6 +177,7 @@ impl Desktop {
     async fn look(&mut self) {
         if self.monitor.is_err() {
             self.monitor = Monitor::open(None).await;
+            self.dress();
         }
         let Ok(monitor) = &mut self.monitor else {
             self.picture.push(None);
@@ -216,7 +221,15 @@ impl Desktop {
         }
     }
 
-    fn take(&mut self, event: Event) {
+    /// Takes the apps' icons from the desktop's theme.
+    fn dress(&mut self) {
+        if let Ok(monitor) = &mut self.monitor {
+            monitor.set_icon_theme(self.appearance.icon_theme.clone());
+        }
+    }
+
+    /// Does what has to be done about something that has happened.
+    pub fn take(&mut self, event: Event) {
         match event {
             Event::Asked(Asked { token }) => return self.show(token),
             Event::Panel(there) => self.panel = there,
@@ -249,6 +262,10 @@ impl Desktop {
             }
             Event::Granted(granted) => self.granted(granted),
             Event::Proven(proof) => self.proof = Some(proof),
+            Event::Appearance(appearance) => {
+                self.appearance = appearance;
+                self.dress();
+            }
         }
         if self.look_now && !self.paused {
             return; // and is told then
@@ -441,6 +458,7 @@ impl Desktop {
             asking: self.asking,
             tray: self.panel,
             start_at_login: self.start_at_login,
+            light: self.appearance.light,
             host_prefixes: monitor.map(|monitor| monitor.host_prefixes().to_vec()).unwrap_or_default(),
             span_min: self.state.span_min,
             place: self.state.place,
