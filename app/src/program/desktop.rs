@@ -42,8 +42,9 @@ use crate::{
     },
 };
 
-/// The menu's apps are looked for so often while no window is open.
-const MENU_EVERY: Duration = Duration::from_secs(30);
+/// The menu's apps are looked for and put in order so often. No panel tells that its menu is about to open (tray-icon keeps that
+/// to itself), and nothing should move under the pointer, so not at each beat.
+const MENU_EVERY: Duration = Duration::from_secs(10);
 /// A window that moves is remembered when it has come to rest.
 const REST: Duration = Duration::from_secs(2);
 
@@ -61,7 +62,9 @@ pub struct Desktop {
     readings: Vec<Reading>,
     histories: BTreeMap<String, History>,
     apps: Vec<AppReading>,
-    apps_at: Option<Instant>,
+    /// The tray's menu, and when it was made.
+    menu: Vec<tray::Entry>,
+    menu_at: Option<Instant>,
     state: State,
     /// Since when the file doesn't say what the state is.
     unsaved: Option<Instant>,
@@ -107,7 +110,8 @@ impl Desktop {
             readings: Vec::new(),
             histories: BTreeMap::new(),
             apps: Vec::new(),
-            apps_at: None,
+            menu: Vec::new(),
+            menu_at: None,
             state: State::load(),
             unsaved: None,
             start_at_login: autostart::is_on(),
@@ -424,10 +428,16 @@ impl Desktop {
 
     /// Tells window and tray how things are.
     fn tell(&mut self) {
-        let due = self.window.is_some() || self.apps_at.is_none_or(|at| at.elapsed() >= MENU_EVERY);
-        if let (true, Ok(monitor)) = (due, &mut self.monitor) {
+        let menu_is_due = self.menu_at.is_none_or(|at| at.elapsed() >= MENU_EVERY);
+        if let (true, Ok(monitor)) = (menu_is_due || self.window.is_some(), &mut self.monitor) {
             self.apps = monitor.apps();
-            self.apps_at = Some(Instant::now());
+        }
+        let watched = self.state.watched.as_deref().unwrap_or_default();
+        if menu_is_due {
+            self.menu = menu::apps(&self.apps, watched);
+            self.menu_at = Some(Instant::now());
+        } else {
+            menu::mark(&mut self.menu, &self.apps, watched);
         }
         if let Some(mut window) = self.window.take() {
             let backlog = if window.is_behind() { self.backlog() } else { Vec::new() };
@@ -487,7 +497,7 @@ impl Desktop {
         Face {
             picture: self.picture.clone(),
             tooltip,
-            apps: menu::apps(&self.apps, self.state.watched.as_deref().unwrap_or_default()),
+            apps: self.menu.clone(),
             paused: self.paused,
             offers_exact: !exact && !self.asking,
             start_at_login: self.start_at_login,
