@@ -167,7 +167,9 @@ fn row(ui: &mut Ui, app: &AppReading, watched: &[&str], unit: Unit) -> Option<bo
         WidgetInfo::selected(Role::Button, true, selected, label)
     });
     let clicked = response.clicked().then(|| ui.input(|i| i.modifiers.command));
-    let row = response.on_hover_text(format!("{}\nCtrl+click: watch it beside the others", app.cgroups.join("\n")));
+    // A long name is cut in the row.
+    let hint = format!("{}\n{}\nCtrl+click: watch it too", app.name, app.cgroups.join("\n"));
+    let row = response.on_hover_text(hint);
     // The only one that is watched can't be left out.
     if watched.is_empty() || selected && watched.len() == 1 {
         return clicked;
