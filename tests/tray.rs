@@ -118,6 +118,7 @@ fn a_window_that_is_killed_is_only_a_closed_one() {
 #[test]
 fn the_icon_moves_and_the_menu_watches_pauses_and_starts_at_login() {
     let desk = Desk::x11();
+    desk.entry("electron-gpt", "Name=electron-gpt");
     let panel = desk.panel();
     let mut program = desk.start(&["--hidden"]);
     panel.says("StB  down 0 B/s  up 0 B/s");
@@ -125,19 +126,19 @@ fn the_icon_moves_and_the_menu_watches_pauses_and_starts_at_login() {
     let traffic = desk.world.traffic(SHELL, &["move", "90000000", "90000000", "400000", &support::at(PUBLIC4)]);
     eventually("the icon shows traffic", || (panel.icon() != idle).then_some(()));
     eventually("the tooltip shows traffic", || panel.tooltip().contains("kB/s").then_some(()));
-    panel.offers("Show | +StB | electron-gpt | Login session 1 | Pause | Count exactly… | Start at login | Quit");
+    panel.offers("Show | +StB | electron-gpt | Pause | Count exactly… | Start at login | Quit");
     panel.choose("electron-gpt");
-    panel.offers("Show | +StB | +electron-gpt | Login session 1 | Pause | Count exactly… | Start at login | Quit");
+    panel.offers("Show | +StB | +electron-gpt | Pause | Count exactly… | Start at login | Quit");
     panel.says("\nelectron-gpt  down ");
     panel.choose("StB");
-    panel.offers("Show | StB | +electron-gpt | Login session 1 | Pause | Count exactly… | Start at login | Quit");
+    panel.offers("Show | StB | +electron-gpt | Pause | Count exactly… | Start at login | Quit");
     eventually("what is watched is kept", || {
         (desk.state()["watched"] == serde_json::json!(["electron-gpt"])).then_some(())
     });
 
     panel.choose("Pause");
     panel.says("Paused");
-    panel.offers("Show | StB | +electron-gpt | Login session 1 | +Pause | Count exactly… | Start at login | Quit");
+    panel.offers("Show | StB | +electron-gpt | +Pause | Count exactly… | Start at login | Quit");
     panel.choose("Pause");
     panel.says("electron-gpt  down ");
 
@@ -145,7 +146,7 @@ fn the_icon_moves_and_the_menu_watches_pauses_and_starts_at_login() {
     let entry = desk.world.home().join("autostart/org.netglance.Netglance.desktop");
     let text = eventually("the autostart entry", || fs::read_to_string(&entry).ok());
     assert!(text.contains(&format!("Exec=\"{}\" --hidden\n", env!("CARGO_BIN_EXE_netglance"))), "{text}");
-    panel.offers("Show | StB | +electron-gpt | Login session 1 | Pause | Count exactly… | +Start at login | Quit");
+    panel.offers("Show | StB | +electron-gpt | Pause | Count exactly… | +Start at login | Quit");
     panel.choose("Start at login");
     eventually("no autostart entry", || (!entry.exists()).then_some(()));
 
@@ -160,6 +161,7 @@ fn the_icon_moves_and_the_menu_watches_pauses_and_starts_at_login() {
 #[test]
 fn what_is_watched_and_the_windows_place_are_remembered() {
     let desk = Desk::x11();
+    desk.entry("electron-gpt", "Name=electron-gpt");
     let panel = desk.panel();
     let program = desk.start(&[]);
     let window = desk.window();
@@ -179,7 +181,7 @@ fn what_is_watched_and_the_windows_place_are_remembered() {
     panel.items.lock().unwrap().clear();
 
     let program = desk.start(&[]);
-    panel.offers("Show | +StB | +electron-gpt | Login session 1 | Pause | Count exactly… | Start at login | Quit");
+    panel.offers("Show | +StB | +electron-gpt | Pause | Count exactly… | Start at login | Quit");
     for _ in 0..3 {
         let window = desk.window();
         eventually("it stands where it stood", || (geometry(&window) == before).then_some(()));
@@ -190,8 +192,25 @@ fn what_is_watched_and_the_windows_place_are_remembered() {
     }
 }
 
-const ESTIMATE: &str = "Show | +StB | electron-gpt | Login session 1 | Pause | Count exactly… | Start at login | Quit";
-const EXACT: &str = "Show | +StB | electron-gpt | Login session 1 | Pause | Start at login | Quit";
+const ESTIMATE: &str = "Show | +StB | Pause | Count exactly… | Start at login | Quit";
+const EXACT: &str = "Show | +StB | Pause | Start at login | Quit";
+
+/// Services of the desktop and login sessions are there and not in the menu.
+#[test]
+fn the_menu_has_apps_the_busiest_first_and_no_services() {
+    let desk = Desk::x11();
+    for unit in ["dbus.service", "dconf.service", "at-spi-dbus-bus.service", "app-mail@autostart.service"] {
+        desk.world.unit(&format!("app.slice/{unit}"));
+    }
+    desk.entry("mail", "Name=A Mail");
+    desk.entry("electron-gpt", "Name=Z Assistant");
+    let panel = desk.panel();
+    let _program = desk.start(&["--hidden"]);
+    panel.offers("Show | +StB | A Mail | Z Assistant | Pause | Count exactly… | Start at login | Quit");
+    let _traffic = desk.world.traffic(OTHER, &["move", "90000000", "90000000", "400000", &support::at(PUBLIC4)]);
+    let _service = desk.world.moved("app.slice/sync.service", 1000, 1000, &[PUBLIC4]);
+    panel.offers("Show | +StB | Z Assistant | sync | A Mail | Pause | Count exactly… | Start at login | Quit");
+}
 
 #[test]
 fn count_exactly_asks_the_helper_once_and_a_refusal_changes_nothing() {

@@ -4,7 +4,9 @@
 #[path = "support/screen.rs"]
 mod screen;
 
-use eframe::egui::{Key, Modifiers, accesskit::Role, pos2, vec2};
+use std::fs;
+
+use eframe::egui::{FontId, Key, Modifiers, accesskit::Role, pos2, vec2};
 use egui_kittest::kittest::{NodeT, Queryable};
 use netglance::{
     base::settings::Settings,
@@ -376,6 +378,50 @@ fn services_stand_out_of_the_way_and_stb_first() {
     screen.show(Update { apps: all(), ..watched });
     assert_eq!(names(&screen), "StB firefox daemon dbus mail Services (");
     screen.says("Services (1)");
+}
+
+/// The harness panics at a character for which nothing has a glyph.
+#[test]
+fn names_in_every_script_are_drawn_and_fonts_are_loaded_for_them_alone() {
+    let mut screen = Screen::new();
+    let fonts = |screen: &Screen| screen.harness.ctx.fonts(|fonts| fonts.discovered_fonts().len());
+    let named =
+        |name: &str| Update { apps: vec![AppReading { name: name.into(), ..app("x", 0.0) }], ..Update::default() };
+    for name in ["Firefox", "Übersicht", "Ελληνικά", "Проводник"] {
+        screen.show(named(name));
+        assert_eq!(fonts(&screen), 0, "{name}");
+    }
+    for name in ["计算器", "計算機", "ファイル", "파일", "ملفات", "קבצים", "फ़ाइलें"]
+    {
+        screen.show(named(name));
+        let font = FontId::proportional(14.0);
+        assert!(
+            screen.harness.ctx.fonts_mut(|fonts| fonts.has_glyphs(&font, name)),
+            "{name}: run tests/all, which installs fonts"
+        );
+    }
+    assert!(fonts(&screen) > 0);
+}
+
+#[test]
+fn rows_stand_in_one_line_and_end_where_the_search_ends() {
+    let mut screen = Screen::new();
+    let icon = |id: &str, icon: Option<&str>| AppReading { icon: icon.map(Into::into), ..app(id, 0.0) };
+    let directory = tempfile::tempdir().unwrap();
+    let drawing = directory.path().join("drawing.svg");
+    fs::copy(concat!(env!("CARGO_MANIFEST_DIR"), "/../icons/org.netglance.Netglance.svg"), &drawing).unwrap();
+    let broken = directory.path().join("broken.svg");
+    fs::write(&broken, "no drawing").unwrap();
+    let apps =
+        vec![icon("a", None), icon("b", drawing.to_str()), icon("c", broken.to_str()), icon("d", Some("/gone.png"))];
+    for watched in [&[][..], &["a"], &["a", "b"]] {
+        screen.show(Update { apps: apps.clone(), readings: several(watched).readings, ..Update::default() });
+        let search = screen.harness.get_by_role(Role::TextInput).rect();
+        for id in ["a", "b", "c", "d"] {
+            let row = screen.harness.get_by_role_and_label(Role::Button, &format!("{id} name, –")).rect();
+            assert_eq!((row.left(), row.right()), (search.left(), search.right()), "{id} with {watched:?}");
+        }
+    }
 }
 
 #[test]

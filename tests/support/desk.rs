@@ -219,6 +219,14 @@ impl Desk {
         system
     }
 
+    /// Puts an app into the desktop's menu.
+    pub fn entry(&self, id: &str, text: &str) {
+        let applications = self.world.home().join(".local/share/applications");
+        fs::create_dir_all(&applications).unwrap();
+        let text = format!("[Desktop Entry]\nType=Application\nExec=true\n{text}\n");
+        fs::write(applications.join(format!("{id}.desktop")), text).unwrap();
+    }
+
     pub fn state(&self) -> serde_json::Value {
         let text = fs::read_to_string(self.world.home().join("state/netglance/state.json")).unwrap_or_default();
         serde_json::from_str(&text).unwrap_or_default()

@@ -495,6 +495,10 @@ impl World {
         for variable in ["DBUS_SESSION_BUS_ADDRESS", "XDG_RUNTIME_DIR", "DISPLAY", "WAYLAND_DISPLAY"] {
             command.env_remove(variable);
         }
+        // What the desktop of whoever runs the tests looks like, and the language there.
+        for variable in ["GTK_THEME", "XDG_CURRENT_DESKTOP", "XDG_DATA_HOME", "LC_ALL", "LC_MESSAGES", "LANG"] {
+            command.env_remove(variable);
+        }
         Program::spawn(command)
     }
 

@@ -29,6 +29,8 @@ pub async fn apps(json: bool) -> Result<ExitCode, Error> {
     let settings = monitor.settings().settings.clone();
     tokio::time::sleep(settings.beat).await;
     monitor.look(settings.beat).await;
+    monitor.apps();
+    monitor.know_names().await;
     let apps = monitor.apps();
     if json {
         let apps: Vec<_> = apps

@@ -35,7 +35,7 @@ pub struct DoctorArgs {
 /// Looks at the host, judges it and prints the report.
 pub async fn doctor(args: &DoctorArgs) -> Result<ExitCode, Error> {
     let mut monitor = Monitor::open(Some(Source::Estimate)).await;
-    let target = wanted(&args.target, &mut monitor)?;
+    let target = wanted(&args.target, &mut monitor).await?;
     let facts = gather(monitor, target, &typed(&args.target)).await;
     let report = diagnose(&facts);
     if args.json {
@@ -51,14 +51,14 @@ pub async fn doctor(args: &DoctorArgs) -> Result<ExitCode, Error> {
 }
 
 /// The target that the arguments name. Without any, StB if it is installed or running here, otherwise all applications.
-fn wanted(args: &TargetArgs, monitor: &mut Result<Monitor, monitor::Error>) -> Result<Target, Error> {
+async fn wanted(args: &TargetArgs, monitor: &mut Result<Monitor, monitor::Error>) -> Result<Target, Error> {
     let stb = Target::stb();
     if args.is_empty() && gather::is_installed(&stb) {
         return Ok(stb);
     }
     let TargetArgs { app, unit, cgroup } = args;
     match (monitor, app) {
-        (Ok(monitor), _) => target(args, monitor),
+        (Ok(monitor), _) => target(args, monitor).await,
         // There is nothing to look a name up in.
         (Err(_), Some(app)) => Ok(Target::app(app, app)),
         (Err(_), None) if args.is_empty() => Ok(Target::everything("/")),

@@ -269,7 +269,7 @@ fn block_on<T>(future: impl Future<Output = Result<T, Error>>) -> Result<T, Erro
 
 /// The target that the arguments name; without any, StB where it runs and all that is the
 /// caller's elsewhere.
-fn target(args: &TargetArgs, monitor: &mut Monitor) -> Result<Target, Error> {
+async fn target(args: &TargetArgs, monitor: &mut Monitor) -> Result<Target, Error> {
     if !args.unit.is_empty() || !args.cgroup.is_empty() {
         let mount = monitor.tree().mount().to_string_lossy().into_owned();
         let bad = args.unit.iter().find_map(|p| Some((p.clone(), glob::Pattern::new(p).err()?)));
@@ -277,6 +277,8 @@ fn target(args: &TargetArgs, monitor: &mut Monitor) -> Result<Target, Error> {
         return named.map_err(|source| Error::Pattern { pattern: bad.map(|(p, _)| p).unwrap_or_default(), source });
     }
     if let Some(wanted) = &args.app {
+        monitor.apps();
+        monitor.know_names().await;
         let apps = monitor.apps();
         let exact = apps.iter().find(|app| app.id == *wanted);
         let named = || apps.iter().find(|app| [&app.id, &app.name].iter().any(|n| n.eq_ignore_ascii_case(wanted)));

@@ -37,7 +37,7 @@ pub fn verify(json: bool) -> Result<ExitCode, Error> {
 /// matches.
 pub async fn live(args: &TargetArgs, json: bool) -> Result<ExitCode, Error> {
     let mut monitor = Monitor::open(None).await?;
-    let target = target(args, &mut monitor)?;
+    let target = target(args, &mut monitor).await?;
     let exists = exists(&target, &monitor, "");
     let sockets = monitor.sockets(&target).await?;
     if json {

@@ -34,7 +34,7 @@ pub async fn watch(args: &WatchArgs) -> Result<ExitCode, Error> {
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Error::io("listen for signals"))?;
     let mut terminate = signal(SignalKind::terminate()).map_err(Error::io("listen for signals"))?;
     let mut monitor = Monitor::open(args.source).await?;
-    let target = target(&args.target, &mut monitor)?;
+    let target = target(&args.target, &mut monitor).await?;
     let mut settings_error = say_settings_error(&monitor, None);
     let mut warning = say_warning(&monitor, None);
     let mut matched = exists(&target, &monitor, " Waiting for it.");

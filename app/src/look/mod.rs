@@ -3,6 +3,7 @@
 pub mod desktop_entry;
 pub mod live;
 pub mod monitor;
+pub mod names;
 pub mod rate;
 pub mod reading;
 pub mod sampler;

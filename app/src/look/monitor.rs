@@ -1,7 +1,7 @@
 //! The loop: one look each beat, and what it says about the target.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     fs,
     os::unix::fs::MetadataExt as _,
     time::{Duration, Instant},
@@ -21,6 +21,7 @@ use crate::{
     look::{
         desktop_entry::{DesktopEntries, Named},
         live::{self, SocketVerdict},
+        names::{self, Names, Unit},
         rate::{self, Bytes, Gap},
         reading::{AppReading, Reading, UnitReading},
         sampler::{self, Ending, Exact, Look, Sampler, Source},
@@ -68,6 +69,7 @@ pub struct Monitor {
     /// Whether all that is watched is the caller's own. `None`: to be found out.
     own: Option<bool>,
     desktop: DesktopEntries,
+    names: Names,
     /// Seconds between the last two looks, or why they make no rate.
     secs: Result<f64, Gap>,
 }
@@ -123,6 +125,7 @@ impl Monitor {
             watches: Vec::new(),
             own: None,
             desktop: DesktopEntries::default(),
+            names: Names::default(),
             secs: Err(Gap::CountingRestarted),
         };
         monitor.paths = monitor.tree.paths().collect();
@@ -179,7 +182,7 @@ impl Monitor {
             match before.iter().position(|watch| watch.id == *id) {
                 Some(at) => self.watches.push(before.swap_remove(at)),
                 None => {
-                    let name = self.desktop.find(id).name.clone();
+                    let name = self.desktop.find(id).map_or_else(|| names::plain(id), |entry| entry.name.clone());
                     self.add(id.clone(), Target::app(id, &name));
                 }
             }
@@ -407,7 +410,8 @@ impl Monitor {
         }
     }
 
-    /// Every app of the caller as of the latest look (of every user for root), busiest first.
+    /// Every app of the caller as of the latest look (of every user for root), busiest first. What a new unit is called is known
+    /// a moment later.
     pub fn apps(&mut self) -> Vec<AppReading> {
         let mut apps: BTreeMap<String, (Moved, Vec<String>)> = BTreeMap::new();
         for path in self.paths() {
@@ -421,20 +425,63 @@ impl Monitor {
                 *sum = Moved { total: sum.total.plus(moved.total), latest: sum.latest.plus(moved.latest) };
             }
         }
+        let exists: HashSet<&str> = self.paths.iter().map(String::as_str).collect();
+        self.names.refresh(|cgroup| exists.contains(cgroup));
+        let mut unnamed = Vec::new();
         let mut apps: Vec<_> = apps
             .into_iter()
             .map(|(id, (moved, mut cgroups))| {
                 cgroups.sort_unstable();
-                let Named { name, icon, in_menu } = self.desktop.find(&id).clone();
+                let Named { name, icon, in_menu } = match self.desktop.find(&id) {
+                    Some(entry) => entry.clone(),
+                    None => Named { name: self.name(&id, &cgroups, &mut unnamed), icon: None, in_menu: false },
+                };
                 let rate = self.secs.as_ref().ok().map(|secs| moved.latest.rate(*secs));
                 AppReading { id, name, icon, in_menu, rate, bytes: moved.total, cgroups }
             })
             .collect();
+        self.names.ask(unnamed);
+        for watch in &mut self.watches {
+            if let Some(app) = apps.iter().find(|app| app.id == watch.id && app.name != watch.target.name) {
+                watch.target.name.clone_from(&app.name);
+            }
+        }
         let busy = |app: &AppReading| app.rate.map_or(0.0, |rate| rate.rx + rate.tx);
         apps.sort_by(|a, b| {
             let total = |app: &AppReading| app.bytes.rx.saturating_add(app.bytes.tx);
             busy(b).total_cmp(&busy(a)).then(total(b).cmp(&total(a))).then_with(|| a.name.cmp(&b.name))
         });
         apps
+    }
+
+    /// Waits until the names of the apps that [`Self::apps`] has found are known.
+    pub async fn know_names(&mut self) {
+        self.names.settle().await;
+    }
+
+    /// Takes icons from this theme from now on; `None`: from the one that all themes share.
+    pub fn set_icon_theme(&mut self, theme: Option<String>) {
+        self.desktop.set_icon_theme(theme);
+    }
+
+    /// What an app without a desktop entry is called. Those of its units that nobody has asked about come to `unnamed`.
+    fn name(&self, id: &str, cgroups: &[String], unnamed: &mut Vec<Unit>) -> String {
+        let plain = names::plain(id);
+        // A preset, a login session and what has a name here need no other.
+        if id == Target::stb().name || plain != id && !names::needs_program(id) {
+            return plain;
+        }
+        let units = cgroups.iter().filter_map(|path| target::app_of(path)).map(|app| (app.unit.cgroup, app.unit.unit));
+        let units: BTreeMap<_, _> = units.collect();
+        for (cgroup, unit) in units.iter().filter(|(cgroup, _)| !self.names.knows(cgroup)) {
+            let below = cgroups.iter().filter(|path| path.starts_with(*cgroup));
+            unnamed.push(Unit {
+                id: id.to_owned(),
+                unit: (*unit).to_owned(),
+                cgroup: (*cgroup).to_owned(),
+                directories: below.map(|path| self.tree.directory(path)).collect(),
+            });
+        }
+        self.names.of(units.into_keys()).map_or(plain, str::to_owned)
     }
 }

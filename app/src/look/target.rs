@@ -136,8 +136,8 @@ impl Selector {
                 (rest.is_empty() || rest.starts_with('/')).then_some(path.get(..top.len())?)
             }
             Self::App(id) => {
-                let (found, cgroup) = app_and_cgroup(path)?;
-                (found == *id).then_some(cgroup)
+                let app = app_of(path)?;
+                (app.id == *id || app.is_called(id)).then_some(app.cgroup)
             }
         }
     }
@@ -168,23 +168,44 @@ pub fn units(path: &str) -> impl Iterator<Item = UnitOf<'_>> {
     })
 }
 
-/// The id of the app of a user to which a cgroup belongs, as the desktop specifies it (systemd.io/DESKTOP_ENVIRONMENTS):
-/// the desktop file's name for `app-<launcher>-<id>-<n>.scope`, `app-<id>@autostart.service` and their like, the
-/// unit's own name without instance otherwise; StB for its three services. `None`: no app of a user.
+/// The id of the app of a user to which a cgroup belongs, see [`app_of`]; StB for its three services. `None`: no app of a
+/// user.
 pub fn app_id(path: &str) -> Option<String> {
     if Target::stb().unit_of(path).is_some() {
         return Some(STB.0.to_owned());
     }
-    app_and_cgroup(path).map(|(id, _)| id)
+    app_of(path).map(|app| app.id)
 }
 
-fn app_and_cgroup(path: &str) -> Option<(String, &str)> {
+/// The app of a user to which a cgroup belongs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct App<'a> {
+    /// As the desktop specifies it (systemd.io/DESKTOP_ENVIRONMENTS): the desktop file's name for
+    /// `app-<launcher>-<id>-<n>.scope`, `app-<id>@autostart.service` and their like. The unit's own name otherwise,
+    /// without its instance and whatever tells it from others of its kind: a process id, a random number.
+    pub id: String,
+    /// The path down to what is the app's alone.
+    pub cgroup: &'a str,
+    /// Its service or scope.
+    pub unit: UnitOf<'a>,
+}
+
+impl App<'_> {
+    /// Whether this is the unit's name without suffix and instance. It is an id as well: earlier versions had no other.
+    fn is_called(&self, id: &str) -> bool {
+        let name = stem(self.unit.unit);
+        name == id || name.contains('\\') && unescape(name) == id
+    }
+}
+
+/// Finds the app of a user to which a cgroup belongs. `None`: it is no app's.
+pub fn app_of(path: &str) -> Option<App<'_>> {
     let in_user = |unit: &UnitOf| unit.unit.starts_with("user@") && unit.unit.ends_with(".service");
     let mut below = units(path).skip_while(|unit| !in_user(unit)).skip(1).peekable();
     if below.peek().is_none() {
         // No user manager's unit: a login session as a whole, as desktops have it that start apps without systemd.
         let session = units(path).find(|u| u.unit.starts_with("session-") && u.unit.ends_with(".scope"))?;
-        return Some((stem(session.unit).to_owned(), session.cgroup));
+        return Some(App { id: stem(session.unit).to_owned(), cgroup: session.cgroup, unit: session });
     }
     let mut slice = None;
     for unit in below {
@@ -195,11 +216,12 @@ fn app_and_cgroup(path: &str) -> Option<(String, &str)> {
         if unit.unit == "init.scope" {
             return None;
         }
-        return match (app_unit(unit.unit), slice) {
-            (Some(id), _) => Some((id, unit.cgroup)),
-            (None, Some((id, cgroup))) => Some((id, cgroup)),
-            (None, None) => Some((unescape(stem(unit.unit)), unit.cgroup)),
+        let (id, cgroup) = match (app_unit(unit.unit), slice) {
+            (Some(id), _) => (id, unit.cgroup),
+            (None, Some(slice)) => slice,
+            (None, None) => (unescape(kind(unit.unit)), unit.cgroup),
         };
+        return Some(App { id, cgroup, unit });
     }
     // A slice holds no process itself.
     None
@@ -237,6 +259,42 @@ fn stem(unit: &str) -> &str {
 
 fn stem_of(name: &str) -> &str {
     name.split('@').next().unwrap_or(name)
+}
+
+/// A unit's name without what tells it from others of its kind: `tmux-spawn` for `tmux-spawn-<uuid>.scope`.
+fn kind(unit: &str) -> &str {
+    let transient = unit.ends_with(".scope") || unit.starts_with("run-");
+    let mut kind = stem(unit);
+    while let Some((rest, last)) = kind.rsplit_once('-') {
+        let hex = last.len() >= 8 && last.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let random = hex && (last.len() >= 32 || last.contains(|c: char| c.is_ascii_digit()));
+        if let Some(rest) = without_uuid(kind) {
+            kind = rest;
+        } else if !rest.is_empty() && (random || transient && is_number(last)) {
+            kind = rest;
+        } else {
+            break;
+        }
+    }
+    kind
+}
+
+/// Whoever makes a scope numbers it, and systemd numbers what `systemd-run` starts: `1234`, `u1234`, `p1234`, `i1234`,
+/// `r<32 hexadecimal digits>`.
+fn is_number(text: &str) -> bool {
+    let digits = text.strip_prefix(['u', 'p', 'i']).unwrap_or(text);
+    let random = text.strip_prefix('r').is_some_and(|hex| hex.len() == 32);
+    let is = |text: &str, digit: fn(&u8) -> bool| !text.is_empty() && text.bytes().all(|byte| digit(&byte));
+    is(digits, u8::is_ascii_digit) || random && is(text.trim_start_matches('r'), u8::is_ascii_hexdigit)
+}
+
+/// What stands before `-xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx` at the end.
+fn without_uuid(name: &str) -> Option<&str> {
+    let mut parts = name.rsplitn(6, '-');
+    for digits in [12, 4, 4, 4, 8] {
+        parts.next().filter(|part| part.len() == digits && part.bytes().all(|byte| byte.is_ascii_hexdigit()))?;
+    }
+    parts.next().filter(|rest| !rest.is_empty())
 }
 
 /// Undoes systemd's `\xNN` (systemd.unit(5), "String escaping").
@@ -295,6 +353,57 @@ mod tests {
         assert_eq!(app_id("/system.slice/ssh.service"), None);
         assert_eq!(app_id(""), None);
         assert_eq!(unescape(r"a\x2db\xzz\x"), r"a-b\xzz\x");
+    }
+
+    /// What terminals, containers and `systemd-run` call their units, each as it was seen on a desktop.
+    #[test]
+    fn instances_of_one_thing_are_one_app() {
+        let check = |below: &str, id: &str, old: &str| {
+            let path = format!("{USER}/{below}");
+            assert_eq!(app_id(&path).as_deref(), Some(id), "{below}");
+            for name in [id, old] {
+                assert!(Target::app(name, "").unit_of(&path).is_some(), "{name} names {below}");
+            }
+        };
+        let scope = |below: &str, id: &str| {
+            let name = below.rsplit('/').find(|part| part.contains('.')).unwrap();
+            check(below, id, name.rsplit_once('.').unwrap().0);
+        };
+        scope("tmux-spawn-5f0c21a8-7e02-4b37-9a3c-1d0e7f0a9b11.scope", "tmux-spawn");
+        scope("app.slice/vte-spawn-0d5e8b0a-3c52-4f07-8c8f-5a4bdc1c7c5d.scope", "vte-spawn");
+        scope("app.slice/ptyxis-spawn-aaaaaaaa-bbbb-cccc-dddd-eeeeeeeeeeee.scope", "ptyxis-spawn");
+        scope("app.slice/kitty-1234-0.scope", "kitty");
+        scope("run-r0123456789abcdef0123456789abcdef.scope", "run");
+        scope("app.slice/run-u123.service", "run");
+        scope("app.slice/run-u7.scope", "run");
+        scope("app.slice/run-p4711-i4712.scope", "run");
+        scope("app.slice/run-1234.scope", "run");
+        let hex = "8c9d0e8f3b8a4d0e9f6a7b8c9d0e1f2a3b4c5d6e7f8091a2b3c4d5e6f708192a";
+        scope(&format!("user.slice/libpod-{hex}.scope/container"), "libpod");
+        scope(&format!("user.slice/libpod-conmon-{hex}.scope"), "libpod-conmon");
+        scope("user.slice/user-libpod_pod_0a1b.slice/libpod-0a1b2c3d4e5f60718293a4b5c6d7e8f9.scope", "libpod");
+        scope("user.slice/podman-1234.scope", "podman");
+        scope("user.slice/podman-pause-1a2b3c4d.scope", "podman-pause");
+        scope(&format!("user.slice/docker-{hex}.scope"), "docker");
+        scope("app.slice/netglance-run-1234.scope", "netglance-run");
+        scope("background.slice/tracker-miner-fs-3.service", "tracker-miner-fs-3");
+        scope("session.slice/at-spi-dbus-bus.service", "at-spi-dbus-bus");
+        scope("app.slice/podman-user-wait-network-online.service", "podman-user-wait-network-online");
+        scope("app.slice/gpg-agent.service", "gpg-agent");
+        check("app.slice/syncthing@home.service", "syncthing", "syncthing");
+        check(r"app.slice/my\x2dbackup-12.service", "my-backup-12", "my-backup-12");
+        check("app.slice/facade-decade.service", "facade-decade", "facade-decade");
+        // What has an id of the desktop's keeps it.
+        check("app.slice/app-org.kde.konsole-1234.scope", "org.kde.konsole", "org.kde.konsole");
+        check("app.slice/app-org.kde.konsole-99ab.scope/tab(3045).scope", "org.kde.konsole", "org.kde.konsole");
+        check(r"app.slice/app-gnome-google\x2dchrome-4242.scope", "google-chrome", "google-chrome");
+        check("app.slice/app-firefox@0f3a9c.service", "firefox", "firefox");
+        check("app.slice/snap.firefox.firefox-5f0c21a8-7e02-4b37-9a3c-1d0e7f0a9b11.scope", "firefox", "firefox");
+        check("app.slice/app-flatpak-org.mozilla.firefox-1234.scope", "org.mozilla.firefox", "org.mozilla.firefox");
+        check("app.slice/dbus-:1.2-org.gnome.Nautilus@0.service", "org.gnome.Nautilus", "org.gnome.Nautilus");
+        check("session.slice/session-2.scope", "session", "session-2");
+        assert_eq!(Target::app("session-1", "").unit_of("/user.slice/user-1000.slice/session-2.scope"), None);
+        assert_eq!(Target::app("run-u1", "").unit_of(&format!("{USER}/run-u12.service")), None);
     }
 
     #[test]

@@ -11,7 +11,9 @@ use netglance_dbus::error::chain;
 use tokio::{sync::mpsc::UnboundedSender, time::timeout_at};
 
 use super::{
-    Event, Events, autostart,
+    Event, Events,
+    appearance::Appearance,
+    autostart,
     exact::{self, Wish},
     face,
     instance::Asked,
@@ -40,8 +42,9 @@ use crate::{
     },
 };
 
-/// The menu's apps are looked for so often while no window is open.
-const MENU_EVERY: Duration = Duration::from_secs(30);
+/// The menu's apps are looked for and put in order so often. No panel tells that its menu is about to open (tray-icon keeps that
+/// to itself), and nothing should move under the pointer, so not at each beat.
+const MENU_EVERY: Duration = Duration::from_secs(10);
 /// A window that moves is remembered when it has come to rest.
 const REST: Duration = Duration::from_secs(2);
 
@@ -59,7 +62,9 @@ pub struct Desktop {
     readings: Vec<Reading>,
     histories: BTreeMap<String, History>,
     apps: Vec<AppReading>,
-    apps_at: Option<Instant>,
+    /// The tray's menu, and when it was made.
+    menu: Vec<tray::Entry>,
+    menu_at: Option<Instant>,
     state: State,
     /// Since when the file doesn't say what the state is.
     unsaved: Option<Instant>,
@@ -80,6 +85,7 @@ pub struct Desktop {
     tray: Option<Tray>,
     panel: bool,
     picture: Picture,
+    appearance: Appearance,
     window: Option<Link>,
     windows: u64,
     said: UnboundedSender<(u64, Said)>,
@@ -106,7 +112,8 @@ impl Desktop {
             readings: Vec::new(),
             histories: BTreeMap::new(),
             apps: Vec::new(),
-            apps_at: None,
+            menu: Vec::new(),
+            menu_at: None,
             state: State::load(),
             unsaved: None,
             start_at_login: autostart::is_on(),
@@ -122,6 +129,7 @@ impl Desktop {
             tray,
             panel,
             picture: Picture::default(),
+            appearance: Appearance::default(),
             window: None,
             windows: 0,
             said,
@@ -176,6 +184,7 @@ impl Desktop {
     async fn look(&mut self) {
         if self.monitor.is_err() {
             self.monitor = Monitor::open(None).await;
+            self.dress();
         }
         let Ok(monitor) = &mut self.monitor else {
             self.picture.push(None);
@@ -219,7 +228,15 @@ impl Desktop {
         }
     }
 
-    fn take(&mut self, event: Event) {
+    /// Takes the apps' icons from the desktop's theme.
+    fn dress(&mut self) {
+        if let Ok(monitor) = &mut self.monitor {
+            monitor.set_icon_theme(self.appearance.icon_theme.clone());
+        }
+    }
+
+    /// Does what has to be done about something that has happened.
+    pub fn take(&mut self, event: Event) {
         match event {
             Event::Asked(Asked { token }) => return self.show(token),
             Event::Panel(there) => self.panel = there,
@@ -252,6 +269,10 @@ impl Desktop {
             }
             Event::Granted(granted) => self.granted(granted),
             Event::Proven(proof) => self.proof = Some(proof),
+            Event::Appearance(appearance) => {
+                self.appearance = appearance;
+                self.dress();
+            }
         }
         if self.look_now && !self.paused {
             return; // and is told then
@@ -422,10 +443,16 @@ impl Desktop {
 
     /// Tells window and tray how things are.
     fn tell(&mut self) {
-        let due = self.window.is_some() || self.apps_at.is_none_or(|at| at.elapsed() >= MENU_EVERY);
-        if let (true, Ok(monitor)) = (due, &mut self.monitor) {
+        let menu_is_due = self.menu_at.is_none_or(|at| at.elapsed() >= MENU_EVERY);
+        if let (true, Ok(monitor)) = (menu_is_due || self.window.is_some(), &mut self.monitor) {
             self.apps = monitor.apps();
-            self.apps_at = Some(Instant::now());
+        }
+        let watched = self.state.watched.as_deref().unwrap_or_default();
+        if menu_is_due {
+            self.menu = menu::apps(&self.apps, watched);
+            self.menu_at = Some(Instant::now());
+        } else {
+            menu::mark(&mut self.menu, &self.apps, watched);
         }
         if let Some(mut window) = self.window.take() {
             let backlog = if window.is_behind() { self.backlog() } else { Vec::new() };
@@ -460,6 +487,7 @@ impl Desktop {
             asking: self.asking,
             tray: self.panel,
             start_at_login: self.start_at_login,
+            light: self.appearance.light,
             host_prefixes: monitor.map(|monitor| monitor.host_prefixes().to_vec()).unwrap_or_default(),
             span_min: self.state.span_min,
             place: self.state.place,
@@ -488,7 +516,7 @@ impl Desktop {
         Face {
             picture: self.picture.clone(),
             tooltip,
-            apps: menu::apps(&self.apps, self.state.watched.as_deref().unwrap_or_default()),
+            apps: self.menu.clone(),
             paused: self.paused,
             offers_exact: !exact && !self.asking,
             start_at_login: self.start_at_login,

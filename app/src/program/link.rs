@@ -155,7 +155,7 @@ pub fn show_window() -> ExitCode {
     };
     let (update_sender, updates) = mpsc::channel();
     let (commands, wishes) = mpsc::channel();
-    let (settings, span_min, place) = (first.settings.clone(), first.span_min, first.place);
+    let beginning = first.clone();
     let start = move |ctx: Context| {
         _ = update_sender.send(*first);
         let receive = move || {
@@ -180,7 +180,7 @@ pub fn show_window() -> ExitCode {
         thread::Builder::new().name("commands".to_owned()).spawn(move || send(&wishes))?;
         Ok((updates, commands))
     };
-    match window::run(&settings, span_min, place, start) {
+    match window::run(&beginning, start) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             say(format_args!("cannot open the window: {error}. The same figures in this terminal: netglance watch"));

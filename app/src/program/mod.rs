@@ -1,5 +1,6 @@
 //! The program behind the tray and the window: what may happen to it, and its start.
 
+pub mod appearance;
 pub mod autostart;
 mod desktop;
 pub mod exact;
@@ -10,10 +11,14 @@ mod menu;
 
 use std::{process::ExitCode, time::Duration};
 
+use appearance::Appearance;
 use desktop::{Desktop, Granted};
 use instance::{Asked, Instance};
 use link::Said;
-use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::{
+    sync::mpsc::{UnboundedReceiver, unbounded_channel},
+    time::{Instant, timeout_at},
+};
 
 use crate::{
     base::say::say,
@@ -23,8 +28,8 @@ use crate::{
     },
 };
 
-/// So long it may take until the first word about a panel.
-const PANEL_WITHIN: Duration = Duration::from_secs(1);
+/// So long it may take until the first word about a panel, and about the desktop's looks.
+const FIRST_WITHIN: Duration = Duration::from_secs(1);
 
 /// Runs until a person ends it. `hidden`: don't open the window.
 pub fn run(hidden: bool) -> ExitCode {
@@ -57,17 +62,24 @@ async fn start(hidden: bool) -> ExitCode {
     let (said_sender, said) = unbounded_channel();
     let (granted_sender, granted) = unbounded_channel();
     let (proven_sender, proven) = unbounded_channel();
-    let mut events = Events { asked, hosts, tray: tray_events, said, granted, proven };
+    let (looks, appearance) = unbounded_channel();
+    let mut events = Events { asked, hosts, tray: tray_events, said, granted, proven, appearance };
+    tokio::spawn(appearance::follow(session.clone(), looks));
+    let until = Instant::now() + FIRST_WITHIN;
     let mut panel = false;
     let mut tray = None;
     if let Some(session) = session.clone() {
         tokio::spawn(tray::follow_hosts(session, tell));
         tray = Tray::start(tray_sender).ok();
         // The first update says whether closing the window ends the program.
-        panel = tokio::time::timeout(PANEL_WITHIN, events.hosts.recv()).await.ok().flatten().unwrap_or(false);
+        panel = timeout_at(until, events.hosts.recv()).await.ok().flatten().unwrap_or(false);
     }
     let mut desktop = Desktop::new(tray, panel, said_sender, granted_sender, proven_sender).await;
     if !hidden {
+        // The first frame has the desktop's colours.
+        if let Ok(Some(appearance)) = timeout_at(until, events.appearance.recv()).await {
+            desktop.take(Event::Appearance(appearance));
+        }
         desktop.show(std::env::var("XDG_ACTIVATION_TOKEN").ok());
     }
     desktop.serve(&mut events).await
@@ -80,6 +92,7 @@ struct Events {
     said: UnboundedReceiver<(u64, Said)>,
     granted: UnboundedReceiver<Granted>,
     proven: UnboundedReceiver<Proof>,
+    appearance: UnboundedReceiver<Appearance>,
 }
 
 enum Event {
@@ -89,6 +102,7 @@ enum Event {
     Said(u64, Said),
     Granted(Granted),
     Proven(Proof),
+    Appearance(Appearance),
 }
 
 impl Events {
@@ -100,6 +114,7 @@ impl Events {
             Some((number, said)) = self.said.recv() => Event::Said(number, said),
             Some(granted) = self.granted.recv() => Event::Granted(granted),
             Some(proof) = self.proven.recv() => Event::Proven(proof),
+            Some(appearance) = self.appearance.recv() => Event::Appearance(appearance),
             else => std::future::pending().await,
         }
     }

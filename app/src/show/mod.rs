@@ -1,4 +1,4 @@
-//! Shows: tray, window and chart. It reads no counter and no file.
+//! Shows: tray, window and chart. It reads no counter, and no file but icons and fonts.
 
 pub mod chart;
 pub mod picture;

@@ -47,6 +47,8 @@ pub struct Update {
     pub tray: bool,
     /// netglance is started, hidden, when the person logs in.
     pub start_at_login: bool,
+    /// The desktop is light. Dark where nothing says so.
+    pub light: bool,
     /// What is internal because the host says so: its addresses and on-link prefixes.
     pub host_prefixes: Vec<IpNet>,
     /// The chart's span in minutes as it was last chosen, for a window that opens; 0: never chosen.

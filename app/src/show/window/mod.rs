@@ -1,9 +1,11 @@
-//! The window: what is watched, how much it moves, and everything a person may ask about that. It reads no counter and no
-//! file: the program sends it an [`Update`] each beat, and it draws then, or on input, and at no other time.
+//! The window: what is watched, how much it moves, and everything a person may ask about that. It reads no counter, and no
+//! file but icons and fonts: the program sends it an [`Update`] each beat, and it draws then, or on input, and at no other time.
 
 mod bars;
 mod figures;
+mod fonts;
 mod graph;
+mod icon;
 mod keys;
 mod picker;
 pub mod plot;
@@ -62,6 +64,8 @@ pub struct Window {
     span_min: u32,
     /// Those in force, or those that were just chosen here.
     settings: Settings,
+    /// The desktop is light.
+    light: bool,
     /// Updates to come that may still say the settings from before the last wish.
     unanswered: u8,
     zone: TimeZone,
@@ -76,14 +80,14 @@ struct Chart {
     axis: Option<Axis>,
 }
 
-/// Opens the window and returns when it is closed. `span_min`: 0 for the shortest. `start` begins the beat; it is given what
-/// wakes the window.
+/// Opens the window and returns when it is closed. `first` says how it begins; `start` begins the beat, and is given what wakes
+/// the window.
 pub fn run(
-    settings: &Settings,
-    span_min: u32,
-    place: Place,
+    first: &Update,
     start: impl FnOnce(Context) -> std::io::Result<(Receiver<Update>, Sender<Command>)> + 'static,
 ) -> eframe::Result {
+    let Update { settings, span_min, place, light, .. } = first;
+    let (settings, span_min, place, light) = (settings.clone(), *span_min, *place, *light);
     #[expect(clippy::cast_precision_loss, reason = "a place on a screen")]
     let viewport = ViewportBuilder::default()
         .with_app_id("org.netglance.Netglance")
@@ -96,14 +100,15 @@ pub fn run(
         Some(corner) => viewport.with_position(corner.map(|points| points as f32)),
         None => viewport,
     };
-    let options = eframe::NativeOptions { viewport, ..Default::default() };
-    let settings = settings.clone();
+    // The system's fonts are found in fonts.rs, when there is need of them.
+    let options = eframe::NativeOptions { viewport, system_font_fallback: false, ..Default::default() };
     eframe::run_native(
         "netglance",
         options,
         Box::new(move |cc| {
             let (updates, commands) = start(cc.egui_ctx.clone())?;
             let mut window = Window::new(&cc.egui_ctx, updates, commands, &settings);
+            window.follow_desktop(&cc.egui_ctx, light);
             if SPANS_MIN.contains(&span_min) {
                 window.span_min = span_min;
             }
@@ -117,7 +122,8 @@ impl Window {
     /// A window that shows what comes through `updates`.
     pub fn new(ctx: &Context, updates: Receiver<Update>, commands: Sender<Command>, settings: &Settings) -> Self {
         egui_extras::install_image_loaders(ctx);
-        style::apply(ctx, settings);
+        fonts::install(ctx);
+        style::apply(ctx, settings, false);
         Self {
             updates,
             commands,
@@ -131,6 +137,7 @@ impl Window {
             help: false,
             span_min: 1,
             settings: settings.clone(),
+            light: false,
             unanswered: 0,
             zone: TimeZone::system(),
             place: None,
@@ -154,8 +161,16 @@ impl Window {
                 history.push(Point { boottime_ns: reading.boottime_ns, rate: reading.rate.as_ref().ok().copied() });
             }
             self.bars.receive(&update);
+            self.follow_desktop(ctx, update.light);
             self.take_settings(ctx, &update);
             self.update = Some(update);
+        }
+    }
+
+    fn follow_desktop(&mut self, ctx: &Context, light: bool) {
+        if light != self.light {
+            self.light = light;
+            style::apply(ctx, &self.settings, light);
         }
     }
 
@@ -168,7 +183,7 @@ impl Window {
         }
         if self.unanswered == 0 && update.settings != self.settings {
             self.settings = update.settings.clone();
-            style::apply(ctx, &self.settings);
+            style::apply(ctx, &self.settings, self.light);
         }
     }
 
@@ -178,7 +193,7 @@ impl Window {
             self.send(Command::Set(settings.clone()));
             self.settings = settings;
             self.unanswered = ANSWER_WITHIN;
-            style::apply(ctx, &self.settings);
+            style::apply(ctx, &self.settings, self.light);
         }
     }
 

@@ -2,10 +2,11 @@
 //! one, its second button one more.
 
 use eframe::egui::{
-    Button, CollapsingHeader, Id, Image, Key, Modifiers, Pos2, Response, RichText, ScrollArea, Sense, Stroke, TextEdit,
-    Ui, Vec2, WidgetInfo, accesskit::Role, vec2,
+    Atom, Button, CollapsingHeader, Id, IdSalt, Key, Modifiers, Pos2, Response, RichText, ScrollArea, Sense, Stroke,
+    TextEdit, Ui, WidgetInfo, accesskit::Role, vec2,
 };
 
+use super::icon::app_icon;
 use crate::{
     base::{format, settings::Unit},
     look::{reading::AppReading, target::Target},
@@ -150,42 +151,40 @@ fn row(ui: &mut Ui, app: &AppReading, watched: &[&str], unit: Unit) -> Option<bo
     let rate =
         total.map_or(String::new(), |total| if total < 0.5 { "–".to_owned() } else { format::rate(total, unit) });
     let selected = watched.contains(&app.id.as_str());
-    let button = match &app.icon {
-        Some(icon) => {
-            let image = Image::new(format!("file://{}", icon.display())).fit_to_exact_size(Vec2::splat(18.0));
-            Button::new((image, app.name.as_str()))
-        }
-        None => Button::new(app.name.as_str()),
+    let button = Button::new((app_icon(ui, app), app.name.as_str()));
+    let button = button.selected(selected).frame_when_inactive(selected).truncate();
+    let figure = RichText::new(rate.as_str()).small();
+    // Beside nothing there is no other: no second button, and no place for it.
+    let button = if watched.is_empty() {
+        button.right_text(figure)
+    } else {
+        let place = vec2(TOGGLE_WIDTH - ui.spacing().button_padding.x, 1.0);
+        button.right_text((figure, Atom::custom(IdSalt::new("second button"), place)))
     };
-    let button =
-        button.right_text(RichText::new(rate.as_str()).small()).selected(selected).frame_when_inactive(selected);
-    ui.horizontal(|ui| {
-        ui.spacing_mut().item_spacing.x = 2.0;
-        let size = vec2(ui.available_width() - TOGGLE_WIDTH - 2.0, ROW_HEIGHT);
-        let response = ui.add_sized(size, button.truncate());
-        response.widget_info(|| {
-            let label = if rate.is_empty() { app.name.clone() } else { format!("{}, {rate}", app.name) };
-            WidgetInfo::selected(Role::Button, true, selected, label)
-        });
-        let clicked = response.clicked().then(|| ui.input(|i| i.modifiers.command));
-        let hovered = response.hovered();
-        response.on_hover_text(format!("{}\nCtrl+click: watch it beside the others", app.cgroups.join("\n")));
-        // Beside nothing there is no other, and the only one that is watched can't be left out: nothing to press.
-        if watched.is_empty() || selected && watched.len() == 1 {
-            return clicked;
-        }
-        let toggled = toggle(ui, app, selected, hovered).clicked().then_some(true);
-        clicked.or(toggled)
-    })
-    .inner
+    let response = ui.add_sized(vec2(ui.available_width(), ROW_HEIGHT), button);
+    response.widget_info(|| {
+        let label = if rate.is_empty() { app.name.clone() } else { format!("{}, {rate}", app.name) };
+        WidgetInfo::selected(Role::Button, true, selected, label)
+    });
+    let clicked = response.clicked().then(|| ui.input(|i| i.modifiers.command));
+    // A long name is cut in the row.
+    let hint = format!("{}\n{}\nCtrl+click: watch it too", app.name, app.cgroups.join("\n"));
+    let row = response.on_hover_text(hint);
+    // The only one that is watched can't be left out.
+    if watched.is_empty() || selected && watched.len() == 1 {
+        return clicked;
+    }
+    let toggled = toggle(ui, app, selected, &row).clicked().then_some(true);
+    toggled.or(clicked)
 }
 
-/// A plus, or a check mark at what is watched beside others. Seen where it is of use, reached by the keyboard everywhere.
-fn toggle(ui: &mut Ui, app: &AppReading, selected: bool, row_hovered: bool) -> Response {
-    let (rect, response) = ui.allocate_exact_size(vec2(TOGGLE_WIDTH, ROW_HEIGHT), Sense::click());
+/// A plus, or a check mark at what is watched beside others, at the end of its row. Seen where it is of use, reached by the keyboard everywhere.
+fn toggle(ui: &Ui, app: &AppReading, selected: bool, row: &Response) -> Response {
+    let rect = row.rect.with_min_x(row.rect.right() - TOGGLE_WIDTH);
+    let response = ui.interact(rect, row.id.with("toggle"), Sense::click());
     let label = if selected { format!("Stop watching {}", app.name) } else { format!("Watch {} too", app.name) };
     response.widget_info(|| WidgetInfo::selected(Role::Button, true, selected, &label));
-    if selected || row_hovered || response.hovered() || response.has_focus() {
+    if selected || row.contains_pointer() || response.hovered() || response.has_focus() {
         let visuals = *ui.style().interact(&response);
         if response.hovered() || response.has_focus() {
             ui.painter().rect(

@@ -11,10 +11,12 @@ use crate::{
     show::chart::Colours,
 };
 
-/// Sets the theme that is wished for. Nothing moves by itself: no animation, no blinking cursor, hence no repaint of its own.
-pub fn apply(ctx: &Context, settings: &Settings) {
+/// Sets the theme that is wished for; `light`: the desktop's is light. Nothing moves by itself: no animation, no blinking cursor, hence no repaint of its own.
+pub fn apply(ctx: &Context, settings: &Settings, light: bool) {
+    // winit knows no desktop's theme on Linux.
     ctx.set_theme(match settings.theme {
-        settings::Theme::System => ThemePreference::System,
+        settings::Theme::System if light => ThemePreference::Light,
+        settings::Theme::System => ThemePreference::Dark,
         settings::Theme::Dark => ThemePreference::Dark,
         settings::Theme::Light => ThemePreference::Light,
     });

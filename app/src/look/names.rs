@@ -1,0 +1,294 @@
+//! What an app without a desktop entry is called: as systemd describes its units, or as their program is called. Each unit is
+//! asked about once, in a task of its own: no look waits for a bus.
+
+use std::{collections::HashMap, fs, path::PathBuf, time::Duration};
+
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use zbus::{OwnedObjectPath, connection::Builder, proxy};
+
+/// A systemd that answers later than this is not waited for.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// Characters of a name. A description may be a whole sentence.
+const LONGEST: usize = 60;
+
+/// What is known of the units, and what is being asked.
+#[derive(Debug)]
+pub struct Names {
+    /// By the unit's cgroup path; `None` inside: it has no name of its own, or none yet.
+    known: HashMap<String, Option<String>>,
+    /// Questions without an answer.
+    asking: usize,
+    answers: UnboundedReceiver<Vec<(String, Option<String>)>>,
+    answer: UnboundedSender<Vec<(String, Option<String>)>>,
+}
+
+/// A unit that has to be asked about.
+#[derive(Debug)]
+pub struct Unit {
+    /// Its app's id.
+    pub id: String,
+    /// Its name.
+    pub unit: String,
+    /// Its cgroup path.
+    pub cgroup: String,
+    /// The directories of its cgroups: those at and below `cgroup`.
+    pub directories: Vec<PathBuf>,
+}
+
+impl Default for Names {
+    fn default() -> Self {
+        let (answer, answers) = unbounded_channel();
+        Self { known: HashMap::new(), asking: 0, answers, answer }
+    }
+}
+
+impl Names {
+    /// Takes in what was answered, and forgets the units that are gone.
+    pub fn refresh(&mut self, exists: impl Fn(&str) -> bool) {
+        while let Ok(answer) = self.answers.try_recv() {
+            self.take(answer);
+        }
+        self.known.retain(|cgroup, _| exists(cgroup));
+    }
+
+    /// Whether a unit was asked about.
+    pub fn knows(&self, cgroup: &str) -> bool {
+        self.known.contains_key(cgroup)
+    }
+
+    /// What these units are called, if all of them are called the same.
+    pub fn of<'a>(&self, mut cgroups: impl Iterator<Item = &'a str>) -> Option<&str> {
+        let name = |cgroup: &str| self.known.get(cgroup)?.as_deref();
+        let first = name(cgroups.next()?)?;
+        cgroups.all(|cgroup| name(cgroup) == Some(first)).then_some(first)
+    }
+
+    /// Asks about units that are new.
+    pub fn ask(&mut self, units: Vec<Unit>) {
+        if units.is_empty() {
+            return;
+        }
+        self.known.extend(units.iter().map(|unit| (unit.cgroup.clone(), None)));
+        self.asking += 1;
+        let answer = self.answer.clone();
+        tokio::spawn(async move {
+            let descriptions = tokio::time::timeout(PATIENCE, descriptions(&units)).await;
+            let descriptions = descriptions.ok().and_then(Result::ok).unwrap_or_default();
+            let name = |unit: Unit| {
+                let description = descriptions.get(&unit.unit).map(String::as_str).unwrap_or_default();
+                let name = described(description, &unit.unit).map(str::to_owned);
+                let name = name.or_else(|| needs_program(&unit.id).then(|| program(&unit)).flatten());
+                (unit.cgroup, name)
+            };
+            _ = answer.send(units.into_iter().map(name).collect());
+        });
+    }
+
+    /// Waits until everything that was asked is answered, which it is soon, also where nobody answers.
+    pub async fn settle(&mut self) {
+        while self.asking > 0 {
+            let Some(answer) = self.answers.recv().await else { return };
+            self.take(answer);
+        }
+    }
+
+    fn take(&mut self, answer: Vec<(String, Option<String>)>) {
+        self.asking = self.asking.saturating_sub(1);
+        self.known.extend(answer);
+    }
+}
+
+/// What an app is called of which nothing but the id is known.
+pub fn plain(id: &str) -> String {
+    let known = match id {
+        "docker" => "Docker containers",
+        "libpod" => "Podman containers",
+        "libpod-conmon" => "Podman container monitors",
+        "podman" => "Podman",
+        "netglance-run" => "netglance run",
+        "run" => "systemd-run",
+        "vte-spawn" => "Terminal",
+        _ => "",
+    };
+    if !known.is_empty() {
+        return known.to_owned();
+    }
+    if let Some(number) = id.strip_prefix("session-") {
+        return format!("Login session {number}");
+    }
+    let name = id.strip_suffix("-spawn").filter(|name| !name.is_empty()).unwrap_or(id);
+    // Of `org.gnome.Shell.CalendarServer` its end says the most.
+    let reversed = name.matches('.').count() >= 2 && !name.contains([' ', '/']);
+    name.rsplit('.').next().filter(|end| reversed && end.len() > 2).unwrap_or(name).to_owned()
+}
+
+/// The part of a description that names what runs. Who starts a scope often writes which process did it, or the command line;
+/// systemd takes the unit's own name where there is nothing else.
+fn described<'a>(description: &'a str, unit: &str) -> Option<&'a str> {
+    let stem = unit.rsplit_once('.').map_or(unit, |(stem, _)| stem);
+    let whole = description.trim();
+    let first = [" - ", " – ", " — ", ": "].iter().find_map(|dash| Some(whole.split_once(dash)?.0)).unwrap_or(whole);
+    // "Syncthing - Open Source Continuous File Synchronization", but "Virtual filesystem service - disk device monitor"
+    let name = if first.eq_ignore_ascii_case(stem) || whole.chars().count() > LONGEST { first } else { whole };
+    let has_number = |word: &str| word.len() >= 3 && word.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
+    let numbered = name.split_whitespace().any(|word| has_number(word) && word.contains(|c: char| c.is_ascii_digit()));
+    let names_nothing = name.is_empty()
+        || name.starts_with(['/', '['])
+        || description.contains(unit)
+        || ["launched by", "child process", "child pane", "started by"].iter().any(|words| description.contains(words));
+    (!names_nothing && !numbered && name.chars().count() <= LONGEST).then_some(name)
+}
+
+/// Whether an id is worth less than the name of a program: `run` says nothing, and `org.example.Thing` little; `podman` says all.
+pub fn needs_program(id: &str) -> bool {
+    id == "run" || id.contains('.')
+}
+
+/// Programs that run others' text.
+const INTERPRETERS: [&str; 11] =
+    ["bash", "dash", "env", "gjs", "gjs-console", "java", "node", "perl", "ruby", "sh", "zsh"];
+
+/// What the first process of a unit is called.
+fn program(unit: &Unit) -> Option<String> {
+    let pid = unit.directories.iter().find_map(|directory| {
+        let pids = fs::read_to_string(directory.join("cgroup.procs")).ok()?;
+        pids.lines().next().filter(|pid| *pid != "0").map(str::to_owned)
+    })?;
+    let comm = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+    let file = fs::read_link(format!("/proc/{pid}/exe")).ok();
+    let file = file.as_ref().and_then(|path| path.file_name()?.to_str());
+    name_of_program(comm.trim_end(), file.unwrap_or_default(), &unit.id)
+}
+
+/// The kernel cuts a process's name after 15 bytes, so its file's name is better, but not that of an interpreter.
+fn name_of_program(comm: &str, file: &str, id: &str) -> Option<String> {
+    let file = file.strip_suffix(" (deleted)").unwrap_or(file);
+    let name = if !comm.is_empty() && !file.starts_with(comm) { comm } else { file };
+    let interpreter = INTERPRETERS.contains(&name) || name.starts_with("python");
+    // `org.example.Thing` says more than "python3", `run` doesn't.
+    let says_nothing = name.is_empty() || interpreter && id.contains('.');
+    (!says_nothing).then(|| name.to_owned())
+}
+
+/// org.freedesktop.systemd1(5)
+#[proxy(
+    interface = "org.freedesktop.systemd1.Manager",
+    default_service = "org.freedesktop.systemd1",
+    default_path = "/org/freedesktop/systemd1"
+)]
+trait Manager {
+    fn list_units_by_names(&self, names: &[&str]) -> zbus::Result<Vec<Listed>>;
+}
+
+/// Name, description, load, active and sub state, followed unit, path, and the job's id, type and path.
+type Listed = (String, String, String, String, String, String, OwnedObjectPath, u32, String, OwnedObjectPath);
+
+/// What the user's systemd says of these units, by their names.
+async fn descriptions(units: &[Unit]) -> zbus::Result<HashMap<String, String>> {
+    // One bad name would spoil the answer for all (systemd.unit(5)).
+    let is_name =
+        |name: &&str| name.len() < 256 && name.bytes().all(|b| b.is_ascii_alphanumeric() || br":-_.\@".contains(&b));
+    let names: Vec<_> = units.iter().map(|unit| unit.unit.as_str()).filter(is_name).collect();
+    let session = Builder::session().method_timeout(PATIENCE).build().await?;
+    let listed = ManagerProxy::new(&session).await?.list_units_by_names(&names).await?;
+    Ok(listed.into_iter().map(|(name, description, ..)| (name, description)).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Descriptions as desktops have them.
+    #[test]
+    fn a_description_names_an_app_or_is_left_out() {
+        let check = |unit: &str, description: &str, expected: Option<&str>| {
+            assert_eq!(described(description, unit), expected, "{unit}: {description}");
+        };
+        check("pipewire.service", "PipeWire Multimedia Service", Some("PipeWire Multimedia Service"));
+        check("dconf.service", "User preferences database", Some("User preferences database"));
+        check(
+            "gpg-agent.service",
+            "GnuPG cryptographic agent and passphrase cache",
+            Some("GnuPG cryptographic agent and passphrase cache"),
+        );
+        check("syncthing.service", "Syncthing - Open Source Continuous File Synchronization", Some("Syncthing"));
+        check(
+            "gvfs-udisks2-volume-monitor.service",
+            "Virtual filesystem service - disk device monitor",
+            Some("Virtual filesystem service - disk device monitor"),
+        );
+        check(
+            "gnome-session-manager@gnome.service",
+            "GNOME Session Manager (session: gnome)",
+            Some("GNOME Session Manager (session: gnome)"),
+        );
+        check(
+            "xdg-desktop-portal-gtk.service",
+            "Portal service (GTK/GNOME implementation)",
+            Some("Portal service (GTK/GNOME implementation)"),
+        );
+        check(
+            "app-foo@autostart.service",
+            "Foo: a very long story about whatever it is that this program does",
+            Some("Foo"),
+        );
+        check("tracker-miner-fs-3.service", "Tracker file system data miner", Some("Tracker file system data miner"));
+        check("run-u12.service", "/usr/bin/rclone sync a b", None);
+        check("run-p1-i2.service", "[systemd-run] /usr/bin/rclone sync a b", None);
+        check("run-u12.service", "Nightly backup", Some("Nightly backup"));
+        check("netglance-run-12.scope", "netglance run", Some("netglance run"));
+        check("vte-spawn-0d5e.scope", "VTE child process 4242 launched by gnome-terminal-server process 4200", None);
+        check("kitty-1234-0.scope", "kitty child process: 1240 launched by: 1234", None);
+        check("tmux-spawn-5f0c.scope", "tmux child pane 1234 launched by process 1230", None);
+        check("app-gnome-foo-1234.scope", "Application launched by gnome-shell", None);
+        check("libpod-8c9d.scope", "libpod-8c9d.scope", None);
+        check("libpod-conmon-8c9d.scope", "libpod-conmon-8c9d.scope", None);
+        check("dbus-:1.2-org.a.B@0.service", "dbus-:1.2-org.a.B@0.service", None);
+        check("thing.service", "Job 4711 of thing", None);
+        check("thing.service", "thing", Some("thing"));
+        check("empty.service", "", None);
+        check("long.service", &"x ".repeat(40), None);
+    }
+
+    #[test]
+    fn a_program_is_named_by_its_file_and_an_interpreter_by_what_it_runs() {
+        let check = |comm: &str, file: &str, id: &str, expected: Option<&str>| {
+            assert_eq!(name_of_program(comm, file, id).as_deref(), expected, "{comm} {file} {id}");
+        };
+        check("gnome-shell-cal", "gnome-shell-calendar-server", "org.a.B", Some("gnome-shell-calendar-server"));
+        check("rclone", "rclone (deleted)", "run", Some("rclone"));
+        check("meld", "python3.13", "run", Some("meld"));
+        check("python3", "python3.13", "run", Some("python3.13"));
+        check("gjs", "gjs-console", "org.gnome.Shell.Notifications", None);
+        check("bash", "bash", "run", Some("bash"));
+        check("secret", "", "run", Some("secret"));
+        check("", "", "run", None);
+    }
+
+    #[test]
+    fn an_id_alone_is_made_a_name() {
+        let check = |id: &str, expected: &str| assert_eq!(plain(id), expected, "{id}");
+        check("session-2", "Login session 2");
+        check("tmux-spawn", "tmux");
+        check("ptyxis-spawn", "ptyxis");
+        check("vte-spawn", "Terminal");
+        check("libpod", "Podman containers");
+        check("org.gnome.Shell.CalendarServer", "CalendarServer");
+        check("pipewire", "pipewire");
+        check("../../../evil", "../../../evil");
+        check("-spawn", "-spawn");
+    }
+
+    #[test]
+    fn units_share_a_name_only_where_all_have_it() {
+        let mut names = Names::default();
+        let named = |cgroup: &str, name: Option<&str>| (cgroup.to_owned(), name.map(str::to_owned));
+        names.take(vec![named("/a", Some("rclone")), named("/b", Some("rclone")), named("/c", None)]);
+        assert_eq!(names.of(["/a", "/b"].into_iter()), Some("rclone"));
+        assert_eq!(names.of(["/a", "/c"].into_iter()), None);
+        assert_eq!(names.of(["/a", "/unknown"].into_iter()), None);
+        assert_eq!(names.of(std::iter::empty()), None);
+        names.refresh(|cgroup| cgroup == "/a");
+        assert!(names.knows("/a") && !names.knows("/b"));
+    }
+}
