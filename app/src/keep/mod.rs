@@ -1,4 +1,5 @@
-//! Keeps: the points of the last minutes, and what is remembered from one start to the next.
+//! Keeps: the points of the last minutes, of one app and of every app, and what is remembered from one start to the next.
 
+pub mod histories;
 pub mod history;
 pub mod state;
