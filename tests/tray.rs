@@ -212,6 +212,50 @@ fn the_menu_has_apps_the_busiest_first_and_no_services() {
     panel.offers("Show | +StB | Z Assistant | sync | A Mail | Pause | Count exactly… | Start at login | Quit");
 }
 
+/// What an app has moved while there was no window, and nobody had chosen it, is in its chart at the first click: by then it
+/// moves nothing any more.
+#[test]
+fn the_past_is_there_at_the_first_click() {
+    let desk = Desk::x11();
+    let panel = desk.panel();
+    let program = desk.start(&["--hidden"]);
+    panel.says("StB  down 0 B/s  up 0 B/s");
+    let traffic = ["move", "4000000", "300000", "400000", &support::at(PUBLIC4)];
+    assert!(desk.world.traffic(OTHER, &traffic).end().0.success());
+    panel.click();
+    let window = desk.window();
+    desk.ask("xdotool", &["mousemove", "990", "690"]);
+    let watched = |ids: serde_json::Value| {
+        eventually(&format!("{ids} is watched"), || (desk.state()["watched"] == ids).then_some(()));
+    };
+    // The area below the download's line, in pixels.
+    let filled = |name: &str| {
+        desk.picture(&window, name);
+        let picture = format!("{}/{name}.png", env!("CARGO_TARGET_TMPDIR"));
+        let histogram = desk.ask("convert", &[&picture, "-format", "%c", "histogram:info:"]);
+        let line = histogram.lines().find(|line| line.contains("#2B485B"));
+        line.map_or(0, |line| line.split(':').next().unwrap().trim().parse::<u32>().unwrap())
+    };
+    assert_eq!(filled("past-stb"), 0, "StB has moved nothing");
+    desk.press(&window, &["BackSpace"]);
+    watched(serde_json::json!([]));
+    panel.says("All applications  down 0 B/s  up 0 B/s");
+    eventually("what all have moved", || (filled("past-all") > 1000).then_some(()));
+    desk.press(&window, &["Down", "Return"]);
+    watched(serde_json::json!(["electron-gpt"]));
+    panel.says("electron-gpt  down 0 B/s  up 0 B/s");
+    eventually("what it has moved", || (filled("past-app") > 1000).then_some(()));
+    desk.press(&window, &["alt+Left"]);
+    watched(serde_json::json!([]));
+    panel.choose("Quit");
+    assert!(program.ended().0.success());
+    panel.items.lock().unwrap().clear();
+    let _program = desk.start(&["--hidden"]);
+    panel.says("All applications  down 0 B/s  up 0 B/s");
+    watched(serde_json::json!([]));
+}
+
+
 #[test]
 fn count_exactly_asks_the_helper_once_and_a_refusal_changes_nothing() {
     let desk = Desk::x11();

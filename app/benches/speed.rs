@@ -268,7 +268,7 @@ impl Watcher {
     }
 }
 
-/// A helper that counts: 200 cgroups, StB's among them, which moves as fast as it is told.
+/// A helper that counts: 200 apps, of which 50, StB among them, move as fast as it is told.
 struct Helper {
     stb: String,
     bytes_per_read: Arc<AtomicU64>,
@@ -294,7 +294,9 @@ impl Counters for Helper {
         let before = self.bytes.fetch_add(step, Ordering::Relaxed);
         let bytes = if (before / step.max(1)).is_multiple_of(2) { before } else { before + step / 2 };
         let row = |cgroup: String| Row { cgroup, rx_bytes: bytes, tx_bytes: bytes / 9, ..Row::default() };
-        let mut rows: Vec<_> = (1..200).map(|i| row(format!("/user.slice/user-0.slice/app-{i}.scope"))).collect();
+        let app = |i| format!("/user.slice/user-0.slice/user@0.service/app.slice/app-bench{i}-{i}.scope");
+        let mut rows: Vec<_> = (1..50).map(|i| row(app(i))).collect();
+        rows.extend((50..200).map(|i| Row { cgroup: app(i), ..Row::default() }));
         rows.push(row(self.stb.clone()));
         let now = clock_gettime(ClockId::Boottime);
         let boottime_ns = u64::try_from(now.tv_sec).unwrap() * 1_000_000_000 + u64::try_from(now.tv_nsec).unwrap();

@@ -20,7 +20,7 @@ use netglance::{
         sampler::{Protocol, Source},
     },
     show::{
-        update::{AppSockets, Command as Wish, Proof, ProofPage, Update},
+        update::{AppSockets, Command as Wish, Overview, Proof, ProofPage, Update},
         window::Window,
     },
 };
@@ -54,7 +54,7 @@ impl Screen {
     /// Sends an update and draws until nothing moves any more; `run` fails if something repaints for ever.
     pub fn show(&mut self, mut update: Update) {
         self.beats += 1;
-        for reading in &mut update.readings {
+        for reading in update.readings.iter_mut().chain(update.overview.as_mut().map(|overview| &mut overview.all)) {
             reading.boottime_ns = self.beats * 500_000_000;
         }
         self.updates.send(update).unwrap();
@@ -157,6 +157,14 @@ pub fn reading(rate: Result<Rate, Gap>) -> Update {
         }],
     };
     Update { readings: vec![reading], apps: apps(), ..Update::default() }
+}
+
+/// Nothing is watched, and these apps are there.
+pub fn overview(apps: Vec<AppReading>) -> Update {
+    let mut update = reading(Ok(RATE));
+    let all =
+        Reading { id: String::new(), app: "All applications".into(), units: Vec::new(), ..update.readings.remove(0) };
+    Update { overview: Some(Overview { all, sparks: None }), apps, ..update }
 }
 
 pub const RATE: Rate = Rate { rx: 1_234_000.0, tx: 80_000.0 };

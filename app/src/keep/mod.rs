@@ -1,4 +1,5 @@
-//! What is kept: the points of the last minutes, and what netglance remembers from one start to the next.
+//! What is kept: the points of the last minutes, of one app and of every app, and what netglance remembers from one start to the next.
 
+pub mod histories;
 pub mod history;
 pub mod state;

@@ -23,7 +23,7 @@ use crate::{
         live::{self, SocketVerdict},
         names::{self, Names, Unit},
         rate::{self, Bytes, Gap},
-        reading::{AppReading, Reading, UnitReading},
+        reading::{AppRates, AppReading, Reading, UnitReading},
         sampler::{self, Ending, Exact, Look, Sampler, Source},
         target::{self, Target, UnitOf},
     },
@@ -63,15 +63,34 @@ pub struct Monitor {
     before: Option<Look>,
     /// The last exact look before the estimate took over, and the totals at that time.
     last_exact: Option<(Look, HashMap<String, Bytes>)>,
+    /// When the first look was, from which the totals count.
+    began_ns: u64,
     /// By cgroup path, since the monitor began.
-    moved: HashMap<String, Moved>,
+    moved: HashMap<String, Account>,
+    /// The caller's apps that are running; `None`: to be found out.
+    running: Option<Running>,
     watches: Vec<Watch>,
     /// Whether all that is watched is the caller's own. `None`: to be found out.
     own: Option<bool>,
     desktop: DesktopEntries,
     names: Names,
-    /// Seconds between the last two looks, or why they make no rate.
-    secs: Result<f64, Gap>,
+    /// The last look; `None`: there was only the first.
+    beat: Option<Beat>,
+}
+
+#[derive(Debug, Default)]
+struct Running {
+    /// By id, with their cgroups.
+    apps: BTreeMap<String, Vec<String>>,
+    /// A directory's owner was asked, who can change without any other news.
+    asked: bool,
+}
+
+#[derive(Debug)]
+struct Account {
+    /// The app of the caller that it belongs to.
+    app: Option<String>,
+    moved: Moved,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -85,8 +104,7 @@ struct Moved {
 struct Watch {
     id: String,
     target: Target,
-    /// Set by the first look.
-    since_ns: Option<u64>,
+    since_ns: u64,
     /// What had been moved before it began.
     start: HashMap<String, Bytes>,
 }
@@ -94,6 +112,7 @@ struct Watch {
 /// A look's outcome, before it becomes a reading for one target.
 #[derive(Clone, Debug)]
 struct Beat {
+    time: jiff::Timestamp,
     source: Source,
     boottime_ns: u64,
     secs: Result<f64, Gap>,
@@ -121,16 +140,20 @@ impl Monitor {
             sampler: Sampler::open(only).await,
             before: None,
             last_exact: None,
+            began_ns: 0,
             moved: HashMap::new(),
+            running: None,
             watches: Vec::new(),
             own: None,
             desktop: DesktopEntries::default(),
             names: Names::default(),
-            secs: Err(Gap::CountingRestarted),
+            beat: None,
         };
         monitor.paths = monitor.tree.paths().collect();
         monitor.refresh_prefixes(true)?;
-        monitor.before = Some(monitor.sampler.look(true, &monitor.tree, &monitor.prefixes).await?);
+        let first = monitor.sampler.look(true, &monitor.tree, &monitor.prefixes).await?;
+        monitor.began_ns = first.sample.boottime_ns;
+        monitor.before = Some(first);
         Ok(monitor)
     }
 
@@ -172,10 +195,13 @@ impl Monitor {
 
     /// Watches `target` as well from now on: its totals begin at the latest look.
     pub fn watch(&mut self, target: Target) {
-        self.add(String::new(), target);
+        let start = self.moved.iter().map(|(path, account)| (path.clone(), account.moved.total)).collect();
+        let since_ns = self.before.as_ref().map_or(self.began_ns, |look| look.sample.boottime_ns);
+        self.watches.push(Watch { id: String::new(), target, since_ns, start });
+        self.own = None;
     }
 
-    /// Watches the apps with these ids and nothing else. Those that were watched already keep their totals.
+    /// Watches the apps with these ids and nothing else. Their totals begin where the monitor began, whenever they were chosen.
     pub fn watch_apps(&mut self, ids: &[String]) {
         let mut before = std::mem::take(&mut self.watches);
         for id in ids {
@@ -183,17 +209,11 @@ impl Monitor {
                 Some(at) => self.watches.push(before.swap_remove(at)),
                 None => {
                     let name = self.desktop.find(id).map_or_else(|| names::plain(id), |entry| entry.name.clone());
-                    self.add(id.clone(), Target::app(id, &name));
+                    let (target, since_ns, start) = (Target::app(id, &name), self.began_ns, HashMap::new());
+                    self.watches.push(Watch { id: id.clone(), target, since_ns, start });
                 }
             }
         }
-        self.own = None;
-    }
-
-    fn add(&mut self, id: String, target: Target) {
-        let start = self.moved.iter().map(|(path, moved)| (path.clone(), moved.total)).collect();
-        let since_ns = self.before.as_ref().map(|look| look.sample.boottime_ns);
-        self.watches.push(Watch { id, target, since_ns, start });
         self.own = None;
     }
 
@@ -220,7 +240,7 @@ impl Monitor {
 
     /// Bytes by cgroup path since the monitor began.
     pub fn moved(&self) -> impl Iterator<Item = (&str, Bytes)> {
-        self.moved.iter().map(|(path, moved)| (path.as_str(), moved.total))
+        self.moved.iter().map(|(path, account)| (path.as_str(), account.moved.total))
     }
 
     /// Whether any cgroup is `target`'s now.
@@ -232,9 +252,15 @@ impl Monitor {
     /// the totals go on with the next one that succeeds. `beat` is the nominal time between two looks. If they are much further
     /// apart, the computer slept.
     pub async fn look(&mut self, beat: Duration) -> Vec<Reading> {
-        let outcome = self.take_look(beat).await;
-        self.secs = outcome.secs.clone();
-        self.watches.iter().map(|watch| self.reading(watch, &outcome)).collect()
+        self.beat = Some(self.take_look(beat).await);
+        self.running = self.running.take().filter(|running| !running.asked);
+        self.readings()
+    }
+
+    /// What the latest look says of each target; nothing before there was one.
+    pub fn readings(&self) -> Vec<Reading> {
+        let readings = |beat| self.watches.iter().map(move |watch| self.reading(watch, beat));
+        self.beat.iter().flat_map(readings).collect()
     }
 
     /// Follows the cgroups and updates the estimate's books between two beats, so that a short-lived cgroup or connection is not
@@ -256,16 +282,23 @@ impl Monitor {
     }
 
     async fn take_look(&mut self, beat: Duration) -> Beat {
-        for moved in self.moved.values_mut() {
-            moved.latest = Bytes::default();
+        for account in self.moved.values_mut() {
+            account.moved.latest = Bytes::default();
         }
         let look = self.sample().await;
+        let time = jiff::Timestamp::now();
         let look = match look {
             Ok(look) => look,
             Err(error) => {
                 let source = self.before.as_ref().map_or(Source::Estimate, |before| before.source);
                 let gap = Gap::Failed(chain(&error));
-                return Beat { source, boottime_ns: sampler::boottime_ns(), secs: Err(gap), unmeasured_udp: None };
+                return Beat {
+                    time,
+                    source,
+                    boottime_ns: sampler::boottime_ns(),
+                    secs: Err(gap),
+                    unmeasured_udp: None,
+                };
             }
         };
         let longest_secs = (beat.as_secs_f64() * SLEPT_BEATS).max(SLEPT_SECS);
@@ -273,13 +306,13 @@ impl Monitor {
         if let Some(before) = &self.before {
             let between = rate::between(before, &look, longest_secs);
             for (path, bytes) in between.bytes {
-                let moved = self.moved.entry(path.to_owned()).or_default();
-                *moved = Moved { total: moved.total.plus(bytes), latest: bytes };
+                let account = account(&mut self.moved, &self.tree, path);
+                account.moved = Moved { total: account.moved.total.plus(bytes), latest: bytes };
             }
             secs = between.secs;
             match (before.source, look.source) {
                 (Source::Exact, Source::Estimate) => {
-                    let totals = self.moved.iter().map(|(path, moved)| (path.clone(), moved.total)).collect();
+                    let totals = self.moved.iter().map(|(path, account)| (path.clone(), account.moved.total)).collect();
                     self.last_exact = Some((before.clone(), totals));
                 }
                 (Source::Estimate, Source::Exact) => self.make_up(&look),
@@ -289,7 +322,7 @@ impl Monitor {
         let (source, boottime_ns) = (look.source, look.sample.boottime_ns);
         let unmeasured_udp = look.unmeasured_udp.clone();
         self.before = Some(look);
-        Beat { source, boottime_ns, secs, unmeasured_udp }
+        Beat { time, source, boottime_ns, secs, unmeasured_udp }
     }
 
     /// The helper went on counting while it could not be asked. Its totals replace what the estimate saw meanwhile.
@@ -297,8 +330,8 @@ impl Monitor {
         let Some((exact, totals)) = self.last_exact.take() else { return };
         for (path, bytes) in rate::between(&exact, look, f64::INFINITY).bytes {
             let total = totals.get(path).copied().unwrap_or_default().plus(bytes);
-            let moved = self.moved.entry(path.to_owned()).or_default();
-            moved.total = moved.total.at_least(total);
+            let account = account(&mut self.moved, &self.tree, path);
+            account.moved.total = account.moved.total.at_least(total);
         }
     }
 
@@ -349,6 +382,7 @@ impl Monitor {
             self.tree.tidy();
             self.paths = self.tree.paths().collect();
             self.own = None;
+            self.running = None;
         }
     }
 
@@ -376,12 +410,11 @@ impl Monitor {
                 units.entry(unit).or_default();
             }
         }
-        for (path, moved) in &self.moved {
+        for (path, Account { moved, .. }) in &self.moved {
             let total = moved.total.since(watch.start.get(path).copied().unwrap_or_default());
             let Some(unit) = watch.target.unit_of(path).filter(|_| total != Bytes::default()) else { continue };
             for sum in [units.entry(unit).or_default(), &mut all] {
-                sum.total = sum.total.plus(total);
-                sum.latest = sum.latest.plus(moved.latest);
+                *sum = sum.plus(Moved { total, latest: moved.latest });
             }
         }
         let secs = if alive { beat.secs.clone() } else { Err(Gap::Waiting(watch.target.describe())) };
@@ -395,12 +428,11 @@ impl Monitor {
             tx_bytes: moved.total.tx,
             rate: secs.as_ref().ok().map(|secs| moved.latest.rate(*secs)),
         });
-        let since_ns = watch.since_ns.unwrap_or(beat.boottime_ns);
         Reading {
             id: watch.id.clone(),
-            time: jiff::Timestamp::now(),
+            time: beat.time,
             boottime_ns: beat.boottime_ns,
-            elapsed_secs: Duration::from_nanos(beat.boottime_ns.saturating_sub(since_ns)).as_secs_f64(),
+            elapsed_secs: Duration::from_nanos(beat.boottime_ns.saturating_sub(watch.since_ns)).as_secs_f64(),
             app: watch.target.name.clone(),
             source: beat.source,
             bytes: all.total,
@@ -410,33 +442,88 @@ impl Monitor {
         }
     }
 
+    /// All apps of the caller together as of the latest look, those that have ended with them; nothing before there was one.
+    pub fn together(&self) -> Option<Reading> {
+        let beat = self.beat.as_ref()?;
+        let own = self.moved.values().filter(|account| account.app.is_some()).map(|account| account.moved);
+        let all = own.fold(Moved::default(), |sum, moved| sum.plus(moved));
+        let is_app = |path: &str| target::app_id(path).is_some() && self.is_own_cgroup(path);
+        let sockets = |sockets: &HashMap<String, u32>| {
+            sockets.iter().filter(|(path, _)| is_app(path)).map(|(_, count)| count).sum()
+        };
+        Some(Reading {
+            id: String::new(),
+            time: beat.time,
+            boottime_ns: beat.boottime_ns,
+            elapsed_secs: Duration::from_nanos(beat.boottime_ns.saturating_sub(self.began_ns)).as_secs_f64(),
+            app: "All applications".to_owned(),
+            source: beat.source,
+            bytes: all.total,
+            rate: beat.secs.clone().map(|secs| all.latest.rate(secs)),
+            unmeasured_udp_sockets: beat.unmeasured_udp.as_ref().map(sockets),
+            units: Vec::new(),
+        })
+    }
+
+    /// What the latest look says of every app; nothing before there was one.
+    pub fn rates(&mut self) -> Option<AppRates<'_>> {
+        self.find_running();
+        let beat = self.beat.as_ref()?;
+        let boottime_ns = beat.boottime_ns;
+        let Ok(secs) = beat.secs else { return Some(AppRates { boottime_ns, rates: None }) };
+        let mut moved: HashMap<&str, Bytes> = HashMap::new();
+        for Account { app, moved: Moved { latest, .. } } in self.moved.values() {
+            if let Some(id) = app.as_deref().filter(|_| *latest != Bytes::default()) {
+                let sum = moved.entry(id).or_default();
+                *sum = sum.plus(*latest);
+            }
+        }
+        let running = self.running.iter().flat_map(|running| running.apps.keys()).map(String::as_str);
+        let mut rates: Vec<_> = running.map(|id| (id, moved.remove(id).unwrap_or_default().rate(secs))).collect();
+        rates.extend(moved.into_iter().map(|(id, bytes)| (id, bytes.rate(secs))));
+        Some(AppRates { boottime_ns, rates: Some(rates) })
+    }
+
+    fn find_running(&mut self) {
+        if self.running.is_some() {
+            return;
+        }
+        let mut running = Running::default();
+        for path in self.paths() {
+            let Some(id) = target::app_id(path) else { continue };
+            running.asked |= owner::of_slice(path).is_none() && !rustix::process::getuid().is_root();
+            if self.is_own_cgroup(path) {
+                running.apps.entry(id).or_default().push(path.to_owned());
+            }
+        }
+        running.apps.values_mut().for_each(|cgroups| cgroups.sort_unstable());
+        self.running = Some(running);
+    }
+
     /// Every app of the caller as of the latest look (of every user for root), busiest first. What a new unit is called is known
     /// a moment later.
     pub fn apps(&mut self) -> Vec<AppReading> {
-        let mut apps: BTreeMap<String, (Moved, Vec<String>)> = BTreeMap::new();
-        for path in self.paths() {
-            if let Some(id) = target::app_id(path).filter(|_| self.is_own_cgroup(path)) {
-                apps.entry(id).or_default().1.push(path.to_owned());
-            }
-        }
-        for (path, moved) in &self.moved {
-            let id = target::app_id(path).filter(|_| self.is_own_cgroup(path));
-            if let Some((sum, _)) = id.and_then(|id| apps.get_mut(&id)) {
-                *sum = Moved { total: sum.total.plus(moved.total), latest: sum.latest.plus(moved.latest) };
+        self.find_running();
+        let running = self.running.iter().flat_map(|running| &running.apps);
+        let mut apps: BTreeMap<String, (Moved, Vec<String>)> =
+            running.map(|(id, cgroups)| (id.clone(), (Moved::default(), cgroups.clone()))).collect();
+        for Account { app, moved } in self.moved.values() {
+            if let Some((sum, _)) = app.as_ref().and_then(|id| apps.get_mut(id)) {
+                *sum = sum.plus(*moved);
             }
         }
         let exists: HashSet<&str> = self.paths.iter().map(String::as_str).collect();
         self.names.refresh(|cgroup| exists.contains(cgroup));
         let mut unnamed = Vec::new();
+        let secs = self.beat.as_ref().and_then(|beat| beat.secs.clone().ok());
         let mut apps: Vec<_> = apps
             .into_iter()
-            .map(|(id, (moved, mut cgroups))| {
-                cgroups.sort_unstable();
+            .map(|(id, (moved, cgroups))| {
                 let Named { name, icon, in_menu } = match self.desktop.find(&id) {
                     Some(entry) => entry.clone(),
                     None => Named { name: self.name(&id, &cgroups, &mut unnamed), icon: None, in_menu: false },
                 };
-                let rate = self.secs.as_ref().ok().map(|secs| moved.latest.rate(*secs));
+                let rate = secs.map(|secs| moved.latest.rate(secs));
                 AppReading { id, name, icon, in_menu, rate, bytes: moved.total, cgroups }
             })
             .collect();
@@ -484,4 +571,18 @@ impl Monitor {
         }
         self.names.of(units.into_keys()).map_or(plain, str::to_owned)
     }
+}
+
+impl Moved {
+    fn plus(self, other: Self) -> Self {
+        Self { total: self.total.plus(other.total), latest: self.latest.plus(other.latest) }
+    }
+}
+
+/// What is booked to a cgroup; nothing yet where it has never moved anything.
+fn account<'a>(moved: &'a mut HashMap<String, Account>, tree: &Tree, path: &str) -> &'a mut Account {
+    moved.entry(path.to_owned()).or_insert_with(|| Account {
+        app: target::app_id(path).filter(|_| is_own_cgroup(tree, path)),
+        moved: Moved::default(),
+    })
 }

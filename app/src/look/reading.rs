@@ -12,19 +12,19 @@ use super::{
 /// The result of one look for the target: all that the window, the terminal and JSON show.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 pub struct Reading {
-    /// The app's id, see [`AppReading::id`]; empty if the target is not an app.
+    /// The app's id, see [`AppReading::id`]; empty if the target is not an app, and for all apps together.
     pub id: String,
     /// Wall clock of the look, for labels only; it may step.
     pub time: jiff::Timestamp,
     /// `CLOCK_BOOTTIME` of the look: what rates and the time axis are made of.
     pub boottime_ns: u64,
-    /// Seconds since the watch began.
+    /// Seconds since the totals began: for apps in the window where the program began, else where the watch did.
     pub elapsed_secs: f64,
     /// The target's name.
     pub app: String,
     /// Where the figures come from.
     pub source: Source,
-    /// Totals since the watch began.
+    /// Totals over that time.
     pub bytes: Bytes,
     /// The target's external rate, or why there is none.
     pub rate: Result<Rate, Gap>,
@@ -68,4 +68,13 @@ pub struct AppReading {
     pub bytes: Bytes,
     /// The cgroup paths it consists of now.
     pub cgroups: Vec<String>,
+}
+
+/// What one look says about every app of the caller.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AppRates<'a> {
+    /// `CLOCK_BOOTTIME` of the look.
+    pub boottime_ns: u64,
+    /// By id, of all that are running or have moved bytes; `None`: a gap.
+    pub rates: Option<Vec<(&'a str, Rate)>>,
 }

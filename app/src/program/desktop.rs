@@ -2,7 +2,6 @@
 //! draws nothing itself and waits for nothing but the next event.
 
 use std::{
-    collections::BTreeMap,
     process::{ExitCode, ExitStatus},
     time::{Duration, Instant},
 };
@@ -23,14 +22,11 @@ use super::{
 use crate::{
     advise::verify,
     base::{format, say::say, settings::Settings},
-    keep::{
-        history::{History, Point},
-        state::State,
-    },
+    keep::{histories::Histories, state::State},
     look::{
         monitor,
         monitor::Monitor,
-        reading::{AppReading, Reading},
+        reading::{AppRates, AppReading, Reading},
         sampler::Exact,
         target::Target,
     },
@@ -38,7 +34,7 @@ use crate::{
         picture::Picture,
         tray,
         tray::{Face, Tray},
-        update::{AppSockets, Backlog, Command, Proof, ProofPage, Update},
+        update::{AppSockets, Backlog, Command, Overview, Proof, ProofPage, SPARK_SECS, Update},
     },
 };
 
@@ -60,7 +56,11 @@ pub struct Desktop {
     monitor: Result<Monitor, monitor::Error>,
     beat: Duration,
     readings: Vec<Reading>,
-    histories: BTreeMap<String, History>,
+    /// All apps together, where none is watched.
+    together: Option<Reading>,
+    histories: Histories,
+    /// The ids whose past the window has.
+    told: Vec<String>,
     apps: Vec<AppReading>,
     /// The tray's menu, and when it was made.
     menu: Vec<tray::Entry>,
@@ -110,7 +110,9 @@ impl Desktop {
             monitor,
             beat,
             readings: Vec::new(),
-            histories: BTreeMap::new(),
+            together: None,
+            histories: Histories::default(),
+            told: Vec::new(),
             apps: Vec::new(),
             menu: Vec::new(),
             menu_at: None,
@@ -142,6 +144,7 @@ impl Desktop {
     /// Runs until it is ended.
     pub async fn serve(&mut self, events: &mut Events) -> ExitCode {
         let mut next = Instant::now() + self.beat;
+        self.watch_stb();
         self.tell();
         loop {
             let due = self.beat;
@@ -186,32 +189,42 @@ impl Desktop {
             self.monitor = Monitor::open(None).await;
             self.dress();
         }
+        self.watch_stb();
         let Ok(monitor) = &mut self.monitor else {
             self.picture.push(None);
             self.tell();
             return;
         };
-        if self.state.watched.is_none() && monitor.exists(&Target::stb()) {
-            self.state.watched = Some(vec![Target::stb().name]);
-            self.unsaved = Some(Instant::now());
-        }
         monitor.watch_apps(self.state.watched.as_deref().unwrap_or_default());
         let before = monitor.settings().settings.clone();
         self.readings = monitor.look(self.beat).await;
+        if let Some(AppRates { boottime_ns, rates }) = monitor.rates() {
+            self.histories.push(boottime_ns, rates);
+        }
+        self.together = if self.readings.is_empty() { monitor.together() } else { None };
         let Settings { beat, internal, external, .. } = monitor.settings().settings.clone();
         self.beat = beat;
         // The file was edited by hand: the helper has to be told as well.
         if (&internal, &external) != (&before.internal, &before.external) && *monitor.exact() == Exact::Counting {
             self.wish(Wish::Prefixes(internal, external), None);
         }
-        self.histories.retain(|id, _| self.readings.iter().any(|reading| reading.id == *id));
-        for reading in &self.readings {
-            let point = Point { boottime_ns: reading.boottime_ns, rate: reading.rate.as_ref().ok().copied() };
-            self.histories.entry(reading.id.clone()).or_default().push(point);
-        }
-        self.picture.push(face::sum(&self.readings));
+        self.picture.push(face::sum(self.shown()));
         self.sockets().await;
         self.tell();
+    }
+
+    /// StB comes first where it runs and nobody has chosen yet.
+    fn watch_stb(&mut self) {
+        let stb = Target::stb();
+        if self.state.watched.is_none() && self.monitor.as_ref().is_ok_and(|monitor| monitor.exists(&stb)) {
+            self.state.watched = Some(vec![stb.name]);
+            self.unsaved = Some(Instant::now());
+        }
+    }
+
+    /// The readings of what is watched, or of all together.
+    fn shown(&self) -> &[Reading] {
+        if self.readings.is_empty() { self.together.as_slice() } else { &self.readings }
     }
 
     /// Looks at the open sockets of what is watched, if anybody looks at them.
@@ -284,7 +297,12 @@ impl Desktop {
         match command {
             Command::Watch(ids) => {
                 self.state.watched = Some(ids);
-                self.readings.retain(|reading| self.state.watched.iter().flatten().any(|id| *id == reading.id));
+                // What is known of them is shown at once, not with the next look.
+                if let Ok(monitor) = &mut self.monitor {
+                    monitor.watch_apps(self.state.watched.as_deref().unwrap_or_default());
+                    self.readings = monitor.readings();
+                    self.together = if self.readings.is_empty() { monitor.together() } else { None };
+                }
                 self.save();
             }
             Command::Set(settings) => self.set(settings),
@@ -455,8 +473,10 @@ impl Desktop {
             menu::mark(&mut self.menu, &self.apps, watched);
         }
         if let Some(mut window) = self.window.take() {
-            let backlog = if window.is_behind() { self.backlog() } else { Vec::new() };
-            window.send(Update { backlog, ..self.update() }.printable());
+            if window.is_behind() {
+                self.told.clear();
+            }
+            window.send(self.with_past().printable());
             self.window = Some(window);
         }
         let face = self.face();
@@ -472,6 +492,7 @@ impl Desktop {
         };
         Update {
             readings: self.readings.clone(),
+            overview: self.together.clone().map(|all| Overview { all, sparks: None }),
             apps: self.apps.clone(),
             confirm: self.confirm.clone().or_else(|| match monitor?.exact() {
                 Exact::Unconfirmed(why) => Some(why.clone()),
@@ -496,12 +517,22 @@ impl Desktop {
         }
     }
 
-    fn backlog(&self) -> Vec<Backlog> {
-        let backlog = |(id, history): (&String, &History)| Backlog {
-            id: id.clone(),
-            points: history.since(0).copied().collect(),
+    /// An update with the past of what the window shows for the first time.
+    fn with_past(&mut self) -> Update {
+        let mut update = self.update();
+        let shown: Vec<String> = self.shown().iter().map(|reading| reading.id.clone()).collect();
+        let new = shown.iter().filter(|id| !self.told.contains(id));
+        let together = self.together.as_ref();
+        let points = |id: &String| match together {
+            Some(together) if together.id == *id => self.histories.total(),
+            _ => self.histories.points(id),
         };
-        self.histories.iter().map(backlog).collect()
+        update.backlog = new.map(|id| Backlog { id: id.clone(), points: points(id) }).collect();
+        if let Some(overview) = update.overview.as_mut().filter(|_| !update.backlog.is_empty()) {
+            overview.sparks = Some(self.histories.last(SPARK_SECS));
+        }
+        self.told = shown;
+        update
     }
 
     fn face(&self) -> Face {
@@ -511,7 +542,7 @@ impl Desktop {
         let tooltip = if self.paused {
             "Paused".to_owned()
         } else {
-            failure.unwrap_or_else(|| face::tooltip(&self.readings, settings.map(|s| s.unit).unwrap_or_default()))
+            failure.unwrap_or_else(|| face::tooltip(self.shown(), settings.map(|s| s.unit).unwrap_or_default()))
         };
         Face {
             picture: self.picture.clone(),

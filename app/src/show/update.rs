@@ -1,6 +1,6 @@
 //! What the program behind the tray and its window say to each other. Plain data.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, slice};
 
 use ipnet::IpNet;
 use netglance_dbus::text::printable;
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     advise::verify::Report,
     base::settings::Settings,
-    keep::{history::Point, state::Place},
+    keep::{histories::Histories, history::Point, state::Place},
     look::{
         live::SocketVerdict,
         reading::{AppReading, Reading},
@@ -23,6 +23,8 @@ pub struct Update {
     /// A reading of each app that is watched, in the order in which they were chosen. A failed look is a reading whose rate is
     /// [`crate::look::rate::Gap::Failed`].
     pub readings: Vec<Reading>,
+    /// All apps together, where none is watched and there was a look.
+    pub overview: Option<Overview>,
     /// Every app of the user, busiest first.
     pub apps: Vec<AppReading>,
     /// Whether exact counting is to be had.
@@ -57,12 +59,32 @@ pub struct Update {
     pub place: Place,
     /// Nobody looks until somebody resumes: the readings are the last ones.
     pub paused: bool,
-    /// The points of the watched apps from before this update. Where there are any, they take the place of all that the window
-    /// has kept: in its first update, and after it was too slow to take every one.
+    /// The points, from before this update, of what has not been shown yet, or was missed by a window that was too slow. They
+    /// take the place of all that the window has kept of it.
     pub backlog: Vec<Backlog>,
 }
 
+/// How much of its past the overview shows of each app.
+pub const SPARK_SECS: u64 = 60;
+
+/// What is shown where nothing is watched. The rates of the single apps are in [`Update::apps`].
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+pub struct Overview {
+    /// All apps of the user together.
+    pub all: Reading,
+    /// What each app moved in the last [`SPARK_SECS`], where there is a backlog.
+    pub sparks: Option<Histories>,
+}
+
 impl Update {
+    /// The readings that are shown: of what is watched, or of all together.
+    pub fn shown(&self) -> &[Reading] {
+        match &self.overview {
+            Some(overview) if self.readings.is_empty() => slice::from_ref(&overview.all),
+            _ => &self.readings,
+        }
+    }
+
     /// With every name in it fit to be shown. The ids, which go back in commands, stay what they are.
     pub fn printable(mut self) -> Self {
         let readings = self.readings.iter_mut().flat_map(|reading| {
@@ -85,7 +107,7 @@ impl Update {
     }
 }
 
-/// The points of one watched app.
+/// The points of one watched app, or of all together.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 pub struct Backlog {
     /// [`Reading::id`]
@@ -126,7 +148,7 @@ pub enum Proof {
 /// What the window asks for.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub enum Command {
-    /// Watch the apps with these ids from now on, in this order, and remember them.
+    /// Watch the apps with these ids from now on, in this order, and remember them. None: show all together.
     Watch(Vec<String>),
     /// Take over these settings and write them to the settings file.
     Set(Settings),

@@ -86,7 +86,7 @@ impl Bars {
 
     /// How to have exact figures, or why there are none.
     pub fn banner(&mut self, ui: &mut Ui, update: &Update) -> Option<Command> {
-        let estimate = update.readings.iter().any(|reading| reading.source == Source::Estimate);
+        let estimate = update.shown().iter().any(|reading| reading.source == Source::Estimate);
         if !estimate || self.banner && !update.asking || update.exact == Exact::Counting {
             return None;
         }

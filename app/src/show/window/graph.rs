@@ -123,8 +123,8 @@ impl Graph<'_> {
             Some(Point { rate: Some(found), .. }) => {
                 format!("Download {}\nUpload {}", rate(found.rx), rate(found.tx))
             }
-            Some(Point { rate: None, .. }) => "Gap: not known".to_owned(),
-            None => "Not watched yet".to_owned(),
+            Some(Point { rate: None, .. }) => "Not running, or not known".to_owned(),
+            None => "Before netglance started".to_owned(),
         };
         let visuals = ui.visuals();
         #[expect(clippy::cast_possible_truncation, reason = "a place in a window")]

@@ -5,9 +5,10 @@ use eframe::egui::{Frame, Grid, Id, Key, Modal, Modifiers, RichText, Ui, Viewpor
 use super::{SPANS_MIN, Window, proof::Tab};
 use crate::show::update::Command;
 
-const KEYS: [(&str, &str); 13] = [
+const KEYS: [(&str, &str); 14] = [
     ("Ctrl+F", "Search the applications; Enter watches the first, Ctrl+Enter beside the others"),
     ("Up, Down", "Watch the application before or after"),
+    ("Alt+Left, Backspace", "Back to all applications"),
     ("Ctrl+click", "Watch an application beside the others, or no longer"),
     ("Tab, Shift+Tab", "To the next control, to the one before"),
     ("Enter", "Press the control that has the focus"),
@@ -69,14 +70,21 @@ impl Window {
             self.picker.clear();
             self.close_pages();
         }
+        let page = self.help || self.settings_page.is_some() || self.proof_page.is_some();
+        if !page && pressed(Modifiers::ALT, Key::ArrowLeft) {
+            self.back();
+        }
         if ui.memory(|m| m.focused()).is_some() || self.help {
-            return; // Space, digits and the question mark belong to what has the focus.
+            return; // Space, Backspace, digits and the question mark belong to what has the focus.
         }
         if ui.input(|i| i.key_pressed(Key::Questionmark)) {
             self.help = true;
         }
-        if self.settings_page.is_some() || self.proof_page.is_some() {
+        if page {
             return;
+        }
+        if pressed(Modifiers::NONE, Key::Backspace) {
+            self.back();
         }
         for (key, minutes) in [Key::Num1, Key::Num2, Key::Num3].into_iter().zip(SPANS_MIN) {
             if ui.input(|i| i.key_pressed(key)) {

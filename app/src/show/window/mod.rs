@@ -7,6 +7,7 @@ mod fonts;
 mod graph;
 mod icon;
 mod keys;
+mod overview;
 mod picker;
 pub mod plot;
 mod prefixes;
@@ -24,6 +25,7 @@ use bars::Bars;
 use eframe::egui::{self, CentralPanel, Context, Frame, Id, Margin, Panel, Pos2, RichText, Ui, ViewportBuilder};
 use graph::Graph;
 use jiff::{Timestamp, tz::TimeZone};
+use overview::Table;
 use picker::Picker;
 use proof::{ProofPage, Tab};
 use settings_page::SettingsPage;
@@ -50,11 +52,12 @@ pub struct Window {
     updates: Receiver<Update>,
     commands: Sender<Command>,
     update: Option<Update>,
-    /// By the app's id.
+    /// By the app's id; that of all together has none.
     charts: BTreeMap<String, Chart>,
     /// The picture that is held while paused, by the app's id.
     held: Option<BTreeMap<String, (History, Reading)>>,
     picker: Picker,
+    table: Table,
     bars: Bars,
     /// `None`: closed.
     settings_page: Option<SettingsPage>,
@@ -131,6 +134,7 @@ impl Window {
             charts: BTreeMap::new(),
             held: None,
             picker: Picker::default(),
+            table: Table::default(),
             bars: Bars::default(),
             settings_page: None,
             proof_page: None,
@@ -146,13 +150,13 @@ impl Window {
 
     fn receive(&mut self, ctx: &Context) {
         while let Ok(update) = self.updates.try_recv() {
-            let watched = |id: &String| update.readings.iter().any(|reading| reading.id == *id);
+            let shown = update.shown();
             let before = self.charts.len();
-            self.charts.retain(|id, _| watched(id));
-            if self.charts.len() != before || update.readings.len() != before {
+            self.charts.retain(|id, _| shown.iter().any(|reading| reading.id == *id));
+            if self.charts.len() != before || shown.len() != before {
                 self.held = None;
             }
-            for reading in &update.readings {
+            for reading in shown {
                 let history = &mut self.charts.entry(reading.id.clone()).or_default().history;
                 if let Some(backlog) = update.backlog.iter().find(|backlog| backlog.id == reading.id) {
                     *history = History::default();
@@ -160,6 +164,7 @@ impl Window {
                 }
                 history.push(Point { boottime_ns: reading.boottime_ns, rate: reading.rate.as_ref().ok().copied() });
             }
+            self.table.receive(&update);
             self.bars.receive(&update);
             self.follow_desktop(ctx, update.light);
             self.take_settings(ctx, &update);
@@ -205,8 +210,7 @@ impl Window {
         }
         self.shortcuts(ui);
         let Some(update) = self.update.take() else {
-            ui.centered_and_justified(|ui| ui.label("Looking for applications…"));
-            return;
+            return waiting(ui);
         };
         if let Some(wish) = self.bars.around(ui, &update) {
             self.send(wish);
@@ -222,22 +226,18 @@ impl Window {
     }
 
     fn apps(&mut self, ui: &mut Ui, update: &Update) {
+        if let (None, Some(overview)) = (&update.failure, &update.overview) {
+            return self.overview(ui, update, &overview.all);
+        }
         let around = Frame::new().fill(ui.visuals().faint_bg_color).inner_margin(Margin::same(12));
         Panel::left("applications").frame(around).default_size(250.0).size_range(180.0..=360.0).show(ui, |ui| {
             Panel::bottom("to the settings").frame(Frame::new()).show_separator_line(false).show(ui, |ui| {
                 ui.add_space(8.0);
-                ui.horizontal(|ui| {
-                    if ui.button("Settings").on_hover_text("Ctrl+comma").clicked() {
-                        self.open_settings();
-                    }
-                    if ui.button("Proof").on_hover_text("Ctrl+P: why it counts what it counts").clicked() {
-                        self.open_proof(Tab::Proof);
-                    }
-                    if ui.button("Keys").on_hover_text("F1 or ?").clicked() {
-                        self.help = true;
-                    }
-                });
+                ui.horizontal(|ui| self.pages(ui));
             });
+            if update.failure.is_none() && overview::back(ui) {
+                self.send(Command::Watch(Vec::new()));
+            }
             let watched: Vec<&str> = update.readings.iter().map(|reading| reading.id.as_str()).collect();
             if let Some(ids) = self.picker.ui(ui, &update.apps, &watched, self.settings.unit) {
                 self.send(Command::Watch(ids));
@@ -247,7 +247,7 @@ impl Window {
         let inside = Frame::new().inner_margin(Margin::same(16));
         CentralPanel::default().frame(inside).show(ui, |ui| match (&update.failure, update.readings.as_slice()) {
             (Some(failure), _) => failed(ui, failure),
-            (None, []) => nothing_chosen(ui, update.apps.is_empty()),
+            (None, []) => waiting(ui),
             (None, [reading]) => self.one(ui, update, reading),
             (None, readings) => {
                 self.banner(ui, update);
@@ -258,6 +258,19 @@ impl Window {
                 }
             }
         });
+    }
+
+    /// What leads to the other pages.
+    fn pages(&mut self, ui: &mut Ui) {
+        if ui.button("Settings").on_hover_text("Ctrl+comma").clicked() {
+            self.open_settings();
+        }
+        if ui.button("Proof").on_hover_text("Ctrl+P: why it counts what it counts").clicked() {
+            self.open_proof(Tab::Proof);
+        }
+        if ui.button("Keys").on_hover_text("F1 or ?").clicked() {
+            self.help = true;
+        }
     }
 
     fn settings_page(&mut self, ui: &mut Ui, update: &Update) {
@@ -399,7 +412,7 @@ impl Window {
         }
         self.held = match self.held {
             Some(_) => None,
-            None => self.update.as_ref().map(|update| self.picture(&update.readings)),
+            None => self.update.as_ref().map(|update| self.picture(update.shown())),
         };
     }
 
@@ -456,17 +469,8 @@ fn failed(ui: &mut Ui, failure: &str) {
     });
 }
 
-fn nothing_chosen(ui: &mut Ui, no_apps: bool) {
-    ui.vertical_centered(|ui| {
-        ui.add_space(ui.available_height() * 0.3);
-        ui.heading(if no_apps { "No applications yet" } else { "Choose an application" });
-        ui.add_space(4.0);
-        ui.label(if no_apps {
-            "netglance lists what your desktop starts with systemd. Start one, and it appears at the left."
-        } else {
-            "Pick one at the left to see how much it talks to the outside world right now."
-        });
-    });
+fn waiting(ui: &mut Ui) {
+    ui.centered_and_justified(|ui| ui.label("Looking for applications…"));
 }
 
 impl eframe::App for Window {

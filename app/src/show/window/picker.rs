@@ -15,11 +15,11 @@ use crate::{
 /// What the picker remembers between two frames.
 #[derive(Debug, Default)]
 pub struct Picker {
-    search: String,
+    pub(super) search: String,
     /// The order in which the apps stand, and which of them are services; kept while the pointer is over the list, so that none slips away under it.
     order: Vec<(String, bool)>,
     /// The services are shown.
-    services: bool,
+    pub(super) services: bool,
     hovered: bool,
 }
 
@@ -78,13 +78,19 @@ impl Picker {
         chosen
     }
 
+    /// Whether the search finds an app.
+    pub(super) fn finds(&self, app: &AppReading) -> bool {
+        let wanted = self.search.trim().to_lowercase();
+        [&app.name, &app.id].iter().any(|text| text.to_lowercase().contains(&wanted))
+    }
+
     /// Shows all apps again.
     pub fn clear(&mut self) {
         self.search.clear();
     }
 
     /// What the desktop itself runs stands below a line of its own, which shows and hides it.
-    fn services_title(&mut self, ui: &mut Ui, count: usize, open: bool) {
+    pub(super) fn services_title(&mut self, ui: &mut Ui, count: usize, open: bool) {
         ui.add_space(4.0);
         let title = format!("Services ({count})");
         let hint = "What runs without an entry in the desktop's menu and has moved nothing yet";
@@ -99,22 +105,23 @@ impl Picker {
     /// The apps that the search finds, in the order in which they stand: those that a person would look for, and the services.
     fn shown<'a>(&mut self, apps: &'a [AppReading], watched: &[&str]) -> (Vec<&'a AppReading>, Vec<&'a AppReading>) {
         let stb = Target::stb().name;
-        let is_service = |app: &AppReading| {
-            let moves = app.bytes.rx > 0 || app.bytes.tx > 0 || app.rate.is_some_and(|rate| rate.rx + rate.tx > 0.0);
-            !(app.in_menu || moves || app.id == stb || watched.contains(&app.id.as_str()))
-        };
+        let is_service = |app: &AppReading| is_service(app) && !watched.contains(&app.id.as_str());
         if !self.hovered {
             self.order = apps.iter().map(|app| (app.id.clone(), is_service(app))).collect();
             self.order.sort_by_key(|(id, _)| *id != stb);
         }
-        let wanted = self.search.trim().to_lowercase();
-        let found = |app: &&AppReading| [&app.name, &app.id].iter().any(|text| text.to_lowercase().contains(&wanted));
-        let mut shown: Vec<_> = apps.iter().filter(found).collect();
+        let mut shown: Vec<_> = apps.iter().filter(|app| self.finds(app)).collect();
         let place = |app: &AppReading| self.order.iter().position(|(id, _)| *id == app.id);
         shown.sort_by_key(|app| place(app).unwrap_or(usize::MAX));
         let known = |app: &AppReading| place(app).and_then(|at| self.order.get(at)).map(|(_, service)| *service);
         shown.into_iter().partition(|app| !known(app).unwrap_or_else(|| is_service(app)))
     }
+}
+
+/// Whether an app is nothing that a person would look for: it has no entry in the desktop's menu and has moved nothing.
+pub(super) fn is_service(app: &AppReading) -> bool {
+    let moves = app.bytes.rx > 0 || app.bytes.tx > 0 || app.rate.is_some_and(|rate| rate.rx + rate.tx > 0.0);
+    !(app.in_menu || moves || app.id == Target::stb().name)
 }
 
 /// What is watched once `id` was chosen: nothing else, or, with `more`, that too or no longer.

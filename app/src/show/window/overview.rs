@@ -1,0 +1,422 @@
+//! All applications: what they move together, and a row each, busiest first. A click on a row watches that one.
+
+use std::ops::Range;
+
+use eframe::egui::{
+    Align, Align2, Atom, Button, CentralPanel, Color32, FocusDirection, FontId, Frame, Id, IdSalt, Image, Key, Layout,
+    Margin, Mesh, Modifiers, Pos2, Rect, RichText, ScrollArea, Sense, Shape, Stroke, StrokeKind, TextEdit,
+    TextWrapMode, Ui, Vec2, WidgetInfo, WidgetText, accesskit::Role, pos2, vec2,
+};
+
+use super::{Window, figures, picker, proof::Tab, style};
+use crate::{
+    base::{format, settings::Unit},
+    keep::{histories::Histories, history::Point},
+    look::{
+        rate::Rate,
+        reading::{AppReading, Reading},
+    },
+    show::{
+        chart::Colours,
+        update::{Command, SPARK_SECS, Update},
+    },
+};
+
+/// What all apps are called together.
+const ALL: &str = "All applications";
+const ROW_HEIGHT: f32 = 28.0;
+const ICON: f32 = 18.0;
+const BETWEEN: f32 = 10.0;
+const FIGURE_WIDTH: f32 = 86.0;
+const SPARK_WIDTH: f32 = 120.0;
+/// At the right of it all, for the scroll bar.
+const BAR_WIDTH: f32 = 12.0;
+/// With what is around it.
+const HEAD_HEIGHT: f32 = 50.0;
+const CHART_MIN_HEIGHT: f32 = 84.0;
+const CHART_SHARE: f32 = 0.42;
+const FOOTER_HEIGHT: f32 = 38.0;
+/// There is room for so many rows, also where there are fewer.
+const ROWS_MIN: f32 = 3.0;
+/// The rows stand in a new order so often at most, by what was moved over [`BUSY_SECS`]. So they can be read, and clicked.
+const SORTED_EVERY_NS: u64 = 2_000_000_000;
+const BUSY_SECS: u64 = 10;
+/// A spark line that is as high as its row is no less than that, in bytes per second: idle noise looks idle.
+const SPARK_LEAST: f64 = 1000.0;
+
+/// What the table remembers between two frames.
+pub(super) struct Table {
+    sparks: Histories,
+    /// The ids of the apps in the order in which they stand, and which are services.
+    order: Vec<(String, bool)>,
+    sorted_ns: u64,
+    /// The pointer is over the rows: none slips away under it.
+    hovered: bool,
+    /// The part of the rows that was drawn, from the first one's top.
+    seen: Range<f32>,
+}
+
+impl Default for Table {
+    fn default() -> Self {
+        Self { sparks: Histories::of_last(SPARK_SECS), order: Vec::new(), sorted_ns: 0, hovered: false, seen: 0.0..0.0 }
+    }
+}
+
+impl Table {
+    /// Takes what a beat says of every app.
+    pub(super) fn receive(&mut self, update: &Update) {
+        let Some(overview) = &update.overview else {
+            *self = Self::default();
+            return;
+        };
+        if let Some(sparks) = &overview.sparks {
+            self.sparks = sparks.clone();
+        }
+        let now_ns = overview.all.boottime_ns;
+        let rates = update.apps.iter().map(|app| (app.id.as_str(), app.rate.unwrap_or_default()));
+        self.sparks.push(now_ns, overview.all.rate.is_ok().then_some(rates));
+        let due = self.order.is_empty() || now_ns.saturating_sub(self.sorted_ns) >= SORTED_EVERY_NS;
+        if due && !self.hovered {
+            self.sort(&update.apps, now_ns);
+        }
+    }
+
+    /// Busiest first, then what has moved most, then by name.
+    fn sort(&mut self, apps: &[AppReading], now_ns: u64) {
+        let since_ns = now_ns.saturating_sub(BUSY_SECS * 1_000_000_000);
+        let busy = |app: &AppReading| -> f64 {
+            let points = self.sparks.points(&app.id);
+            let parts = points.windows(2).filter(|pair| pair.last().is_some_and(|point| point.boottime_ns > since_ns));
+            parts.map(|pair| moved(pair).map_or(0.0, |(rate, secs)| (rate.rx + rate.tx) * secs)).sum()
+        };
+        let mut sorted: Vec<_> = apps.iter().map(|app| (busy(app), app)).collect();
+        sorted.sort_by(|(busy_a, a), (busy_b, b)| {
+            let by_total = total(b).cmp(&total(a));
+            busy_b.total_cmp(busy_a).then(by_total).then_with(|| a.name.to_lowercase().cmp(&b.name.to_lowercase()))
+        });
+        self.order = sorted.into_iter().map(|(_, app)| (app.id.clone(), picker::is_service(app))).collect();
+        self.sorted_ns = now_ns;
+    }
+
+    /// How many rows there are while nothing is searched for.
+    #[expect(clippy::cast_precision_loss, reason = "some hundred rows")]
+    fn rows(&self, with_services: bool) -> f32 {
+        let apps = self.order.iter().filter(|(_, service)| with_services || !service).count();
+        apps as f32 + 1.0
+    }
+
+    /// Where to scroll to, so that a row is seen whole; `None`: it is.
+    #[expect(clippy::cast_precision_loss, reason = "some hundred rows")]
+    fn offset_for(&self, at: usize) -> Option<f32> {
+        let top = at as f32 * ROW_HEIGHT;
+        let below = top + ROW_HEIGHT - (self.seen.end - self.seen.start);
+        if top < self.seen.start { Some(top) } else { Some(below).filter(|below| *below > self.seen.start) }
+    }
+
+    /// The apps in this order, the services apart. What has appeared since it was made comes last.
+    fn in_order<'a>(&self, apps: impl Iterator<Item = &'a AppReading>) -> (Vec<&'a AppReading>, Vec<&'a AppReading>) {
+        let place = |app: &AppReading| self.order.iter().position(|(id, _)| *id == app.id).unwrap_or(usize::MAX);
+        let mut apps: Vec<_> = apps.collect();
+        apps.sort_by_cached_key(|app| place(app));
+        apps.into_iter().partition(|app| !self.order.get(place(app)).map_or_else(|| picker::is_service(app), |o| o.1))
+    }
+}
+
+/// The rate between two points, and the seconds between them.
+fn moved(pair: &[Point]) -> Option<(Rate, f64)> {
+    let [before, point] = pair else { return None };
+    let time = std::time::Duration::from_nanos(point.boottime_ns.saturating_sub(before.boottime_ns));
+    Some((point.rate?, time.as_secs_f64()))
+}
+
+fn total(app: &AppReading) -> u64 {
+    app.bytes.rx.saturating_add(app.bytes.tx)
+}
+
+/// The way back here, with an arrow. Whether it was pressed.
+pub(super) fn back(ui: &mut Ui) -> bool {
+    let arrow = IdSalt::new("arrow");
+    let button = Button::new((Atom::custom(arrow, Vec2::splat(12.0)), ALL)).atom_ui(ui);
+    if let Some(rect) = button.rect(arrow) {
+        let stroke = Stroke::new(1.5, ui.visuals().text_color());
+        let at = |x: f32, y: f32| rect.center() + vec2(x, y);
+        for to in [at(5.0, 0.0), at(-1.0, -4.0), at(-1.0, 4.0)] {
+            ui.painter().line_segment([at(-5.0, 0.0), to], stroke);
+        }
+    }
+    ui.add_space(4.0);
+    button.response.on_hover_text("Alt+Left or Backspace").clicked()
+}
+
+/// Where a row's parts are, from its left edge.
+struct Columns {
+    name: Rect,
+    spark: Rect,
+    /// Download, upload, total.
+    figures: [Rect; 3],
+}
+
+impl Columns {
+    fn of(row: Rect) -> Self {
+        let inside = row.shrink2(vec2(8.0, 0.0));
+        let figure = |from_right: f32| {
+            let right = inside.right() - from_right * (FIGURE_WIDTH + BETWEEN);
+            Rect::from_min_max(pos2(right - FIGURE_WIDTH, row.top()), pos2(right, row.bottom()))
+        };
+        let figures = [figure(2.0), figure(1.0), figure(0.0)];
+        let right = figures[0].left() - BETWEEN;
+        let spark = Rect::from_min_max(pos2(right - SPARK_WIDTH, row.top()), pos2(right, row.bottom()));
+        let name = Rect::from_min_max(inside.min, pos2(spark.left() - BETWEEN, row.bottom()));
+        Self { name, spark, figures }
+    }
+}
+
+/// A row of the table.
+#[derive(Clone, Copy)]
+enum Line<'a> {
+    App(&'a AppReading),
+    /// So many services follow, or are hidden.
+    Services(usize),
+}
+
+impl Window {
+    /// Goes back to all applications.
+    pub(super) fn back(&mut self) {
+        if self.update.as_ref().is_some_and(|update| update.overview.is_none()) {
+            self.send(Command::Watch(Vec::new()));
+        }
+    }
+
+    pub(super) fn overview(&mut self, ui: &mut Ui, update: &Update, all: &Reading) {
+        let inside = Frame::new().inner_margin(Margin { bottom: 12, ..Margin::same(16) });
+        CentralPanel::default().frame(inside).show(ui, |ui| {
+            // No panel at the bottom: the keyboard goes through the controls in the order in which they are drawn.
+            let above = vec2(ui.available_width(), ui.available_height() - FOOTER_HEIGHT - ui.spacing().item_spacing.y);
+            ui.allocate_ui(above, |ui| {
+                ui.set_min_size(above);
+                self.all(ui, update, all);
+            });
+            let footer = vec2(ui.available_width(), FOOTER_HEIGHT);
+            ui.allocate_ui_with_layout(footer, Layout::left_to_right(Align::Center), |ui| {
+                self.pages(ui);
+                if figures::footer(ui, all) {
+                    self.open_proof(Tab::Proof);
+                }
+            });
+        });
+    }
+
+    /// What all move together, and the table.
+    fn all(&mut self, ui: &mut Ui, update: &Update, all: &Reading) {
+        if figures::header(ui, all) {
+            self.open_proof(Tab::Proof);
+        }
+        self.banner(ui, update);
+        figures::rates(ui, all, &self.settings);
+        ui.add_space(6.0);
+        self.controls(ui, update.paused);
+        // The chart has what the rows leave of the room, and this part of it where they would fill more.
+        let rows = self.table.rows(self.picker.services).max(ROWS_MIN) * ROW_HEIGHT + HEAD_HEIGHT;
+        let height = ui.available_height();
+        self.graph(ui, all, (height - rows).max(height * CHART_SHARE).max(CHART_MIN_HEIGHT), false, None);
+        ui.add_space(4.0);
+        if update.apps.is_empty() {
+            return no_apps(ui);
+        }
+        if let Some(id) = self.table(ui, update, all) {
+            self.picker.clear();
+            self.send(Command::Watch(vec![id]));
+        }
+    }
+
+    /// The rows. The id of the app that was chosen.
+    fn table(&mut self, ui: &mut Ui, update: &Update, all: &Reading) -> Option<String> {
+        self.table.hovered = false;
+        let searched = self.table_head(ui);
+        let found = update.apps.iter().filter(|app| self.picker.finds(app));
+        let (apps, services) = self.table.in_order(found);
+        let open = self.picker.services || !self.picker.search.is_empty() || apps.is_empty();
+        let mut lines: Vec<Line<'_>> = apps.into_iter().map(Line::App).collect();
+        if !services.is_empty() {
+            lines.push(Line::Services(services.len()));
+        }
+        if open {
+            lines.extend(services.into_iter().map(Line::App));
+        }
+        let first = lines.iter().find_map(|line| if let Line::App(app) = line { Some(app.id.clone()) } else { None });
+        if let (None, false) = (&first, self.picker.search.is_empty()) {
+            ui.label(format!("Nothing is called \"{}\".", self.picker.search));
+            if ui.button("Clear the search").clicked() {
+                self.picker.clear();
+            }
+            return None;
+        }
+        let go_to = step(ui, &lines);
+        let mut chosen = first.filter(|_| searched);
+        ui.spacing_mut().item_spacing.y = 0.0;
+        let mut area = ScrollArea::vertical().auto_shrink([false, false]);
+        if let Some(offset) = go_to.and_then(|at| self.table.offset_for(at)) {
+            area = area.vertical_scroll_offset(offset);
+        }
+        let scrolled = area.show_rows(ui, ROW_HEIGHT, lines.len(), |ui, shown: Range<usize>| {
+            for at in shown {
+                let size = vec2(ui.available_width() - BAR_WIDTH, ROW_HEIGHT);
+                match lines.get(at) {
+                    Some(Line::App(app)) if self.row(ui, app, all, size, at) => chosen = Some(app.id.clone()),
+                    Some(Line::Services(count)) => {
+                        let line = Layout::left_to_right(Align::Center);
+                        ui.allocate_ui_with_layout(size, line, |ui| {
+                            ui.set_min_size(size);
+                            self.picker.services_title(ui, *count, open);
+                        });
+                    }
+                    _ => {}
+                }
+            }
+        });
+        self.table.hovered = ui.rect_contains_pointer(scrolled.inner_rect);
+        let top = scrolled.state.clamped_offset().y;
+        self.table.seen = top..top + scrolled.inner_rect.height();
+        chosen
+    }
+
+    /// The search and the columns' names. Whether what is searched for was entered.
+    fn table_head(&mut self, ui: &mut Ui) -> bool {
+        let size = vec2(ui.available_width(), ui.spacing().interact_size.y);
+        let (rect, _) = ui.allocate_exact_size(size, Sense::hover());
+        let columns = Columns::of(rect.with_max_x(rect.right() - BAR_WIDTH));
+        let search = Rect::from_min_max(rect.min, pos2(columns.name.right().min(rect.left() + 240.0), rect.bottom()));
+        let field = TextEdit::singleline(&mut self.picker.search).hint_text("Search (Ctrl+F)");
+        let field = ui.put(search, field.desired_width(search.width()));
+        ui.ctx().accesskit_node_builder(field.id, |node| node.set_label("Search the applications"));
+        if ui.input_mut(|i| i.consume_key(Modifiers::COMMAND, Key::F)) {
+            field.request_focus();
+        }
+        let weak = ui.visuals().weak_text_color();
+        let name = |at: Pos2, align: Align2, text: &str| {
+            ui.painter().text(at, align, text, FontId::proportional(12.0), weak);
+        };
+        name(columns.spark.left_center(), Align2::LEFT_CENTER, "Last minute");
+        for (figure, text) in columns.figures.iter().zip(["Download", "Upload", "Total"]) {
+            name(figure.right_center(), Align2::RIGHT_CENTER, text);
+        }
+        field.lost_focus() && ui.input(|i| i.key_pressed(Key::Enter))
+    }
+
+    /// Draws one app. Whether it was chosen.
+    fn row(&self, ui: &mut Ui, app: &AppReading, all: &Reading, size: Vec2, at: usize) -> bool {
+        let (rect, _) = ui.allocate_exact_size(size, Sense::hover());
+        let response = ui.interact(rect, row_id(&app.id), Sense::click());
+        let unit = self.settings.unit;
+        response.widget_info(|| WidgetInfo::labeled(Role::Button, true, spoken(app, unit)));
+        let visuals = ui.visuals();
+        let widget = ui.style().interact(&response);
+        let fill = match (response.hovered(), at % 2) {
+            (true, _) => widget.weak_bg_fill,
+            (_, 0) => visuals.faint_bg_color,
+            _ => Color32::TRANSPARENT,
+        };
+        let border = if response.has_focus() { visuals.selection.stroke } else { Stroke::NONE };
+        ui.painter().rect(rect, 4.0, fill, border, StrokeKind::Inside);
+        let Columns { mut name, spark, figures } = Columns::of(rect);
+        if let Some(icon) = &app.icon {
+            let icon = Image::new(format!("file://{}", icon.display()));
+            icon.paint_at(ui, Align2::LEFT_CENTER.anchor_size(name.left_center(), Vec2::splat(ICON)));
+        }
+        name.min.x += ICON + 8.0;
+        let text = WidgetText::from(app.name.as_str());
+        let galley = text.into_galley(ui, Some(TextWrapMode::Truncate), name.width(), FontId::proportional(14.0));
+        let top = name.center().y - galley.size().y / 2.0;
+        ui.painter().galley(pos2(name.left(), top), galley, ui.visuals().text_color());
+        let colours = style::colours(ui, &self.settings);
+        let points = self.table.sparks.points(&app.id);
+        ui.painter().add(spark_line(&points, all.boottime_ns, spark.shrink2(vec2(0.0, 4.0)), &colours));
+        let quiet = ui.visuals().weak_text_color();
+        let rate = |rate: Option<f64>, moving: Color32| {
+            (rate_text(rate, unit), if rate.is_some_and(|rate| rate > 0.0) { moving } else { quiet })
+        };
+        let texts = [
+            rate(app.rate.map(|rate| rate.rx), style::colour(colours.download)),
+            rate(app.rate.map(|rate| rate.tx), style::colour(colours.upload)),
+            (format::bytes(total(app)), if total(app) > 0 { ui.visuals().text_color() } else { quiet }),
+        ];
+        for (figure, (text, colour)) in figures.iter().zip(texts) {
+            ui.painter().text(figure.right_center(), Align2::RIGHT_CENTER, text, FontId::proportional(14.0), colour);
+        }
+        response.on_hover_text(&app.name).clicked()
+    }
+}
+
+fn row_id(id: &str) -> Id {
+    Id::unique(("row of the overview", id))
+}
+
+fn rate_text(rate: Option<f64>, unit: Unit) -> String {
+    rate.map_or("–".to_owned(), |rate| format::rate(rate, unit))
+}
+
+/// A row as one hears it.
+fn spoken(app: &AppReading, unit: Unit) -> String {
+    let rate = |rate: Option<f64>| rate.map_or("unknown".to_owned(), |rate| format::rate(rate, unit));
+    let (download, upload) = (rate(app.rate.map(|rate| rate.rx)), rate(app.rate.map(|rate| rate.tx)));
+    format!("{}, download {download}, upload {upload}, total {}", app.name, format::bytes(total(app)))
+}
+
+/// Up and down go from row to row, and from the search into them. Where to, if they did.
+fn step(ui: &Ui, lines: &[Line<'_>]) -> Option<usize> {
+    let id = |line: &Line<'_>| if let Line::App(app) = line { Some(row_id(&app.id)) } else { None };
+    let focused = ui.memory(|m| m.focused());
+    let at = lines.iter().position(|line| focused.is_some() && id(line) == focused);
+    let pressed = |key| ui.input(|i| i.key_pressed(key) && i.modifiers.is_none());
+    let (down, up) = (pressed(Key::ArrowDown), pressed(Key::ArrowUp));
+    let is_app = |at: &usize| lines.get(*at).and_then(id).is_some();
+    let at = match at {
+        Some(at) if down => (at + 1..lines.len()).find(is_app),
+        Some(at) if up => (0..at).rev().find(is_app),
+        None if down && (focused.is_none() || ui.ctx().text_edit_focused()) => (0..lines.len()).find(is_app),
+        _ => None,
+    }?;
+    if let Some(id) = lines.get(at).and_then(id) {
+        ui.memory_mut(|m| {
+            m.request_focus(id);
+            m.move_focus(FocusDirection::None); // egui would go on to the next one
+        });
+        ui.ctx().request_repaint();
+    }
+    Some(at)
+}
+
+/// What was moved in the last minute: download, and upload on top of it.
+fn spark_line(points: &[Point], now_ns: u64, rect: Rect, colours: &Colours) -> Shape {
+    let rates = points.iter().filter_map(|point| point.rate);
+    let most = rates.map(|rate| rate.rx + rate.tx).fold(SPARK_LEAST, f64::max);
+    let span_ns = SPARK_SECS * 1_000_000_000;
+    #[expect(clippy::cast_precision_loss, reason = "a place in a picture")]
+    let x = |ns: u64| rect.right() - rect.width() * (now_ns.saturating_sub(ns).min(span_ns) as f32 / span_ns as f32);
+    #[expect(clippy::cast_possible_truncation, reason = "a place in a picture")]
+    let y = |rate: f64| rect.bottom() - rect.height() * (rate / most) as f32;
+    let mut mesh = Mesh::default();
+    let grid = style::colour(colours.grid);
+    mesh.add_colored_rect(Rect::from_min_max(pos2(rect.left(), rect.bottom() - 1.0), rect.max), grid);
+    for pair in points.windows(2) {
+        let ([before, point], Some((rate, _))) = (pair, moved(pair)) else { continue };
+        let mut bar = |from: f64, to: f64, colour| {
+            if to > from {
+                let bar = Rect::from_min_max(pos2(x(before.boottime_ns), y(to)), pos2(x(point.boottime_ns), y(from)));
+                mesh.add_colored_rect(bar, colour);
+            }
+        };
+        bar(0.0, rate.rx, style::colour(colours.download));
+        bar(rate.rx, rate.rx + rate.tx, style::colour(colours.upload));
+    }
+    Shape::mesh(mesh)
+}
+
+fn no_apps(ui: &mut Ui) {
+    ui.vertical_centered(|ui| {
+        ui.add_space(12.0);
+        ui.heading("No applications yet");
+        ui.label("netglance lists what your desktop starts with systemd. Start an application, and it appears here.");
+        ui.label(RichText::new("To count a command, run it with: netglance run -- CMD").weak());
+    });
+}
