@@ -275,12 +275,12 @@ impl Desktop {
             }
             Command::StartAtLogin(on) => {
                 self.notice = autostart::set(on).err().map(|error| {
-                    let outcome = if on {
-                        "not set up: its file in ~/.config/autostart cannot be written"
+                    let failed = if on {
+                        "netglance will not start at login, because its file in ~/.config/autostart cannot be written"
                     } else {
-                        "still on: its file in ~/.config/autostart cannot be removed"
+                        "netglance will still start at login, because its file in ~/.config/autostart cannot be removed"
                     };
-                    format!("Error: the start at login is {outcome} ({error}).")
+                    format!("Error: {failed} ({error}).")
                 });
                 self.start_at_login = autostart::is_on();
             }
@@ -357,7 +357,7 @@ impl Desktop {
         self.notice = granted.outcome.as_ref().err().map(ToString::to_string);
         if granted.outcome.is_ok() {
             if granted.wish == Wish::Remove {
-                self.notice = Some("Exact counting is off and off this computer.".to_owned());
+                self.notice = Some("Exact counting was removed from this computer.".to_owned());
             }
             if let Some(settings) = granted.settings {
                 self.save_settings(&settings);
@@ -399,9 +399,8 @@ impl Desktop {
     fn save(&mut self) {
         self.unsaved = None;
         if let Err(error) = self.state.save() {
-            self.notice = Some(format!(
-                "Error: what is watched and the window's place cannot be saved, and are forgotten when netglance ends ({error})."
-            ));
+            self.notice =
+                Some(format!("Error: the chosen applications and the window position cannot be saved ({error})."));
         }
     }
 
@@ -466,8 +465,10 @@ impl Desktop {
         } else {
             failure.unwrap_or_else(|| face::tooltip(&self.readings, settings.map(|s| s.unit).unwrap_or_default()))
         };
+        let mut picture = self.picture.clone();
+        picture.palette = settings.map(|settings| settings.colours).unwrap_or_default();
         Face {
-            picture: self.picture.clone(),
+            picture,
             tooltip,
             apps: menu::apps(&self.apps, self.state.watched.as_deref().unwrap_or_default()),
             paused: self.paused,

@@ -36,18 +36,20 @@ pub enum Error {
     NotAuthorised(&'static str),
     /// There was nobody to open the dialog.
     #[error(
-        "No polkit agent runs in this session, so nobody could ask for the password: {0} \
-         Start your desktop's agent and try again."
+        "No polkit agent is running in this session, so the password cannot be asked for: {0} \
+         Start your desktop's polkit agent and try again."
     )]
     NoAgent(&'static str),
     /// There is no helper, and none to set up.
     #[error(
-        "There is no netglance-helper on this computer, nor {}: build it with `cargo build --release --workspace`, \
-         or install the package netglance-helper.", .0.display()
+        "netglance-helper is not installed, and {} does not exist. Install the package netglance-helper, \
+         or build it with `cargo build --release --workspace`.", .0.display()
     )]
     NoHelper(PathBuf),
     /// pkexec doesn't start.
-    #[error("Cannot ask for the password: pkexec does not start ({0}). It is in the package pkexec (or policykit-1).")]
+    #[error(
+        "Cannot ask for the password, because pkexec does not start ({0}). Install the package pkexec (or policykit-1)."
+    )]
     NoPkexec(io::Error),
     /// All else, in the words of whoever failed.
     #[error("{0}")]
@@ -58,7 +60,7 @@ pub enum Error {
 pub async fn fulfil(wish: &Wish) -> Result<(), Error> {
     match wish {
         Wish::Count(internal, external) => {
-            let refused = "the estimate goes on.";
+            let refused = "the estimate continues.";
             match count().await {
                 Err(HelperError::Bus(error)) if is_unknown(&error) => {
                     pkexec(&beside(), "set-up", refused).await?;
@@ -68,7 +70,7 @@ pub async fn fulfil(wish: &Wish) -> Result<(), Error> {
             if internal.is_empty() && external.is_empty() { Ok(()) } else { hand_over(internal, external).await }
         }
         Wish::Remove => {
-            let refused = "exact counting goes on.";
+            let refused = "exact counting continues.";
             if Path::new(SET_UP).exists() {
                 return pkexec(Path::new(SET_UP), "take-out", refused).await;
             }
@@ -86,7 +88,7 @@ async fn count() -> Result<(), HelperError> {
 async fn hand_over(internal: &[IpNet], external: &[IpNet]) -> Result<(), Error> {
     let wire = |prefixes: &[IpNet]| prefixes.iter().copied().map(to_wire).collect();
     let outcome = async { connect().await?.set_prefixes(wire(internal), wire(external)).await };
-    outcome.await.map_err(|error| in_words(&error, "the prefixes stay as they were."))
+    outcome.await.map_err(|error| in_words(&error, "the prefixes were not changed."))
 }
 
 /// A connection without a limit of time: a person may take long over a password.
