@@ -416,7 +416,7 @@ fn an_interrupt_prints_the_totals() {
     let (status, stdout, stderr) = watch.end();
     assert!(status.success(), "{stderr}");
     let last = stdout.last().unwrap();
-    for said in ["StB: down 5", "up 2", "MB", "estimate, TCP only", "internal traffic (left out): 7"] {
+    for said in ["StB: down 5", "up 2", "MB", "estimate, TCP only", "internal traffic (not counted): 7"] {
         assert!(last.contains(said), "no {said:?} in: {last}");
     }
 }

@@ -14,7 +14,7 @@ use support::{Program, eventually};
 
 /// What StB takes from outside, all services together.
 const STB: f64 = 3.0 * RATE as f64;
-const REFUSED: &str = "Not authorised: the estimate goes on.";
+const REFUSED: &str = "Not authorised: the estimate continues.";
 
 /// The download that the window shows large, in bytes a second.
 fn shown_rate(desktop: &Desktop) -> Option<f64> {
@@ -183,7 +183,7 @@ fn a_no_is_taken_quietly() {
 
     desktop.root("pkill -KILL -u cad -f '[p]olkit-gnome-authentication'").ok();
     ask(&desktop);
-    desktop.shows("label", "No polkit agent runs in this session");
+    desktop.shows("label", "No polkit agent is running in this session");
     desktop.screenshot("refused-3-no-agent");
     let _agent = desktop.start("agent", "exec /usr/lib/policykit-1-gnome/polkit-gnome-authentication-agent-1");
 
@@ -296,15 +296,15 @@ fn from_an_archive_in_the_home_folder_with_one_password() {
     assert!(put.iter().any(|file| file.ends_with(" /usr/local/libexec/netglance-helper")), "{put:?}");
 
     desktop.click("push button", "Settings");
-    desktop.click("push button", "Remove exact counting…");
-    desktop.shows("push button", "Keep");
+    desktop.click("push button", "Remove Exact Counting…");
+    desktop.shows("push button", "Cancel");
     desktop.screenshot("archive-3-remove");
     eventually("the second button", || {
         desktop.find("push button", "Remove").into_iter().find(|button| button.name == "Remove")
     });
     desktop.click("push button", "Remove");
     desktop.authorize(PASSWORD);
-    desktop.shows("label", "Exact counting is off and off this computer.");
+    desktop.shows("label", "Exact counting was removed from this computer.");
     desktop.screenshot("archive-4-removed");
     desktop.click("push button", "Close");
     badge(&desktop, "Estimate, TCP only");

@@ -52,14 +52,14 @@ fn live_says_of_each_socket_what_the_counters_do_with_it() {
         assert!(found["reason"].as_str().unwrap().contains(reason), "no {reason:?} in {found}");
         assert!(found["counters"].is_null(), "no helper runs here: {found}");
     };
-    check(AGENT, "tcp", PUBLIC4, "external", Value::Null, "so it is outside");
-    check(AGENT, "tcp", PUBLIC6, "external", Value::Null, "so it is outside");
-    check(AGENT, "tcp", "::ffff:93.184.216.34", "external", Value::Null, "so it is outside");
+    check(AGENT, "tcp", PUBLIC4, "external", Value::Null, "a public address");
+    check(AGENT, "tcp", PUBLIC6, "external", Value::Null, "a public address");
+    check(AGENT, "tcp", "::ffff:93.184.216.34", "external", Value::Null, "a public address");
     check(SERVER, "tcp", LAN4, "internal", "192.168.2.0/24".into(), "without a router");
     check(SERVER, "tcp", LAN6, "internal", "2001:4860:1::/64".into(), "without a router");
     check(SERVER, "tcp", TAILNET, "internal", "100.64.0.0/10".into(), "without a router");
     check(SERVER, "tcp", GUEST, "internal", "192.168.122.0/24".into(), "without a router");
-    check(SHELL, "udp", PUBLIC6, "external", Value::Null, "so it is outside");
+    check(SHELL, "udp", PUBLIC6, "external", Value::Null, "a public address");
     assert_eq!(sockets.len(), external.len() + internal.len() + 1, "another app's, or none: {sockets:#?}");
 
     // What it calls external is what was counted as that, and the same of internal.
@@ -82,7 +82,7 @@ fn live_names_the_settings_where_they_decide() {
     let (status, stdout, stderr) = world.netglance(&["verify", "--live", "--json"]).end();
     assert!(status.success(), "{stderr}");
     let sockets: Value = serde_json::from_str(&stdout.join("\n")).expect("JSON");
-    let expected = ("internal", "93.184.216.0/24", "your settings say so");
+    let expected = ("internal", "93.184.216.0/24", "from your settings");
     let found = |field: &str| sockets[0][field].as_str().unwrap_or_default().to_owned();
     assert_eq!((found("scope").as_str(), found("prefix").as_str(), found("reason").as_str()), expected, "{sockets:#}");
 }
@@ -97,10 +97,9 @@ fn live_reads_well_in_a_terminal_too() {
         stdout,
         [
             "stb-next-shell@split.service",
-            "  external TCP  93.184.216.34:8001                              no prefix of this host's networks, of the settings or \
-             of IANA's special-purpose registries matches, so it is outside",
-            "  internal TCP  192.168.2.1:8001                                192.168.2.0/24: an address of this host, or reachable \
-             on its links without a router",
+            "  external TCP  93.184.216.34:8001                              a public address that no internal prefix contains",
+            "  internal TCP  192.168.2.1:8001                                192.168.2.0/24: on a network of this computer, \
+             reached without a router",
             "StB: 1 external, 1 internal, 0 not connected.",
         ]
     );

@@ -17,33 +17,33 @@ use screen::{RATE, Screen, reading, report, sockets, with_page};
 fn each_open_socket_says_why_it_is_external() {
     let mut screen = Screen::new();
     screen.show(reading(Ok(RATE)));
-    screen.harness.get_by_role_and_label(Role::Link, "Left out: loopback and LAN 20.0 MB").click();
+    screen.harness.get_by_role_and_label(Role::Link, "Internal (not counted): 20.0 MB").click();
     screen.harness.run();
     assert_eq!(screen.wishes(), [Wish::ProofPage(true)]);
     screen.show(with_page(Ok(sockets(3)), None));
     for text in [
         "StB: 1 external, 2 internal, 0 not connected",
         "93.184.216.34:443",
-        "no prefix of this host's matches: outside",
+        "a public address that no internal prefix contains",
         "192.168.0.0/16: Private-Use, RFC 1918",
     ] {
         screen.says(text);
     }
-    screen.says_not("counters have the marked ones");
+    screen.says_not("treat the highlighted connections differently");
     let mut disagree = sockets(3);
     disagree[1].counters = Some(Side::External);
     screen.show(with_page(Ok(disagree), None));
-    screen.says("counters have the marked ones on the other side");
+    screen.says("treat the highlighted connections differently");
     screen.show(with_page(Err("netlink is not there".into()), None));
-    screen.says("The connections of StB can't be listed: netlink is not there.");
+    screen.says("The connections of StB cannot be listed: netlink is not there.");
     screen.is_accessible();
     screen.press(Key::Escape);
-    screen.says_not("can't be listed");
+    screen.says_not("cannot be listed");
     assert_eq!(screen.wishes(), [Wish::ProofPage(false)]);
 
     // A list that is too long is scrolled by the keys; the badge's menu leads to it as well.
     screen.click("Estimate, TCP only");
-    screen.click("Why is this external?");
+    screen.click("Show connections");
     screen.show(with_page(Ok(sockets(200)), None));
     screen.says_not("192.168.2.1:642");
     screen.press(Key::End);
@@ -61,28 +61,28 @@ fn the_proof_is_asked_for_and_says_what_came_out() {
     screen.click("Proof");
     screen.show(with_page(Ok(Vec::new()), None));
     screen.says("No packet leaves this computer");
-    screen.click("Prove it on this computer…");
+    screen.click("Run Self-Test…");
     assert_eq!(screen.wishes(), [Wish::ProofPage(true), Wish::Verify]);
     screen.show(with_page(Ok(Vec::new()), Some(Proof::Running)));
     screen.says("Waiting for the password");
-    assert!(screen.harness.get_by_label("Prove it on this computer…").accesskit_node().is_disabled());
+    assert!(screen.harness.get_by_label("Run Self-Test…").accesskit_node().is_disabled());
     screen.show(with_page(Ok(Vec::new()), Some(Proof::Failed("it was not authorised, and nothing was tried".into()))));
-    screen.says("No proof: it was not authorised, and nothing was tried.");
+    screen.says("The self-test failed to run: it was not authorised, and nothing was tried.");
     screen.show(with_page(Ok(Vec::new()), Some(report(Outcome::Pass))));
-    screen.says("2 of 2 cases right: internal traffic is left out, external is in. 1 could not be tried here.");
+    screen.says("2 of 2 cases passed: external traffic is counted, internal traffic is not. 1 could not be run here.");
     screen.says("This kernel has no IPv6.");
     screen.says("internal 61,400 / 16,400");
-    screen.says_not("WRONG");
+    screen.says_not("FAILED");
     screen.show(with_page(Ok(Vec::new()), Some(report(Outcome::Fail))));
-    screen.says("1 of 2 cases WRONG");
+    screen.says("1 of 2 cases FAILED");
     screen.says("Private IPv4 (10.0.0.0/8) (the app): A prefix is missing.");
     screen.says("external 1 / 0, internal 61,400 / 16,400");
     screen.is_accessible();
     // Another page takes its place, and it is closed then.
     screen.press_with(Modifiers::COMMAND, Key::Comma);
-    screen.says("The whole table");
+    screen.says("All prefixes");
     screen.press_with(Modifiers::COMMAND, Key::P);
-    screen.says_not("The whole table");
+    screen.says_not("All prefixes");
     screen.click("Close");
     assert_eq!(screen.wishes(), [Wish::ProofPage(false), Wish::ProofPage(true), Wish::ProofPage(false)]);
     screen.says("Download 1.23 MB/s");

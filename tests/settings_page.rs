@@ -50,7 +50,7 @@ fn settings_that_are_refused_go_back() {
     let mut screen = Screen::new();
     screen.show(reading(Ok(RATE)));
     screen.press_with(Modifiers::COMMAND, Key::Comma);
-    screen.type_into("Left out besides", "203.0.114.0/24");
+    screen.type_into("Also treat as internal", "203.0.114.0/24");
     screen.press(Key::Enter);
     let wished = Settings { internal: vec!["203.0.114.0/24".parse().unwrap()], ..Settings::default() };
     assert_eq!(screen.wishes(), [Wish::Set(wished)]);
@@ -78,11 +78,16 @@ fn prefixes_are_checked_while_they_are_typed() {
     };
     screen.show(update());
     screen.press_with(Modifiers::COMMAND, Key::Comma);
-    screen.says("a change asks for a password");
-    let list = "Left out besides";
-    let mut check = |typed: &str, sentence: &str| {
+    screen.says("a change needs an administrator's password");
+    let list = "Also treat as internal";
+    let mut check = |typed: &str, hopeless: bool, sentence: &str| {
         screen.type_into(list, typed);
-        screen.says(sentence);
+        // What may become a prefix yet is not called wrong.
+        if hopeless {
+            screen.says(sentence);
+        } else {
+            screen.says_not(sentence);
+        }
         screen.press(Key::Enter);
         assert_eq!(screen.wishes(), [], "{typed}");
         screen.show(update());
@@ -95,11 +100,16 @@ fn prefixes_are_checked_while_they_are_typed() {
         screen.press(Key::Backspace);
         screen.says_not(sentence);
     };
-    check("10.1.0.0/8", "\"10.1.0.0/8\" is not a prefix: it has bits behind its length; did you mean 10.0.0.0/8?");
-    check("lan", "\"lan\" is not a prefix: it should read like 10.0.0.0/8 or 2001:db8::/32.");
-    check("10.0.0.7", "10.0.0.7/32 is in the other list; remove it there first.");
+    check(
+        "10.1.0.0/8",
+        false,
+        "\"10.1.0.0/8\" is not a prefix: it has bits behind its length; did you mean 10.0.0.0/8?",
+    );
+    check("lan", true, "\"lan\" is not a prefix: it should read like 10.0.0.0/8 or 2001:db8::/32.");
+    check("10.0.0.7", false, "10.0.0.7/32 is in the other list. Remove it there first.");
     screen.type_into(list, "100.64.3.0/24");
-    screen.says("So far 100.64.3.0 is internal: 100.64.0.0/10 Shared Address Space (CGNAT, the tailnet), RFC 6598.");
+    screen
+        .says("100.64.3.0 is currently internal: 100.64.0.0/10, Shared Address Space (CGNAT, the tailnet), RFC 6598.");
     screen.click("Add to what is internal");
     let added = Settings { internal: vec!["100.64.3.0/24".parse().unwrap()], ..settings.clone() };
     assert_eq!(screen.wishes(), [Wish::Set(added.clone())]);
@@ -116,17 +126,17 @@ fn the_whole_table_is_explained_and_searched() {
     let update = Update { host_prefixes, ..reading(Ok(RATE)) };
     screen.show(update);
     screen.click("Settings");
-    screen.says("This computer, or its own networks");
-    screen.type_into("The whole table", "RFC 6598");
+    screen.says("This computer or its network");
+    screen.type_into("All prefixes", "RFC 6598");
     screen.says("Shared Address Space (CGNAT, the tailnet)");
     screen.says_not("Loopback");
     screen.press_with(Modifiers::COMMAND, Key::A);
-    screen.type_into("The whole table", "2003:e1:f700::9");
-    screen.says("2003:e1:f700::9 is internal: 2003:e1:f700::/64 of this host or on its links.");
+    screen.type_into("All prefixes", "2003:e1:f700::9");
+    screen.says("2003:e1:f700::9 is internal: 2003:e1:f700::/64, this computer or its network.");
     screen.says_not("Shared Address Space");
     screen.press_with(Modifiers::COMMAND, Key::A);
-    screen.type_into("The whole table", "93.184.216.34");
-    screen.says("93.184.216.34 is external: no prefix matches.");
+    screen.type_into("All prefixes", "93.184.216.34");
+    screen.says("93.184.216.34 is external: no prefix contains it.");
 }
 
 #[test]
@@ -135,18 +145,86 @@ fn exact_counting_is_removed_after_a_second_word() {
     let exact = || Update { exact: Exact::Counting, ..reading(Ok(RATE)) };
     screen.show(exact());
     screen.click("Settings");
-    screen.click("Remove exact counting…");
-    screen.says("The kernel stops counting for every user");
-    screen.click("Keep");
-    screen.says_not("The kernel stops counting");
-    screen.click("Remove exact counting…");
+    screen.click("Remove Exact Counting…");
+    screen.says("This stops exact counting for all users");
+    screen.click("Cancel");
+    screen.says_not("This stops exact counting");
+    screen.click("Remove Exact Counting…");
     screen.click("Remove");
     assert_eq!(screen.wishes(), [Wish::RemoveExact]);
     screen.show(Update { asking: true, ..exact() });
-    screen.says("Waiting for the password dialog…");
+    screen.says("Waiting for the password…");
     screen.show(reading(Ok(RATE)));
     screen.click("Count exactly…");
     assert_eq!(screen.wishes(), [Wish::CountExactly]);
+}
+
+/// A screen reader hears what is chosen of what; the arrow keys choose.
+#[test]
+fn choices_are_groups_of_radio_buttons() {
+    let mut screen = Screen::new();
+    screen.show(reading(Ok(RATE)));
+    let groups = |screen: &Screen| -> Vec<_> {
+        let groups = screen.harness.query_all_by_role(Role::RadioGroup);
+        groups.map(|group| (group.accesskit_node().label().unwrap_or_default(), group.children().count())).collect()
+    };
+    assert_eq!(groups(&screen), [("Time span".to_owned(), 3)]);
+    screen.click("Settings");
+    let expected = [("Units", 2), ("Update interval", 6), ("Theme", 3), ("Colours", 3)];
+    assert_eq!(groups(&screen), expected.map(|(name, options)| (name.to_owned(), options)));
+    screen.harness.get_by_role_and_label(Role::RadioButton, "0.5 s").focus();
+    screen.harness.run();
+    let beat = |ms| Wish::Set(Settings { beat: std::time::Duration::from_millis(ms), ..Settings::default() });
+    for (key, ms) in [(Key::ArrowRight, 1000), (Key::ArrowDown, 2000), (Key::ArrowLeft, 1000), (Key::ArrowUp, 500)] {
+        screen.press(key);
+        assert_eq!(screen.wishes(), [beat(ms)], "{key:?}");
+    }
+    for _ in 0..3 {
+        screen.press(Key::ArrowLeft);
+    }
+    assert_eq!(screen.wishes(), [beat(200), beat(100)], "the first has none before it");
+    let chosen = screen.harness.get_by_role_and_label(Role::RadioButton, "0.1 s");
+    assert!(chosen.accesskit_node().is_focused());
+    assert_eq!(chosen.accesskit_node().toggled(), Some(eframe::egui::accesskit::Toggled::True));
+    // The patch of colours belongs to its option.
+    let patch = screen.harness.get_by_label("Green and red").rect().left_center() + vec2(14.0, 0.0);
+    screen.harness.hover_at(patch);
+    screen.harness.run();
+    screen.harness.drag_at(patch);
+    screen.harness.drop_at(patch);
+    screen.harness.run();
+    let Some(Wish::Set(wished)) = screen.wishes().pop() else { panic!("the patch takes no click") };
+    assert_eq!(wished.colours, Palette::GreenRed);
+}
+
+/// Whatever the palette, what is wrong is not green.
+#[test]
+fn a_wrong_prefix_is_framed_in_the_colour_of_errors() {
+    let mut screen = Screen::new();
+    let settings = Settings { colours: Palette::GreenRed, ..Settings::default() };
+    screen.show(Update { settings, ..reading(Ok(RATE)) });
+    screen.press_with(Modifiers::COMMAND, Key::Comma);
+    let framed = |screen: &Screen| {
+        let visuals = &screen.harness.ctx.global_style().visuals;
+        let (error, chosen) = (visuals.error_fg_color, visuals.selection.stroke.color);
+        let field = screen.harness.get_by_role_and_label(Role::TextInput, "Also treat as internal").rect();
+        let shapes = screen.harness.output().shapes.iter();
+        let strokes: Vec<_> = shapes
+            .filter_map(|shape| match &shape.shape {
+                eframe::egui::Shape::Rect(rect)
+                    if rect.rect.expand(2.0).contains_rect(field) && rect.rect.height() < 40.0 =>
+                {
+                    Some(rect.stroke.color)
+                }
+                _ => None,
+            })
+            .collect();
+        (strokes.contains(&error), strokes.contains(&chosen))
+    };
+    screen.type_into("Also treat as internal", "10.");
+    assert_eq!(framed(&screen), (false, true));
+    screen.type_into("Also treat as internal", "lan");
+    assert_eq!(framed(&screen), (true, false));
 }
 
 /// The keyboard alone gets through the settings, and what it is at is always in view.
@@ -170,14 +248,14 @@ fn tab_walks_through_the_settings_in_view() {
     for name in [
         "Close",
         "Bytes",
-        "Bits",
         "0.5 s",
-        "Dark",
+        "System",
+        "Blue and orange",
         "Start at login, in the tray",
         "Count exactly…",
-        "Left out besides",
-        "Counted all the same",
-        "The whole table",
+        "Also treat as internal",
+        "Always treat as external",
+        "All prefixes",
     ] {
         assert!(names.iter().any(|found| found == name), "{name} among {names:?}");
     }

@@ -8,8 +8,6 @@ mod support;
 
 use std::{
     fs,
-    os::unix::fs::PermissionsExt as _,
-    path::PathBuf,
     sync::{Arc, Mutex},
 };
 
@@ -255,7 +253,6 @@ fn the_past_is_there_at_the_first_click() {
     watched(serde_json::json!([]));
 }
 
-
 #[test]
 fn count_exactly_asks_the_helper_once_and_a_refusal_changes_nothing() {
     let desk = Desk::x11();
@@ -317,15 +314,8 @@ fn the_proof_page_proves_and_looks_at_the_sockets_while_it_is_open() {
     let mut desk = Desk::x11();
     let switches = Arc::new(Mutex::new(Switches { counts: true, ..Switches::default() }));
     let helper = desk.helper(&switches);
-    let program = unpacked(&mut desk);
-    let report = serde_json::json!({
-        "version": "0.1.0", "kernel": "6.1", "elapsed_s": 1.0, "passed": true,
-        "cases": [{"case": "Loopback", "actor": "the app", "sent": null, "expected": null, "counted": null,
-                   "strays": [], "verdict": "pass", "meaning": null}],
-    });
-    let verify = program.with_file_name("netglance-verify");
-    fs::write(&verify, format!("#!/bin/sh\necho proven >> \"$HOME/proven\"\necho '{report}'\n")).unwrap();
-    fs::set_permissions(&verify, fs::Permissions::from_mode(0o755)).unwrap();
+    let program = desk.unpacked();
+    desk.prover(&program);
     let panel = desk.panel();
     let mut running = desk.start_as(&program, &[]);
     let window = desk.window();
@@ -337,8 +327,8 @@ fn the_proof_page_proves_and_looks_at_the_sockets_while_it_is_open() {
     reads(2);
     assert_eq!(seen(|s| s.prefixes_read), 0, "nobody asks for sockets");
 
-    // To the button past both tabs and Close.
-    desk.press(&window, &["ctrl+p", "Tab", "Tab", "Tab", "Tab", "Return"]);
+    // To the button past the tabs and Close.
+    desk.press(&window, &["ctrl+p", "Tab", "Tab", "Tab", "Return"]);
     eventually("it is proven", || fs::read_to_string(desk.world.home().join("proven")).ok());
     eventually("the sockets are looked at each beat", || (seen(|s| s.prefixes_read) > 2).then_some(()));
     switches.lock().unwrap().warning = "more than 9 control groups have traffic".to_owned();
@@ -364,29 +354,10 @@ fn the_proof_page_proves_and_looks_at_the_sockets_while_it_is_open() {
     assert!(running.status().is_none());
 }
 
-/// A program in a directory with a helper that is not installed, and a pkexec that the test switches.
-fn unpacked(desk: &mut Desk) -> PathBuf {
-    let directory = desk.directory.path().join("unpacked");
-    fs::create_dir(&directory).unwrap();
-    let script = |name: &str, text: &str| {
-        fs::write(directory.join(name), format!("#!/bin/sh\n{text}")).unwrap();
-        fs::set_permissions(directory.join(name), fs::Permissions::from_mode(0o755)).unwrap();
-    };
-    script("netglance-helper", "exit 0\n");
-    script(
-        "pkexec",
-        "echo \"$@\" >> \"$HOME/pkexec.asked\"\ncat \"$HOME/pkexec.says\" >&2\nexit \"$(cat \"$HOME/pkexec.exits\")\"\n",
-    );
-    let program = directory.join("netglance");
-    fs::copy(env!("CARGO_BIN_EXE_netglance"), &program).unwrap();
-    desk.environment.push(format!("PATH={}:{}", directory.display(), std::env::var("PATH").unwrap()));
-    program
-}
-
 #[test]
 fn without_a_helper_on_the_system_pkexec_sets_it_up() {
     let mut desk = Desk::x11();
-    let program = unpacked(&mut desk);
+    let program = desk.unpacked();
     let home = desk.world.home().to_owned();
     let panel = desk.panel();
     let mut running = desk.start_as(&program, &["--hidden"]);

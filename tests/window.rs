@@ -200,15 +200,15 @@ fn the_estimate_is_called_one_and_says_what_it_leaves_out() {
         "Estimate, TCP only",
         "3 UDP sockets not measured",
         "stb-next-shell@split.service",
-        "Total 12.0 MB down, 3.40 MB up",
-        "Left out: loopback and LAN 20.0 MB",
+        "12.0 MB down, 3.40 MB up",
+        "Internal (not counted): 20.0 MB",
         "Chart of the last minute: download 1.23 MB/s, upload 80.0 kB/s",
     ] {
         screen.says(text);
     }
     screen.harness.get_by_role_and_label(Role::Button, "Estimate, TCP only").click();
     screen.harness.run();
-    screen.says("UDP and QUIC are not in the figures");
+    screen.says("UDP and QUIC are not included");
     let mut exact = reading(Ok(RATE));
     if let Some(reading) = exact.readings.first_mut() {
         reading.source = Source::Exact;
@@ -224,20 +224,20 @@ fn waiting_gaps_and_failures_say_what_and_why() {
     let mut screen = Screen::new();
     screen.show(reading(Err(Gap::Waiting("stb-next-*.service".into()))));
     screen.says("Waiting for stb-next-*.service");
-    screen.says("picked up as soon as it starts");
-    screen.says("Download –");
+    screen.says("The chart starts as soon as it does");
+    screen.says("Download not known");
     screen.show(reading(Err(Gap::Slept(3600))));
     screen.says("No look for 3600 s");
     screen.show(reading(Err(Gap::CountingRestarted)));
     screen.says("Counting started again");
     screen.show(reading(Err(Gap::Failed("permission denied".into()))));
     screen.says("Permission denied");
-    screen.says("tried again each beat");
+    screen.says("keeps trying");
     screen.show(Update { failure: Some("no cgroup v2 hierarchy is mounted here".into()), ..Update::default() });
-    screen.says("Nothing can be counted here");
+    screen.says("netglance cannot count here");
     screen.says("no cgroup v2 hierarchy");
     screen.show(reading(Ok(RATE)));
-    screen.says_not("Nothing can be counted here");
+    screen.says_not("netglance cannot count here");
 }
 
 #[test]
@@ -269,9 +269,9 @@ fn keys_set_the_span_search_and_choose() {
     screen.harness.run();
     screen.harness.get_by_role(Role::TextInput).type_text("mai1");
     screen.harness.run();
-    screen.says("Nothing is called \"mai1\"");
+    screen.says("No application matches “mai1”.");
     screen.says("Chart of the last 15 minutes");
-    screen.harness.get_by_label("Clear the search").click();
+    screen.harness.get_by_label("Clear Search").click();
     screen.harness.run();
     screen.says("firefox name");
     screen.harness.get_by_role(Role::TextInput).focus();
@@ -283,12 +283,74 @@ fn keys_set_the_span_search_and_choose() {
     assert_eq!(screen.commands.try_recv(), Ok(Wish::Watch(vec!["mail".into()])));
 }
 
+/// After the search the chosen row has the focus, and all the others are there again.
+#[test]
+fn enter_in_the_search_shows_or_adds_the_first_match() {
+    let mut screen = Screen::new();
+    screen.show(reading(Ok(RATE)));
+    let search = |screen: &mut Screen, modifiers| {
+        screen.press_with(Modifiers::COMMAND, Key::F);
+        screen.harness.get_by_role(Role::TextInput).type_text("mai");
+        screen.harness.run();
+        screen.says_not("firefox name");
+        screen.press_with(modifiers, Key::Enter);
+        screen.says("firefox name");
+        assert_eq!(focused(screen), "mail name, 0 B/s");
+    };
+    search(&mut screen, Modifiers::COMMAND);
+    assert_eq!(screen.wishes(), [Wish::Watch(vec!["StB".into(), "mail".into()])]);
+    search(&mut screen, Modifiers::NONE);
+    assert_eq!(screen.wishes(), [Wish::Watch(vec!["mail".into()])]);
+    // From there the arrows go on, and the focus with them; it stays with the app when the order changes.
+    let mut update = reading(Ok(RATE));
+    update.readings[0].id = "mail".into();
+    screen.show(update.clone());
+    screen.press(Key::ArrowUp);
+    assert_eq!(screen.wishes(), [Wish::Watch(vec!["firefox".into()])]);
+    assert_eq!(focused(&screen), "firefox name, 2.00 kB/s");
+    update.apps.reverse();
+    screen.show(update);
+    assert_eq!(focused(&screen), "firefox name, 2.00 kB/s");
+}
+
+fn focused(screen: &Screen) -> String {
+    let focused = screen.harness.root().children_recursive().find(|node| node.accesskit_node().is_focused());
+    focused.and_then(|node| node.accesskit_node().label()).unwrap_or_default()
+}
+
+/// Tab goes through the window as one reads it.
+#[test]
+fn tab_goes_from_left_to_right_and_down() {
+    let mut screen = Screen::new();
+    screen.show(reading(Ok(RATE)));
+    let mut names = Vec::new();
+    for _ in 0..12 {
+        screen.press(Key::Tab);
+        names.push(focused(&screen));
+    }
+    let expected = "Applications|StB name, 1.50 MB/s|firefox name, 2.00 kB/s|Watch firefox name too|mail name, 0 B/s\
+        |Watch mail name too|Settings|Proof|Shortcuts|Resize panel|Estimate, TCP only|Count exactly…";
+    assert_eq!(names.join("|"), expected);
+    let mut names = Vec::new();
+    for _ in 0..4 {
+        screen.press(Key::Tab);
+        names.push(focused(&screen));
+    }
+    assert_eq!(names, ["Not Now", "1 minute", "Pause", "Internal (not counted): 20.0 MB"]);
+    screen.show(several(&["StB", "mail"]));
+    let places = ["Estimate, TCP only", "Stop watching StB name"];
+    screen.harness.query_all_by_label(places[0]).next().unwrap().focus();
+    screen.harness.run();
+    screen.press(Key::Tab);
+    assert_eq!(focused(&screen), places[1]);
+}
+
 #[test]
 fn a_mistake_in_the_settings_is_shown_until_dismissed() {
     let mut screen = Screen::new();
     let wrong = || Update { settings_error: Some("config.toml, line 3: no".into()), ..reading(Ok(RATE)) };
     screen.show(wrong());
-    screen.says("config.toml, line 3: no. The last good settings stay in force.");
+    screen.says("config.toml, line 3: no. The previous settings are used until this is corrected.");
     screen.harness.get_by_label("Dismiss").click();
     screen.harness.run();
     screen.show(wrong());
@@ -299,7 +361,7 @@ fn a_mistake_in_the_settings_is_shown_until_dismissed() {
 fn several_apps_have_a_chart_each() {
     let mut screen = Screen::new();
     screen.show(several(&["StB"]));
-    screen.says("Total 12.0 MB down");
+    screen.says("12.0 MB down");
     screen.click("Watch firefox name too");
     assert_eq!(screen.wishes(), [Wish::Watch(vec!["StB".into(), "firefox".into()])]);
     screen.show(several(&["StB", "firefox", "mail"]));
@@ -311,7 +373,7 @@ fn several_apps_have_a_chart_each() {
         screen.says(text);
     }
     assert_eq!(screen.harness.query_all_by_label("Estimate, TCP only").count(), 3, "a badge each");
-    screen.says_not("Total 12.0 MB down");
+    screen.says_not("12.0 MB down");
     screen.press(Key::Num2);
     screen.says("mail name: Chart of the last 5 minutes");
     assert_eq!(screen.wishes(), [Wish::Span(5)]);
@@ -324,10 +386,10 @@ fn several_apps_have_a_chart_each() {
         screen.harness.run();
         assert_eq!(screen.wishes(), [Wish::Watch(vec!["StB".into(), "mail".into()])]);
     }
-    screen.harness.get_by_label("mail name, –").click_modifiers(Modifiers::COMMAND);
+    screen.harness.get_by_label("mail name, 0 B/s").click_modifiers(Modifiers::COMMAND);
     screen.harness.run();
     assert_eq!(screen.wishes(), [Wish::Watch(vec!["StB".into(), "firefox".into()])]);
-    screen.harness.get_by_label("mail name, –").click();
+    screen.harness.get_by_label("mail name, 0 B/s").click();
     screen.harness.run();
     assert_eq!(screen.wishes(), [Wish::Watch(vec!["mail".into()])], "a plain click replaces all");
     screen.is_accessible();
@@ -419,27 +481,27 @@ fn exact_counting_is_offered_once_and_plainly() {
     let mut screen = Screen::new();
     for exact in [Exact::Absent, Exact::NotInstalled] {
         screen.show(Update { exact, ..reading(Ok(RATE)) });
-        screen.says("It takes one password");
-        screen.says("never what is in them");
+        screen.says("Needs an administrator's password once");
+        screen.says("never content");
         screen.click("Count exactly…");
         assert_eq!(screen.wishes(), [Wish::CountExactly]);
     }
     screen.show(Update { asking: true, ..reading(Ok(RATE)) });
-    screen.says("Waiting for the password dialog…");
+    screen.says("Waiting for the password…");
     assert!(screen.harness.get_by_label("Count exactly…").accesskit_node().is_disabled());
-    screen.says_not("Not now");
-    let refused = || Update { notice: Some("No password, so the estimate goes on.".into()), ..reading(Ok(RATE)) };
+    screen.says_not("Not Now");
+    let refused = || Update { notice: Some("No password, so the estimate continues.".into()), ..reading(Ok(RATE)) };
     screen.show(refused());
-    screen.says("No password, so the estimate goes on.");
+    screen.says("No password, so the estimate continues.");
     screen.click("Dismiss");
     screen.show(refused());
     screen.says_not("No password");
-    screen.click("Not now");
+    screen.click("Not Now");
     screen.show(refused());
     screen.says_not("Count exactly…");
     // A second refusal is said again.
     screen.show(Update { asking: true, ..refused() });
-    screen.says("Waiting for the password dialog…");
+    screen.says("Waiting for the password…");
     screen.show(refused());
     screen.says("No password");
 
@@ -451,19 +513,19 @@ fn exact_counting_is_offered_once_and_plainly() {
     screen.says_not("Estimate");
     screen.show(Update { exact: Exact::Failed("the kernel has no nf_tables".into()), ..reading(Ok(RATE)) });
     screen.says(
-        "Exact counting does not work now: the kernel has no nf_tables. Until it does, the figures are an estimate",
+        "Exact counting is not working: the kernel has no nf_tables. Until it works again, the figures are an estimate",
     );
     screen.click("Dismiss");
-    screen.says_not("does not work now");
+    screen.says_not("is not working");
 }
 
 #[test]
 fn without_a_tray_it_says_what_closing_does() {
     let mut screen = Screen::new();
     screen.show(reading(Ok(RATE)));
-    screen.says("closing this window ends netglance");
+    screen.says("closing this window quits netglance");
     screen.show(Update { tray: true, ..reading(Ok(RATE)) });
-    screen.says_not("closing this window ends netglance");
+    screen.says_not("closing this window quits netglance");
 }
 
 #[test]
@@ -515,7 +577,7 @@ fn services_stand_out_of_the_way_and_stb_first() {
     assert_eq!(names(&screen), "StB firefox daemon mail Services (");
     screen.click("Services (2)");
     assert_eq!(names(&screen), "StB firefox daemon mail Services ( dbus dconf");
-    screen.click("dconf name, –");
+    screen.click("dconf name, 0 B/s");
     assert_eq!(screen.wishes(), [Wish::Watch(vec!["dconf".into()])]);
     screen.click("Services (2)");
     assert_eq!(names(&screen), "StB firefox daemon mail Services (");
@@ -585,23 +647,23 @@ fn keys_open_and_escape_closes() {
     let mut screen = Screen::new();
     screen.show(Update { tray: true, ..reading(Ok(RATE)) });
     screen.press(Key::F1);
-    screen.says("Hold the picture, or go on");
+    screen.says("Pause or resume the chart (counting continues)");
     screen.is_accessible();
     screen.press(Key::Escape);
-    screen.says_not("Hold the picture");
+    screen.says_not("Pause or resume the chart");
     screen.press(Key::Questionmark);
-    screen.says("Hold the picture");
+    screen.says("Pause or resume the chart");
     screen.press(Key::Space);
-    screen.says_not("Hold the picture"); // the button had the focus
+    screen.says_not("Pause or resume the chart"); // the button had the focus
     screen.press_with(Modifiers::COMMAND, Key::Comma);
-    screen.says("The whole table");
+    screen.says("All prefixes");
     screen.press(Key::F1);
-    screen.says("Hold the picture");
+    screen.says("Pause or resume the chart");
     screen.press(Key::Escape);
-    screen.says_not("Hold the picture");
-    screen.says("The whole table");
+    screen.says_not("Pause or resume the chart");
+    screen.says("All prefixes");
     screen.press(Key::Escape);
-    screen.says_not("The whole table");
+    screen.says_not("All prefixes");
     screen.press_with(Modifiers::COMMAND, Key::Q);
     assert_eq!(screen.wishes(), [Wish::Quit]);
 }

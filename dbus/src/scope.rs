@@ -46,9 +46,9 @@ pub struct Prefix {
 impl fmt::Display for Prefix {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.origin {
-            Origin::Builtin(name, rfc) => write!(f, "{} {name}, {rfc}", self.net),
-            Origin::Host => write!(f, "{} of this host or on its links", self.net),
-            Origin::User => write!(f, "{} from the settings", self.net),
+            Origin::Builtin(name, rfc) => write!(f, "{}, {name}, {rfc}", self.net),
+            Origin::Host => write!(f, "{}, this computer or its network", self.net),
+            Origin::User => write!(f, "{}, from the settings", self.net),
         }
     }
 }
@@ -160,13 +160,15 @@ impl Default for Prefixes {
 
 impl Prefixes {
     /// `host`: the host's own addresses and on-link prefixes. `internal`, `external`: the user's additions and
-    /// exceptions. Host bits are ignored.
+    /// exceptions. Host bits are ignored. The host's loopback addresses are left to the built-in table, which has them
+    /// all and says what they are.
     pub fn new(host: &[IpNet], internal: &[IpNet], external: &[IpNet]) -> Self {
         let with = |nets: &[IpNet], scope, origin| {
             nets.iter().map(move |net| Prefix { net: net.trunc(), scope, origin }).collect::<Vec<_>>()
         };
         let mut all = BUILTIN.to_vec();
-        all.extend(with(host, Internal, Origin::Host));
+        let host: Vec<_> = host.iter().filter(|net| !net.network().is_loopback()).copied().collect();
+        all.extend(with(&host, Internal, Origin::Host));
         all.extend(with(internal, Internal, Origin::User));
         all.extend(with(external, External, Origin::User));
         let (v4, v6) = all.into_iter().partition(|p| matches!(p.net, IpNet::V4(_)));
@@ -388,9 +390,19 @@ mod tests {
     #[test]
     fn a_verdict_names_the_prefix_and_its_rfc() {
         let why = |a: &str| Prefixes::default().judge(a.parse().unwrap()).prefix.map(|p| p.to_string());
-        assert_eq!(why("100.74.95.80").unwrap(), "100.64.0.0/10 Shared Address Space (CGNAT, the tailnet), RFC 6598");
-        assert_eq!(why("::ffff:10.0.0.1").unwrap(), "10.0.0.0/8 Private-Use, RFC 1918");
+        assert_eq!(why("100.74.95.80").unwrap(), "100.64.0.0/10, Shared Address Space (CGNAT, the tailnet), RFC 6598");
+        assert_eq!(why("::ffff:10.0.0.1").unwrap(), "10.0.0.0/8, Private-Use, RFC 1918");
         assert_eq!(why("8.8.8.8"), None);
+    }
+
+    #[test]
+    fn loopback_is_called_so_though_the_host_has_a_route_to_it() {
+        let host = nets(&["127.0.0.1/32", "127.0.0.0/8", "::1/128", "192.168.2.159/32"]);
+        let p = Prefixes::new(&host, &[], &[]);
+        let origin = |a: &str| p.judge(a.parse().unwrap()).prefix.unwrap().origin;
+        assert_eq!(origin("127.0.0.1"), Origin::Builtin("Loopback", "RFC 1122, section 3.2.1.3"));
+        assert_eq!(origin("::1"), Origin::Builtin("Loopback Address", "RFC 4291"));
+        assert_eq!(origin("192.168.2.159"), Origin::Host);
     }
 
     #[test]

@@ -10,7 +10,8 @@ use std::{
     collections::HashMap,
     fs,
     io::{BufRead as _, BufReader},
-    path::Path,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::{Arc, Mutex},
     time::Duration,
@@ -225,6 +226,37 @@ impl Desk {
         fs::create_dir_all(&applications).unwrap();
         let text = format!("[Desktop Entry]\nType=Application\nExec=true\n{text}\n");
         fs::write(applications.join(format!("{id}.desktop")), text).unwrap();
+    }
+
+    /// A program in a directory with a helper that is not installed, and a pkexec that the test switches.
+    pub fn unpacked(&mut self) -> PathBuf {
+        let directory = self.directory.path().join("unpacked");
+        fs::create_dir(&directory).unwrap();
+        let script = |name: &str, text: &str| {
+            fs::write(directory.join(name), format!("#!/bin/sh\n{text}")).unwrap();
+            fs::set_permissions(directory.join(name), fs::Permissions::from_mode(0o755)).unwrap();
+        };
+        script("netglance-helper", "exit 0\n");
+        script(
+            "pkexec",
+            "echo \"$@\" >> \"$HOME/pkexec.asked\"\ncat \"$HOME/pkexec.says\" >&2\nexit \"$(cat \"$HOME/pkexec.exits\")\"\n",
+        );
+        let program = directory.join("netglance");
+        fs::copy(env!("CARGO_BIN_EXE_netglance"), &program).unwrap();
+        self.environment.push(format!("PATH={}:{}", directory.display(), std::env::var("PATH").unwrap()));
+        program
+    }
+
+    /// Puts a netglance-verify beside the program that writes down each proof and finds all right.
+    pub fn prover(&self, program: &Path) {
+        let report = serde_json::json!({
+            "version": "0.1.0", "kernel": "6.1", "elapsed_s": 1.0, "passed": true,
+            "cases": [{"case": "Loopback", "actor": "the app", "sent": null, "expected": null, "counted": null,
+                       "strays": [], "verdict": "pass", "meaning": null}],
+        });
+        let verify = program.with_file_name("netglance-verify");
+        fs::write(&verify, format!("#!/bin/sh\necho proven >> \"$HOME/proven\"\necho '{report}'\n")).unwrap();
+        fs::set_permissions(&verify, fs::Permissions::from_mode(0o755)).unwrap();
     }
 
     pub fn state(&self) -> serde_json::Value {

@@ -108,8 +108,17 @@ impl Screen {
         let mut controls = 0;
         for node in self.harness.query_all(By::new().recursive(true)) {
             let node = node.accesskit_node();
-            let control =
-                matches!(node.role(), Role::Button | Role::CheckBox | Role::TextInput | Role::GraphicsDocument);
+            let control = matches!(
+                node.role(),
+                Role::Button
+                    | Role::CheckBox
+                    | Role::RadioButton
+                    | Role::Tab
+                    | Role::TextInput
+                    | Role::GraphicsDocument
+                    | Role::RadioGroup
+                    | Role::TabList
+            );
             if control {
                 controls += 1;
                 let name = node.label().or_else(|| node.value()).unwrap_or_default();
@@ -179,7 +188,7 @@ pub fn sockets(count: u16) -> Vec<SocketVerdict> {
         port: Some(443 + at),
         prefix: (at > 0).then(|| "192.168.0.0/16".into()),
         reason: if at == 0 {
-            "no prefix of this host's matches: outside".into()
+            "a public address that no internal prefix contains".into()
         } else {
             "Private-Use, RFC 1918".into()
         },

@@ -17,15 +17,16 @@ use ratatui::{
 
 use super::{Error, report};
 use crate::{
-    base::{format, settings::Unit},
+    base::{
+        format,
+        settings::{Palette, Settings, Unit},
+    },
     look::reading::Reading,
 };
 
 const LINES: u16 = 14;
 const UNITS_SHOWN: usize = 8;
 const BARS_KEPT: usize = 400;
-const DOWNLOAD: Color = Color::Cyan;
-const UPLOAD: Color = Color::Yellow;
 
 /// The terminal and the rates it has shown.
 pub struct Terminal {
@@ -45,7 +46,7 @@ impl Terminal {
     }
 
     /// Shows a reading.
-    pub fn show(&mut self, reading: &Reading, unit: Unit) -> Result<(), Error> {
+    pub fn show(&mut self, reading: &Reading, settings: &Settings) -> Result<(), Error> {
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates; a bar has 8 heights")]
         let whole = |rate: f64| rate as u64;
         let rate = reading.rate.as_ref().ok();
@@ -54,7 +55,7 @@ impl Terminal {
             bars.truncate(BARS_KEPT);
         }
         let (rx, tx) = (self.rx.make_contiguous(), self.tx.make_contiguous());
-        let drawn = self.inner.draw(|frame| draw(frame, reading, unit, rx, tx));
+        let drawn = self.inner.draw(|frame| draw(frame, reading, settings, rx, tx));
         drawn.map(drop).map_err(Error::io("draw in this terminal"))
     }
 
@@ -69,7 +70,24 @@ impl Terminal {
     }
 }
 
-fn draw(frame: &mut ratatui::Frame<'_>, reading: &Reading, unit: Unit, rx: &[Option<u64>], tx: &[Option<u64>]) {
+/// Download's and upload's colour, of those that a terminal has by name and its user may have chosen.
+fn colours(palette: Palette) -> [Color; 2] {
+    match palette {
+        Palette::BlueOrange => [Color::Cyan, Color::Yellow],
+        Palette::GreenPurple => [Color::Green, Color::Magenta],
+        Palette::GreenRed => [Color::Green, Color::Red],
+    }
+}
+
+fn draw(
+    frame: &mut ratatui::Frame<'_>,
+    reading: &Reading,
+    settings: &Settings,
+    rx: &[Option<u64>],
+    tx: &[Option<u64>],
+) {
+    let unit = settings.unit;
+    let [download, upload] = colours(settings.colours);
     let [head, down, up, units, foot] = Layout::vertical([
         Constraint::Length(1),
         Constraint::Length(1),
@@ -88,7 +106,7 @@ fn draw(frame: &mut ratatui::Frame<'_>, reading: &Reading, unit: Unit, rx: &[Opt
     frame.render_widget(Line::from(title), head);
     let rate = reading.rate.as_ref().ok();
     for (area, label, rate, bars, colour) in
-        [(down, "Download", rate.map(|r| r.rx), rx, DOWNLOAD), (up, "Upload  ", rate.map(|r| r.tx), tx, UPLOAD)]
+        [(down, "Download", rate.map(|r| r.rx), rx, download), (up, "Upload  ", rate.map(|r| r.tx), tx, upload)]
     {
         let [label_area, rate_area, bars_area] =
             Layout::horizontal([Constraint::Length(9), Constraint::Length(13), Constraint::Min(0)]).areas(area);
@@ -99,10 +117,10 @@ fn draw(frame: &mut ratatui::Frame<'_>, reading: &Reading, unit: Unit, rx: &[Opt
         let bars = Sparkline::default().data(bars.iter().take(bars_area.width.into()).rev().copied()).style(colour);
         frame.render_widget(bars, bars_area);
     }
-    frame.render_widget(unit_table(reading, unit), units);
+    frame.render_widget(unit_table(reading, unit, [download, upload]), units);
     let left_out = reading.bytes.internal_rx.saturating_add(reading.bytes.internal_tx);
     let foot_text = format!(
-        "total {} down, {} up; internal traffic (left out): {}; press Ctrl+C to quit",
+        "total {} down, {} up; internal traffic (not counted): {}; press Ctrl+C to quit",
         format::bytes(reading.bytes.rx),
         format::bytes(reading.bytes.tx),
         format::bytes(left_out)
@@ -111,7 +129,7 @@ fn draw(frame: &mut ratatui::Frame<'_>, reading: &Reading, unit: Unit, rx: &[Opt
 }
 
 /// The busiest units, as many as there is room for.
-fn unit_table(reading: &Reading, unit: Unit) -> Table<'_> {
+fn unit_table(reading: &Reading, unit: Unit, [download, upload]: [Color; 2]) -> Table<'_> {
     let mut units: Vec<_> = reading.units.iter().collect();
     if units.len() > UNITS_SHOWN {
         units.sort_by_key(|u| std::cmp::Reverse(u.rx_bytes.saturating_add(u.tx_bytes)));
@@ -121,8 +139,45 @@ fn unit_table(reading: &Reading, unit: Unit) -> Table<'_> {
         let rate =
             |f: fn(&crate::look::rate::Rate) -> f64| u.rate.as_ref().map_or("-".into(), |r| format::rate(f(r), unit));
         let cell = |text: String, colour| Span::styled(format!("{text:>11}"), colour);
-        Row::new([Span::raw(printable(&u.unit)), cell(rate(|r| r.rx), DOWNLOAD), cell(rate(|r| r.tx), UPLOAD)])
+        Row::new([Span::raw(printable(&u.unit)), cell(rate(|r| r.rx), download), cell(rate(|r| r.tx), upload)])
     });
     let rest = (more > 0).then(|| Row::new([Span::raw(format!("… and {more} more"))]));
     Table::new(rows.chain(rest), [Constraint::Fill(1), Constraint::Length(12), Constraint::Length(12)])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::look::{
+        rate::{Bytes, Rate},
+        sampler::Source,
+    };
+
+    #[test]
+    fn it_is_drawn_in_the_colours_that_were_chosen() {
+        let reading = Reading {
+            id: String::new(),
+            time: jiff::Timestamp::UNIX_EPOCH,
+            boottime_ns: 0,
+            elapsed_secs: 0.0,
+            app: "a".into(),
+            source: Source::Exact,
+            bytes: Bytes::default(),
+            rate: Ok(Rate { rx: 1000.0, tx: 2000.0 }),
+            unmeasured_udp_sockets: None,
+            units: Vec::new(),
+        };
+        for (colours, expected) in [
+            (Palette::BlueOrange, [Color::Cyan, Color::Yellow]),
+            (Palette::GreenPurple, [Color::Green, Color::Magenta]),
+            (Palette::GreenRed, [Color::Green, Color::Red]),
+        ] {
+            let settings = Settings { colours, ..Settings::default() };
+            let mut terminal = ratatui::Terminal::new(ratatui::backend::TestBackend::new(60, LINES)).unwrap();
+            terminal.draw(|frame| draw(frame, &reading, &settings, &[Some(9)], &[Some(9)])).unwrap();
+            let cells = terminal.backend().buffer();
+            // The last digit of each rate.
+            assert_eq!([(19, 1), (19, 2)].map(|at| cells[at].fg), expected, "{colours:?}");
+        }
+    }
 }

@@ -85,7 +85,7 @@ impl Output {
         match self {
             Self::Json => json(reading),
             Self::Lines => print(&report::line(reading, unit)),
-            Self::Terminal(terminal) => terminal.show(reading, unit).map(|()| true),
+            Self::Terminal(terminal) => terminal.show(reading, &monitor.settings().settings).map(|()| true),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Why is this external? An app's open sockets, and what decided about each. Pure; it counts nothing.
 
-use std::net::IpAddr;
+use std::{collections::BTreeSet, net::IpAddr};
 
 use ipnet::IpNet;
 use netglance_dbus::scope::{Origin, Prefixes, Scope, Verdict};
@@ -75,6 +75,7 @@ pub fn sockets(
     target: &Target,
 ) -> Vec<SocketVerdict> {
     let proxies = Proxies::of(open, prefixes);
+    let own: BTreeSet<_> = open.iter().map(|socket| socket.local.ip().to_canonical()).collect();
     let mut verdicts: Vec<_> = open
         .iter()
         .filter_map(|socket| {
@@ -93,7 +94,7 @@ pub fn sockets(
                     remote: remote.map(|remote| remote.ip()),
                     port: remote.map(|remote| remote.port()),
                     prefix: None,
-                    reason: "it ends at a proxy on this computer".to_owned(),
+                    reason: "ends at a proxy on this computer".to_owned(),
                     counters: counters.map(|_| Side::Internal),
                     proxy: Some(proxy.unwrap_or_else(|| "unknown".to_owned())),
                 });
@@ -107,8 +108,8 @@ pub fn sockets(
                 port: remote.map(|remote| remote.port()),
                 prefix: verdict.and_then(|verdict| verdict.prefix).map(|prefix| prefix.net.to_string()),
                 reason: remote.zip(verdict).map_or_else(
-                    || "not connected: each datagram is judged by the address at its other end".to_owned(),
-                    |(remote, verdict)| reason(remote.ip(), &verdict),
+                    || "not connected: each datagram counts by its own address".to_owned(),
+                    |(remote, verdict)| reason(remote.ip(), &verdict, own.contains(&remote.ip().to_canonical())),
                 ),
                 counters: counters.zip(remote).map(|(internal, remote)| side(internal, remote.ip())),
                 proxy: None,
@@ -157,16 +158,16 @@ fn side(internal: &[IpNet], remote: IpAddr) -> Side {
     if internal.iter().any(|net| net.contains(&address)) { Side::Internal } else { Side::External }
 }
 
-fn reason(remote: IpAddr, verdict: &Verdict) -> String {
+/// `own`: a socket of this host has the address at its own end.
+fn reason(remote: IpAddr, verdict: &Verdict, own: bool) -> String {
     let Some(prefix) = verdict.prefix else {
-        return "no prefix of this host's networks, of the settings or of IANA's special-purpose registries matches, so it is \
-                outside"
-            .to_owned();
+        return "a public address that no internal prefix contains".to_owned();
     };
     let why = match prefix.origin {
         Origin::Builtin(name, rfc) => format!("{name}, {rfc}"),
-        Origin::Host => "an address of this host, or reachable on its links without a router".to_owned(),
-        Origin::User => "your settings say so".to_owned(),
+        Origin::Host if own => "this computer's own address".to_owned(),
+        Origin::Host => "on a network of this computer, reached without a router".to_owned(),
+        Origin::User => "from your settings".to_owned(),
     };
     if remote.is_ipv6() && matches!(prefix.net, IpNet::V4(_)) {
         format!("{why} (by the IPv4 address inside)")
@@ -208,28 +209,34 @@ mod tests {
     #[test]
     fn each_socket_says_what_decided() {
         let net = |text: &str| text.parse::<IpNet>().unwrap();
-        let prefixes = Prefixes::new(&[net("2001:4860:1::/64")], &[net("203.0.114.0/24")], &[net("10.8.0.0/16")]);
+        let host = ["2001:4860:1::/64", "127.0.0.1/32", "127.0.0.0/8", "::1/128", "192.168.9.9/32"].map(net);
+        let prefixes = Prefixes::new(&host, &[net("203.0.114.0/24")], &[net("10.8.0.0/16")]);
         let helper = [net("2001:4860:1::/64"), net("10.0.0.0/8"), net("192.168.0.0/16"), net("100.64.0.0/10")];
         let unit = "/user.slice/user-1000.slice/user@1000.service/app.slice/a.service";
         let target = Target::selection(&["a.service".to_owned()], &[], "").unwrap();
         let check = |remote: &str, scope: Option<Side>, prefix: Option<&str>, reason: &str, agrees: bool| {
             let socket = open_socket(Protocol::Udp, "0.0.0.0:1", remote, Some(1));
-            let found = sockets(&[socket], |id| (id == 1).then(|| unit.to_owned()), &prefixes, Some(&helper), &target);
+            let other = open_socket(Protocol::Tcp, "192.168.9.9:22", "10.0.0.1:1", None);
+            let found =
+                sockets(&[socket, other], |id| (id == 1).then(|| unit.to_owned()), &prefixes, Some(&helper), &target);
             let [found] = found.as_slice() else { panic!("{found:?}") };
             assert_eq!((found.scope, found.prefix.as_deref()), (scope, prefix), "{found:?}");
             assert!(found.reason.contains(reason), "no {reason:?} in {found:?}");
             assert_eq!((found.unit.as_str(), found.agrees()), ("a.service", agrees), "{found:?}");
         };
         let (external, internal) = (Some(Side::External), Some(Side::Internal));
-        check("93.184.216.34:443", external, None, "no prefix of this host's", true);
-        check("[2606:2800:220:1::1]:443", external, None, "outside", true);
+        check("93.184.216.34:443", external, None, "no internal prefix", true);
+        check("[2606:2800:220:1::1]:443", external, None, "a public address", true);
         check("192.168.2.1:53", internal, Some("192.168.0.0/16"), "Private-Use, RFC 1918", true);
         check("[::ffff:192.168.2.1]:53", internal, Some("192.168.0.0/16"), "by the IPv4 address inside", true);
-        check("[::ffff:93.184.216.34]:53", external, None, "outside", true);
+        check("[::ffff:93.184.216.34]:53", external, None, "a public address", true);
         check("100.74.95.80:53", internal, Some("100.64.0.0/10"), "the tailnet), RFC 6598", true);
-        check("[2001:4860:1::99]:53", internal, Some("2001:4860:1::/64"), "on its links", true);
-        check("203.0.114.9:53", internal, Some("203.0.114.0/24"), "your settings", false);
-        check("10.8.1.1:53", external, Some("10.8.0.0/16"), "your settings", false);
+        check("[2001:4860:1::99]:53", internal, Some("2001:4860:1::/64"), "a network of this computer", true);
+        check("203.0.114.9:53", internal, Some("203.0.114.0/24"), "from your settings", false);
+        check("10.8.1.1:53", external, Some("10.8.0.0/16"), "from your settings", false);
+        check("127.0.0.1:53", internal, Some("127.0.0.0/8"), "Loopback, RFC 1122", false);
+        check("[::1]:53", internal, Some("::1/128"), "Loopback Address, RFC 4291", false);
+        check("192.168.9.9:53", internal, Some("192.168.9.9/32"), "this computer's own address", true);
         check("0.0.0.0:0", None, None, "not connected", true);
         check("[::]:0", None, None, "not connected", true);
     }

@@ -315,12 +315,12 @@ impl Desktop {
             }
             Command::StartAtLogin(on) => {
                 self.notice = autostart::set(on).err().map(|error| {
-                    let outcome = if on {
-                        "not set up: its file in ~/.config/autostart cannot be written"
+                    let failed = if on {
+                        "netglance will not start at login, because its file in ~/.config/autostart cannot be written"
                     } else {
-                        "still on: its file in ~/.config/autostart cannot be removed"
+                        "netglance will still start at login, because its file in ~/.config/autostart cannot be removed"
                     };
-                    format!("Error: the start at login is {outcome} ({error}).")
+                    format!("Error: {failed} ({error}).")
                 });
                 self.start_at_login = autostart::is_on();
             }
@@ -407,7 +407,7 @@ impl Desktop {
         };
         if granted.outcome.is_ok() {
             if granted.wish == Wish::Remove {
-                self.notice = Some("Exact counting is off and off this computer.".to_owned());
+                self.notice = Some("Exact counting was removed from this computer.".to_owned());
             }
             if let Some(settings) = granted.settings {
                 self.save_settings(&settings);
@@ -453,9 +453,8 @@ impl Desktop {
     fn save(&mut self) {
         self.unsaved = None;
         if let Err(error) = self.state.save() {
-            self.notice = Some(format!(
-                "Error: what is watched and the window's place cannot be saved, and are forgotten when netglance ends ({error})."
-            ));
+            self.notice =
+                Some(format!("Error: the chosen applications and the window position cannot be saved ({error})."));
         }
     }
 
@@ -544,8 +543,10 @@ impl Desktop {
         } else {
             failure.unwrap_or_else(|| face::tooltip(self.shown(), settings.map(|s| s.unit).unwrap_or_default()))
         };
+        let mut picture = self.picture.clone();
+        picture.palette = settings.map(|settings| settings.colours).unwrap_or_default();
         Face {
-            picture: self.picture.clone(),
+            picture,
             tooltip,
             apps: self.menu.clone(),
             paused: self.paused,

@@ -47,18 +47,20 @@ pub enum Error {
     NotAuthorised(&'static str),
     /// There was nobody to open the dialog.
     #[error(
-        "No polkit agent runs in this session, so nobody could ask for the password: {0} \
-         Start your desktop's agent and try again."
+        "No polkit agent is running in this session, so the password cannot be asked for: {0} \
+         Start your desktop's polkit agent and try again."
     )]
     NoAgent(&'static str),
     /// There is no helper, and none to set up.
     #[error(
-        "There is no netglance-helper on this computer, nor {}: build it with `cargo build --release --workspace`, \
-         or install the package netglance-helper.", .0.display()
+        "netglance-helper is not installed, and {} does not exist. Install the package netglance-helper, \
+         or build it with `cargo build --release --workspace`.", .0.display()
     )]
     NoHelper(PathBuf),
     /// pkexec doesn't start.
-    #[error("Cannot ask for the password: pkexec does not start ({0}). It is in the package pkexec (or policykit-1).")]
+    #[error(
+        "Cannot ask for the password, because pkexec does not start ({0}). Install the package pkexec (or policykit-1)."
+    )]
     NoPkexec(io::Error),
     /// A person has to agree first to what counting does on this kernel.
     #[error("{0}")]
@@ -72,7 +74,7 @@ pub enum Error {
 pub async fn fulfil(wish: &Wish) -> Result<(), Error> {
     match wish {
         Wish::Count { internal, external, anyway } => {
-            let refused = "the estimate goes on.";
+            let refused = "the estimate continues.";
             match count(*anyway).await {
                 Err(HelperError::Bus(error)) if is_unknown(&error) => set_up(*anyway, refused).await?,
                 outcome => outcome.map_err(|error| in_words(&error, refused))?,
@@ -80,7 +82,7 @@ pub async fn fulfil(wish: &Wish) -> Result<(), Error> {
             if internal.is_empty() && external.is_empty() { Ok(()) } else { hand_over(internal, external).await }
         }
         Wish::Remove => {
-            let refused = "exact counting goes on.";
+            let refused = "exact counting continues.";
             if Path::new(OWN_HELPER).exists() {
                 return pkexec(Path::new(OWN_HELPER), &["take-out"], refused).await;
             }
@@ -110,7 +112,7 @@ async fn set_up(anyway: bool, refused: &'static str) -> Result<(), Error> {
 async fn hand_over(internal: &[IpNet], external: &[IpNet]) -> Result<(), Error> {
     let wire = |prefixes: &[IpNet]| prefixes.iter().copied().map(to_wire).collect();
     let outcome = async { connect().await?.set_prefixes(wire(internal), wire(external)).await };
-    outcome.await.map_err(|error| in_words(&error, "the prefixes stay as they were."))
+    outcome.await.map_err(|error| in_words(&error, "the prefixes were not changed."))
 }
 
 /// A connection without a limit of time: a person may take long over a password.

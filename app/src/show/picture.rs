@@ -6,7 +6,10 @@
 
 use std::collections::VecDeque;
 
-use crate::look::rate::Rate;
+use plotters::style::RGBColor;
+
+use super::chart::Colours;
+use crate::{base::settings::Palette, look::rate::Rate};
 
 /// Width and height in pixels.
 pub const SIDE: u32 = 48;
@@ -21,8 +24,6 @@ const MOST: f64 = 100_000_000.0;
 
 const PLATE: [u8; 4] = [0x1B, 0x22, 0x2B, 0xFF];
 const LINE: [u8; 4] = [0x8A, 0x97, 0xA5, 0xFF];
-const DOWNLOAD: [u8; 4] = [0x56, 0xB4, 0xE9, 0xFF];
-const UPLOAD: [u8; 4] = [0xF0, 0xA5, 0x28, 0xFF];
 const BARS: [u8; 4] = [0xFF, 0xFF, 0xFF, 0xFF];
 
 /// What the picture shows: two equal ones are the same picture.
@@ -32,6 +33,8 @@ pub struct Picture {
     columns: VecDeque<Option<[usize; 2]>>,
     /// Two bars over it: nobody looks.
     pub paused: bool,
+    /// The colours of download and upload.
+    pub palette: Palette,
 }
 
 impl Picture {
@@ -46,6 +49,8 @@ impl Picture {
     /// Red, green, blue, alpha of each pixel, row by row.
     pub fn rgba(&self) -> Vec<u8> {
         let side = SIDE as usize;
+        let colours = Colours::new(self.palette, true); // the plate is dark
+        let [download, upload] = [colours.download, colours.upload].map(|RGBColor(r, g, b)| [r, g, b, 0xFF]);
         let mut pixels = vec![0; side * side * 4];
         let mut put = |x: usize, y: usize, colour: [u8; 4]| {
             if let Some(pixel) = pixels.get_mut((y * side + x) * 4..).and_then(|rest| rest.first_chunk_mut()) {
@@ -67,8 +72,8 @@ impl Picture {
                         Some(None) if x % COLUMN_PIXELS < COLUMN_PIXELS / 2 => PLATE,
                         _ => LINE,
                     },
-                    (Some(Some([rx, _])), Some(above)) if above < rx => DOWNLOAD,
-                    (Some(Some([_, tx])), None) if y - middle - 1 < tx => UPLOAD,
+                    (Some(Some([rx, _])), Some(above)) if above < rx => download,
+                    (Some(Some([_, tx])), None) if y - middle - 1 < tx => upload,
                     _ => PLATE,
                 };
                 let bar = self.paused && (12..36).contains(&y) && ((14..20).contains(&x) || (28..34).contains(&x));
@@ -123,10 +128,15 @@ mod tests {
         picture.push(None);
         assert_ne!(picture.rgba(), before.rgba());
         picture.push(Some(Rate { rx: 1e6, tx: 2e4 }));
-        let pixels = picture.rgba();
-        let count = |colour: [u8; 4]| pixels.chunks_exact(4).filter(|pixel| *pixel == colour).count();
-        // Less what the round corner cuts off; the column beside the line is one pixel further away.
-        assert_eq!((count(DOWNLOAD), count(UPLOAD)), (14 * COLUMN_PIXELS, 8 * COLUMN_PIXELS));
-        assert_eq!(pixels.len(), (SIDE * SIDE * 4) as usize);
+        for palette in Palette::ALL {
+            picture.palette = palette;
+            let pixels = picture.rgba();
+            let colours = Colours::new(palette, true);
+            let count = |RGBColor(r, g, b)| pixels.chunks_exact(4).filter(|pixel| *pixel == [r, g, b, 0xFF]).count();
+            // Less what the round corner cuts off; the column beside the line is one pixel further away.
+            let counted = (count(colours.download), count(colours.upload));
+            assert_eq!(counted, (14 * COLUMN_PIXELS, 8 * COLUMN_PIXELS), "{palette:?}");
+            assert_eq!(pixels.len(), (SIDE * SIDE * 4) as usize);
+        }
     }
 }

@@ -1,5 +1,5 @@
-//! Lines that say something once: what is wrong with the settings or the counting, how to have exact figures, what became of a wish, and
-//! that there is no tray. Each says it quietly and can be put away, but for the last, which is true as long as it stands.
+//! Messages above and below everything: what is wrong with the settings or the counting, how to get exact figures, what became of a
+//! request, and that there is no tray. Each can be dismissed, except the last.
 
 use eframe::egui::{Align, Button, Color32, Frame, Label, Layout, Margin, Panel, RichText, Ui, WidgetText};
 
@@ -16,7 +16,7 @@ pub struct Bars {
     warning: Option<String>,
     notice: Option<String>,
     confirm: Option<String>,
-    /// "Not now": the button stays in the settings.
+    /// "Not Now": the button stays in the settings.
     banner: bool,
 }
 
@@ -25,9 +25,9 @@ pub const COUNT_EXACTLY: &str = "Count exactly…";
 /// What agrees to the kernel's bug.
 pub const COUNT_ANYWAY: &str = "Count anyway";
 /// What a person gives and gets for it.
-pub const WHAT_IT_TAKES: &str = "It takes one password, and counts how many bytes move, never what is in them.";
+pub const WHAT_IT_TAKES: &str = "Needs an administrator's password once. Only byte counts are recorded, never content.";
 /// What stands there while a person is asked.
-pub const WAITING: &str = "Waiting for the password dialog…";
+pub const WAITING: &str = "Waiting for the password…";
 
 impl Bars {
     /// Lets a new answer be seen though an equal one was put away.
@@ -51,7 +51,12 @@ impl Bars {
         let warn = ui.visuals().warn_fg_color.gamma_multiply(0.25);
         let error = update.settings_error.as_ref().filter(|error| self.settings_error.as_ref() != Some(error));
         if let Some(error) = error
-            && line(ui, "settings error", warn, &format!("{error}. The last good settings stay in force."))
+            && line(
+                ui,
+                "settings error",
+                warn,
+                &format!("{error}. The previous settings are used until this is corrected."),
+            )
         {
             self.settings_error = Some(error.clone());
         }
@@ -78,7 +83,7 @@ impl Bars {
             let fill = ui.visuals().widgets.inactive.weak_bg_fill;
             let frame = Frame::new().fill(fill).inner_margin(Margin::symmetric(12, 5));
             Panel::bottom("no tray").frame(frame).show_separator_line(false).show(ui, |ui| {
-                ui.label(RichText::new("Your desktop has no tray: closing this window ends netglance.").small());
+                ui.label(RichText::new("Your desktop has no tray, so closing this window quits netglance.").small());
             });
         }
         wish
@@ -97,7 +102,7 @@ impl Bars {
             if let (Exact::Failed(why), false) = (&update.exact, update.asking) {
                 let colour = ui.visuals().warn_fg_color;
                 let why = format!(
-                    "Exact counting does not work now: {why}. Until it does, the figures are an estimate, TCP only."
+                    "Exact counting is not working: {why}. Until it works again, the figures are an estimate, TCP only."
                 );
                 self.banner = dismissible(ui, RichText::new(why).color(colour).into());
                 return;
@@ -112,7 +117,7 @@ impl Bars {
                 if ui.button(COUNT_EXACTLY).clicked() {
                     wish = Some(Command::CountExactly);
                 }
-                self.banner = ui.button("Not now").clicked();
+                self.banner = ui.button("Not Now").clicked();
             });
             ui.label(RichText::new(WHAT_IT_TAKES).small());
         });

@@ -5,6 +5,7 @@ use eframe::egui::{
     accesskit::Role, vec2,
 };
 use egui_extras::{Column, TableBuilder};
+use jiff::{SignedDuration, ZonedDateTime, tz::TimeZone};
 
 use super::style::{colour, colours};
 use crate::{
@@ -17,9 +18,14 @@ use crate::{
 };
 
 const ROW_HEIGHT: f32 = 24.0;
-/// What the page of the open sockets is called.
-pub const WHY: &str = "Why is this external?";
+/// Leads to the page of the connections.
+const WHY: &str = "Show connections";
+/// What a rate that is not known looks like.
+const NOT_KNOWN: &str = "–";
 const ROWS_SHOWN: usize = 6;
+const ARROW: f32 = 11.0;
+/// Of a rate beside its arrow.
+const RATE_WIDTH: f32 = 96.0;
 /// Room for the scroll bar, beside the spacing.
 const BAR_WIDTH: f32 = 2.0;
 
@@ -27,7 +33,7 @@ const BAR_WIDTH: f32 = 2.0;
 pub fn header(ui: &mut Ui, reading: &Reading) -> bool {
     ui.horizontal(|ui| {
         ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
-            let why = badge(ui, reading.source);
+            let why = badge(ui, reading.source, false);
             unmeasured(ui, reading);
             ui.with_layout(Layout::left_to_right(Align::Center), |ui| {
                 ui.add(Label::new(RichText::new(&reading.app).heading().strong()).truncate());
@@ -39,24 +45,25 @@ pub fn header(ui: &mut Ui, reading: &Reading) -> bool {
     .inner
 }
 
-/// Where the figures come from, with a menu. Whether somebody wants to know why.
-pub fn badge(ui: &mut Ui, source: Source) -> bool {
+/// Where the figures come from, with a menu. `short`: where there is little room. Whether somebody wants to know why.
+pub fn badge(ui: &mut Ui, source: Source, short: bool) -> bool {
     let (text, why) = match source {
-        Source::Exact => ("Exact", "Every packet, counted by the kernel: TCP, UDP and QUIC, headers included."),
+        Source::Exact => ("Exact", "The kernel counts every packet: TCP, UDP and QUIC, headers included."),
         Source::Estimate => (
             "Estimate, TCP only",
-            "Read from the sockets' own books, with no privilege: TCP payload. UDP and QUIC are not in the figures, \
-             nor is a connection that opens and closes between two looks.",
+            "Read from the open TCP connections, without any privilege. UDP and QUIC are not included, nor are packet \
+             headers and very short connections.",
         ),
     };
     // A button, so that the keyboard reaches it; a click keeps the sentence open.
-    let menu = ui.menu_button(RichText::new(text).small(), |ui| {
+    let shown = if short { text.split(',').next().unwrap_or(text) } else { text };
+    let menu = ui.menu_button(shown, |ui| {
         ui.set_max_width(320.0);
         ui.label(why);
         ui.separator();
         ui.button(WHY).clicked()
     });
-    menu.response.on_hover_text(why);
+    menu.response.accessible_name(text).on_hover_text(why);
     menu.inner.unwrap_or_default()
 }
 
@@ -66,7 +73,7 @@ fn unmeasured(ui: &mut Ui, reading: &Reading) {
         (Source::Exact, _) | (_, Some(0)) => return,
         (_, Some(1)) => "1 UDP socket not measured".to_owned(),
         (_, Some(sockets)) => format!("{sockets} UDP sockets not measured"),
-        (_, None) => "UDP sockets unknown".to_owned(),
+        (_, None) => "UDP sockets not known".to_owned(),
     };
     ui.label(RichText::new(udp).small().weak());
 }
@@ -80,7 +87,7 @@ pub fn rates(ui: &mut Ui, reading: &Reading, settings: &Settings) {
             (true, "Download", rate.map(|r| r.rx), colours.download),
             (false, "Upload", rate.map(|r| r.tx), colours.upload),
         ] {
-            let text = rate.map_or("–".to_owned(), |rate| format::rate(rate, settings.unit));
+            let text = rate.map_or(NOT_KNOWN.to_owned(), |rate| format::rate(rate, settings.unit));
             let group = ui.allocate_ui(vec2(210.0, 58.0), |ui| {
                 ui.set_min_width(210.0);
                 ui.vertical(|ui| {
@@ -93,13 +100,17 @@ pub fn rates(ui: &mut Ui, reading: &Reading, settings: &Settings) {
                     ui.label(RichText::new(&text).size(32.0));
                 });
             });
-            group.response.widget_info(|| WidgetInfo::labeled(Role::Group, true, format!("{name} {text}")));
+            let said = if rate.is_some() { text.as_str() } else { "not known" };
+            group.response.widget_info(|| WidgetInfo::labeled(Role::Group, true, format!("{name} {said}")));
         }
         if let Err(gap) = &reading.rate {
             ui.vertical(|ui| explain(ui, gap));
         }
     });
 }
+
+/// The width of both rates on one line.
+pub const RATES_WIDTH: f32 = 2.0 * (ARROW + RATE_WIDTH + 16.0);
 
 /// Both rates on one line, or the reason why there are none.
 pub fn rates_small(ui: &mut Ui, reading: &Reading, settings: &Settings) {
@@ -117,8 +128,8 @@ pub fn rates_small(ui: &mut Ui, reading: &Reading, settings: &Settings) {
         let text = format::rate(rate, settings.unit);
         arrow(ui, down, colour(colour_of));
         // A width of its own, so that nothing moves when a figure grows.
-        let group = ui.allocate_ui(vec2(100.0, ui.spacing().interact_size.y), |ui| {
-            ui.set_min_width(100.0);
+        let group = ui.allocate_ui(vec2(RATE_WIDTH, ui.spacing().interact_size.y), |ui| {
+            ui.set_min_width(RATE_WIDTH);
             ui.label(RichText::new(&text).size(16.0));
         });
         group.response.widget_info(|| WidgetInfo::labeled(Role::Group, true, format!("{name} {text}")));
@@ -127,7 +138,7 @@ pub fn rates_small(ui: &mut Ui, reading: &Reading, settings: &Settings) {
 
 /// A triangle that points down or up.
 fn arrow(ui: &mut Ui, down: bool, colour: Color32) {
-    let (rect, _) = ui.allocate_exact_size(Vec2::splat(11.0), Sense::hover());
+    let (rect, _) = ui.allocate_exact_size(Vec2::splat(ARROW), Sense::hover());
     let (flat, tip) = if down { (rect.top(), rect.center_bottom()) } else { (rect.bottom(), rect.center_top()) };
     let corners = vec![Pos2::new(rect.left(), flat), Pos2::new(rect.right(), flat), tip];
     ui.painter().add(Shape::convex_polygon(corners, colour, Stroke::NONE));
@@ -136,10 +147,10 @@ fn arrow(ui: &mut Ui, down: bool, colour: Color32) {
 fn explain(ui: &mut Ui, gap: &Gap) {
     ui.label(RichText::new(sentence(gap)).strong());
     let more = match gap {
-        Gap::Waiting(_) => "It is picked up as soon as it starts; nothing needs to be done here.",
-        Gap::Slept(_) => "What it moved meanwhile is in the totals.",
-        Gap::SourceChanged(_) | Gap::CountingRestarted => "The next look shows a rate again.",
-        Gap::Failed(_) => "The look is tried again each beat; the totals go on.",
+        Gap::Waiting(_) => "The chart starts as soon as it does.",
+        Gap::Slept(_) => "The totals include the traffic of that time.",
+        Gap::SourceChanged(_) | Gap::CountingRestarted => "The rate is back in a moment.",
+        Gap::Failed(_) => "netglance keeps trying. The totals are kept.",
     };
     ui.label(RichText::new(more).weak());
 }
@@ -161,9 +172,8 @@ pub fn units_height(reading: &Reading, available: f32) -> f32 {
 pub fn units(ui: &mut Ui, reading: &Reading, settings: &Settings) {
     ui.add_space(6.0);
     let colours = colours(ui, settings);
-    let right = |ui: &mut Ui, text: RichText| {
-        ui.with_layout(Layout::right_to_left(Align::Center), |ui| ui.label(text));
-    };
+    let right =
+        |ui: &mut Ui, text: RichText| ui.with_layout(Layout::right_to_left(Align::Center), |ui| ui.label(text)).inner;
     let spacing = ui.spacing().item_spacing.y;
     let height = (ui.available_height() - ROW_HEIGHT - 2.0 * spacing).max(ROW_HEIGHT);
     TableBuilder::new(ui)
@@ -177,8 +187,8 @@ pub fn units(ui: &mut Ui, reading: &Reading, settings: &Settings) {
         .column(Column::exact(BAR_WIDTH))
         .header(ROW_HEIGHT - 2.0, |mut header| {
             header.col(|ui| _ = ui.label(RichText::new("Service").small().weak()));
-            for title in ["Download", "Upload", "Total down", "Total up"] {
-                header.col(|ui| right(ui, RichText::new(title).small().weak()));
+            for title in ["Download", "Upload", "Total Down", "Total Up"] {
+                header.col(|ui| _ = right(ui, RichText::new(title).small().weak()));
             }
             header.col(|_| {});
         })
@@ -187,7 +197,7 @@ pub fn units(ui: &mut Ui, reading: &Reading, settings: &Settings) {
                 let Some(entry) = reading.units.get(row.index()) else { return };
                 row.col(|ui| _ = ui.add(Label::new(&entry.unit).truncate()).on_hover_text(&entry.cgroup));
                 let rate = |f: fn(&Rate) -> f64| {
-                    entry.rate.as_ref().map_or("–".into(), |r| format::rate(f(r), settings.unit))
+                    entry.rate.as_ref().map_or(NOT_KNOWN.into(), |r| format::rate(f(r), settings.unit))
                 };
                 for text in [
                     RichText::new(rate(|r| r.rx)).color(colour(colours.download)),
@@ -195,17 +205,23 @@ pub fn units(ui: &mut Ui, reading: &Reading, settings: &Settings) {
                     RichText::new(format::bytes(entry.rx_bytes)),
                     RichText::new(format::bytes(entry.tx_bytes)),
                 ] {
-                    row.col(|ui| right(ui, text));
+                    row.col(|ui| {
+                        let not_known = text.text() == NOT_KNOWN;
+                        let shown = right(ui, text);
+                        if not_known {
+                            shown.on_hover_text("Not known");
+                        }
+                    });
                 }
                 row.col(|_| {});
             });
         });
 }
 
-/// Totals, and what was left out. Whether somebody wants to know why that.
-pub fn footer(ui: &mut Ui, reading: &Reading) -> bool {
+/// Totals, and what was not counted. Whether somebody wants to know why that.
+pub fn totals(ui: &mut Ui, reading: &Reading, zone: &TimeZone) -> bool {
     let bytes = reading.bytes;
-    let left_out = bytes.internal_rx.saturating_add(bytes.internal_tx);
+    let internal = bytes.internal_rx.saturating_add(bytes.internal_tx);
     Frame::new()
         .fill(ui.visuals().faint_bg_color)
         .corner_radius(6.0)
@@ -213,14 +229,53 @@ pub fn footer(ui: &mut Ui, reading: &Reading) -> bool {
         .show(ui, |ui| {
             ui.horizontal_wrapped(|ui| {
                 ui.set_min_width(ui.available_width());
-                ui.label(format!("Total {} down, {} up", format::bytes(bytes.rx), format::bytes(bytes.tx)));
+                let [down, up] = [bytes.rx, bytes.tx].map(format::bytes);
+                ui.label(format!("Since {}: {down} down, {up} up", since(reading, zone)));
                 ui.separator();
-                let text = format!("Left out: loopback and LAN {}", format::bytes(left_out));
-                let hint =
-                    "What stays inside: this host, its networks, private addresses, the tailnet. Click to see why.";
+                let text = format!("Internal (not counted): {}", format::bytes(internal));
+                let hint = "Traffic that does not reach the outside world: within this computer (loopback), on the local \
+                            network, to private networks and the tailnet, and multicast. Click to see the connections.";
                 ui.link(text).on_hover_text(hint).clicked()
             })
             .inner
         })
         .inner
+}
+
+/// When the totals began: "14:05", with the date where that isn't today.
+fn since(reading: &Reading, zone: &TimeZone) -> String {
+    let elapsed = SignedDuration::try_from_secs_f64(reading.elapsed_secs).unwrap_or_default();
+    let began = reading.time.checked_sub(elapsed).unwrap_or(reading.time);
+    let [now, began] = [reading.time, began].map(|time| ZonedDateTime::new(time, zone.clone()));
+    let format = if began.date() == now.date() { "%H:%M" } else { "%Y-%m-%d %H:%M" };
+    began.strftime(format).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::look::rate::Bytes;
+
+    #[test]
+    fn totals_say_since_when() {
+        let zone = TimeZone::get("Europe/Berlin").unwrap();
+        let mut reading = Reading {
+            id: String::new(),
+            time: "2026-03-01T12:00:30Z".parse().unwrap(),
+            boottime_ns: 0,
+            elapsed_secs: 60.0,
+            app: String::new(),
+            source: Source::Exact,
+            bytes: Bytes::default(),
+            rate: Err(Gap::CountingRestarted),
+            unmeasured_udp_sockets: None,
+            units: Vec::new(),
+        };
+        for (elapsed_secs, expected) in
+            [(60.0, "12:59"), (46_000.0, "00:13"), (47_000.0, "2026-02-28 23:57"), (f64::NAN, "13:00")]
+        {
+            reading.elapsed_secs = elapsed_secs;
+            assert_eq!(since(&reading, &zone), expected);
+        }
+    }
 }

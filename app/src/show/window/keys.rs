@@ -1,97 +1,239 @@
-//! The keys: what they do, and the sheet that says so. Those of one control are its own.
+//! The keys: one list of what can be pressed and what that does. The help, the handlers and the test that presses each of them in a
+//! real window all read it, so that no promise can stand there alone.
 
-use eframe::egui::{Frame, Grid, Id, Key, Modal, Modifiers, RichText, Ui, ViewportCommand};
+use eframe::egui::{Event, Frame, Grid, Id, Key, Modal, ModifierNames, Modifiers, RichText, Ui, ViewportCommand};
 
 use super::{SPANS_MIN, Window, proof::Tab};
 use crate::show::update::Command;
 
-const KEYS: [(&str, &str); 14] = [
-    ("Ctrl+F", "Search the applications; Enter watches the first, Ctrl+Enter beside the others"),
-    ("Up, Down", "Watch the application before or after"),
-    ("Alt+Left, Backspace", "Back to all applications"),
-    ("Ctrl+click", "Watch an application beside the others, or no longer"),
-    ("Tab, Shift+Tab", "To the next control, to the one before"),
-    ("Enter", "Press the control that has the focus"),
-    ("1, 2, 3", "Show the last minute, 5 minutes, 15 minutes"),
-    ("Space", "Hold the picture, or go on; the counting goes on meanwhile"),
-    ("Ctrl+comma", "Settings"),
-    ("Ctrl+P", "Proof: that internal traffic is left out, and why what is external is external"),
-    ("F1 or ?", "This help"),
-    ("Escape", "Close what is open"),
-    ("Ctrl+W", "Close this window"),
-    ("Ctrl+Q", "End netglance"),
+/// What a key or a click does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// The search field takes the focus.
+    Search,
+    /// In the search field: the first application found is shown, alone.
+    ShowFirst,
+    /// In the search field: the first application found is shown beside the others.
+    AddFirst,
+    /// The application before or after is shown.
+    Step,
+    /// All applications are shown together.
+    Back,
+    /// On an application: it is shown beside the others, or no longer.
+    Toggle,
+    /// The focus moves.
+    MoveFocus,
+    /// The control with the focus is pressed.
+    Press,
+    /// The option before or after is chosen.
+    Choose,
+    /// The chart's span.
+    Span,
+    /// The chart stands still.
+    Pause,
+    /// The settings open.
+    Settings,
+    /// The proof opens.
+    Proof,
+    /// The list of keys opens.
+    Help,
+    /// What is open closes.
+    Close,
+    /// The window closes.
+    CloseWindow,
+    /// netglance ends.
+    Quit,
+}
+
+/// One way to ask for an action.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Press {
+    /// A key.
+    Key(Modifiers, Key),
+    /// The mouse's first button.
+    Click(Modifiers),
+}
+
+/// A line of the help.
+#[derive(Clone, Copy, Debug)]
+pub struct Shortcut {
+    /// What it does, for the program.
+    pub action: Action,
+    /// Each way to ask for it.
+    pub presses: &'static [Press],
+    /// What it does, for a person.
+    pub does: &'static str,
+}
+
+const fn key(key: Key) -> Press {
+    Press::Key(Modifiers::NONE, key)
+}
+
+const fn ctrl(key: Key) -> Press {
+    Press::Key(Modifiers::COMMAND, key)
+}
+
+/// All there are, in the order of the help.
+#[rustfmt::skip]
+pub const SHORTCUTS: &[Shortcut] = &[
+    Shortcut { action: Action::Search, presses: &[ctrl(Key::F)], does: "Search for an application" },
+    Shortcut { action: Action::ShowFirst, presses: &[key(Key::Enter)], does: "In the search field: show the first match" },
+    Shortcut { action: Action::AddFirst, presses: &[ctrl(Key::Enter)], does: "In the search field: add the first match to the charts" },
+    Shortcut { action: Action::Step, presses: &[key(Key::ArrowUp), key(Key::ArrowDown)], does: "Show the previous or next application" },
+    Shortcut { action: Action::Back, presses: &[Press::Key(Modifiers::ALT, Key::ArrowLeft), key(Key::Backspace)], does: "Back to all applications" },
+    Shortcut { action: Action::Toggle, presses: &[Press::Click(Modifiers::COMMAND)], does: "Add an application to the charts, or remove it" },
+    Shortcut { action: Action::Span, presses: &[key(Key::Num1), key(Key::Num2), key(Key::Num3)], does: "Show the last minute, 5 minutes or 15 minutes" },
+    Shortcut { action: Action::Pause, presses: &[key(Key::Space)], does: "Pause or resume the chart (counting continues)" },
+    Shortcut { action: Action::MoveFocus, presses: &[key(Key::Tab), Press::Key(Modifiers::SHIFT, Key::Tab)], does: "Move to the next or previous control" },
+    Shortcut { action: Action::Press, presses: &[key(Key::Enter), key(Key::Space)], does: "Press the control that has the focus" },
+    Shortcut { action: Action::Choose, presses: &[key(Key::ArrowLeft), key(Key::ArrowRight)], does: "Choose the previous or next option of a group" },
+    Shortcut { action: Action::Settings, presses: &[ctrl(Key::Comma)], does: "Open the settings" },
+    Shortcut { action: Action::Proof, presses: &[ctrl(Key::P)], does: "Open the proof and the list of connections" },
+    Shortcut { action: Action::Help, presses: &[key(Key::F1), key(Key::Questionmark)], does: "Show this help" },
+    Shortcut { action: Action::Close, presses: &[key(Key::Escape)], does: "Close the open page" },
+    Shortcut { action: Action::CloseWindow, presses: &[ctrl(Key::W)], does: "Close this window" },
+    Shortcut { action: Action::Quit, presses: &[ctrl(Key::Q)], does: "Quit netglance" },
 ];
 
-/// Draws the sheet. Whether it stays.
-pub fn sheet_stays(ui: &Ui) -> bool {
-    let sheet = Modal::new(Id::unique("keys")).frame(Frame::popup(ui.style()).inner_margin(18)).show(ui.ctx(), |ui| {
+impl Press {
+    /// As a keyboard is labelled: "Ctrl+F".
+    pub fn text(self) -> String {
+        let (modifiers, what) = match self {
+            Self::Key(modifiers, Key::Questionmark) => (modifiers, "?"),
+            Self::Key(modifiers, key) => (modifiers, key.name()),
+            Self::Click(modifiers) => (modifiers, "click"),
+        };
+        let held = ModifierNames::NAMES.format(&modifiers, false);
+        if held.is_empty() { what.to_owned() } else { format!("{held}+{what}") }
+    }
+
+    /// Whether this was pressed. As egui has it, Shift and Alt may be down besides: a question mark needs Shift.
+    fn is(self, event: &Event) -> bool {
+        match (self, event) {
+            (Self::Key(wanted, key), Event::Key { key: pressed, pressed: true, modifiers, .. }) => {
+                *pressed == key && modifiers.matches_logically(wanted)
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether it types or deletes a character.
+    fn types(self) -> bool {
+        matches!(
+            self,
+            Self::Key(
+                Modifiers::NONE,
+                Key::Backspace | Key::Space | Key::Questionmark | Key::Num1 | Key::Num2 | Key::Num3
+            )
+        )
+    }
+}
+
+impl Action {
+    fn presses(self) -> &'static [Press] {
+        SHORTCUTS.iter().find(|shortcut| shortcut.action == self).map_or(&[], |shortcut| shortcut.presses)
+    }
+
+    /// What to press for it: "F1, ?".
+    pub fn text(self) -> String {
+        self.presses().iter().map(|press| press.text()).collect::<Vec<_>>().join(", ")
+    }
+
+    /// Which of its keys were just pressed, each counted from 0, in the order in which they were; nobody else then gets them. A
+    /// slow frame may have several.
+    pub fn pressed(self, ui: &Ui) -> Vec<usize> {
+        let typing = ui.ctx().text_edit_focused();
+        let presses = self.presses();
+        let mut pressed = Vec::new();
+        ui.input_mut(|i| {
+            i.events.retain(|event| {
+                let at = presses.iter().position(|press| press.is(event) && !(typing && press.types()));
+                pressed.extend(at);
+                at.is_none()
+            });
+        });
+        pressed
+    }
+
+    /// Whether any of its keys was just pressed.
+    pub fn asked(self, ui: &Ui) -> bool {
+        !self.pressed(ui).is_empty()
+    }
+
+    /// Whether the keys were down with which a click means this. They may be up again before the click is drawn.
+    pub fn modified(self, ui: &Ui) -> bool {
+        let held = ui.input(|i| {
+            let released = i.events.iter().rev().find_map(|event| match event {
+                Event::PointerButton { pressed: false, modifiers, .. } => Some(*modifiers),
+                _ => None,
+            });
+            released.unwrap_or(i.modifiers)
+        });
+        self.presses().iter().any(|press| matches!(press, Press::Click(wanted) if held.matches_logically(*wanted)))
+    }
+}
+
+/// Draws the help. Whether it stays.
+pub fn help_stays(ui: &Ui) -> bool {
+    let help = Modal::new(Id::unique("keys")).frame(Frame::popup(ui.style()).inner_margin(18)).show(ui.ctx(), |ui| {
         ui.set_max_width(560.0);
-        ui.heading("Keys");
+        ui.heading("Keyboard Shortcuts");
         ui.add_space(6.0);
-        Grid::new("keys").num_columns(2).spacing([20.0, 6.0]).show(ui, |ui| {
-            for (key, does) in KEYS {
-                ui.label(RichText::new(key).strong());
-                ui.label(does);
+        // All of it fits into the smallest window.
+        ui.spacing_mut().interact_size.y = 0.0;
+        Grid::new("keys").num_columns(2).spacing([24.0, 5.0]).show(ui, |ui| {
+            for shortcut in SHORTCUTS {
+                ui.label(RichText::new(shortcut.action.text()).strong());
+                ui.label(shortcut.does);
                 ui.end_row();
             }
         });
         ui.add_space(8.0);
+        ui.reset_style();
         let close = ui.button("Close");
         if ui.memory(|m| m.focused()).is_none() {
             close.request_focus();
         }
         close.clicked()
     });
-    let escape = ui.input_mut(|i| i.consume_key(Modifiers::NONE, Key::Escape));
-    !(sheet.inner || escape || sheet.backdrop_response.clicked())
+    let closed = Action::Close.asked(ui);
+    !(help.inner || closed || help.backdrop_response.clicked())
 }
 
 impl Window {
-    /// Does what the keys say that were pressed.
+    /// Does what the keys say that were pressed. Those of one control are its own.
     pub(super) fn shortcuts(&mut self, ui: &Ui) {
-        let pressed = |modifiers, key| ui.input_mut(|i| i.consume_key(modifiers, key));
-        if pressed(Modifiers::COMMAND, Key::Q) {
+        if Action::Quit.asked(ui) {
             self.send(Command::Quit);
             ui.ctx().send_viewport_cmd(ViewportCommand::Close);
         }
-        if pressed(Modifiers::COMMAND, Key::W) {
+        if Action::CloseWindow.asked(ui) {
             ui.ctx().send_viewport_cmd(ViewportCommand::Close);
         }
-        if pressed(Modifiers::NONE, Key::F1) {
-            self.help = true;
-        }
-        if pressed(Modifiers::COMMAND, Key::Comma) {
+        if Action::Settings.asked(ui) {
             self.open_settings();
         }
-        if pressed(Modifiers::COMMAND, Key::P) {
+        if Action::Proof.asked(ui) {
             self.open_proof(Tab::Proof);
         }
-        if !self.help && pressed(Modifiers::NONE, Key::Escape) {
+        if !self.help && Action::Close.asked(ui) {
             self.picker.clear();
             self.close_pages();
         }
-        let page = self.help || self.settings_page.is_some() || self.proof_page.is_some();
-        if !page && pressed(Modifiers::ALT, Key::ArrowLeft) {
-            self.back();
-        }
-        if ui.memory(|m| m.focused()).is_some() || self.help {
-            return; // Space, Backspace, digits and the question mark belong to what has the focus.
-        }
-        if ui.input(|i| i.key_pressed(Key::Questionmark)) {
+        if Action::Help.asked(ui) {
             self.help = true;
         }
-        if page {
+        if self.help || self.settings_page.is_some() || self.proof_page.is_some() {
             return;
         }
-        if pressed(Modifiers::NONE, Key::Backspace) {
+        if Action::Back.asked(ui) {
             self.back();
         }
-        for (key, minutes) in [Key::Num1, Key::Num2, Key::Num3].into_iter().zip(SPANS_MIN) {
-            if ui.input(|i| i.key_pressed(key)) {
-                self.show_span(minutes);
-            }
+        for minutes in Action::Span.pressed(ui).into_iter().filter_map(|at| SPANS_MIN.get(at)) {
+            self.show_span(*minutes);
         }
-        if ui.input(|i| i.key_pressed(Key::Space)) {
+        // It presses the control that has the focus, if one has.
+        if ui.memory(|m| m.focused()).is_none() && Action::Pause.asked(ui) {
             self.toggle_pause(self.update.as_ref().is_some_and(|update| update.paused));
         }
     }

@@ -2,11 +2,12 @@
 //! file but icons and fonts: the program sends it an [`Update`] each beat, and it draws then, or on input, and at no other time.
 
 mod bars;
+mod choice;
 mod figures;
 mod fonts;
 mod graph;
 mod icon;
-mod keys;
+pub mod keys;
 mod overview;
 mod picker;
 pub mod plot;
@@ -22,9 +23,13 @@ use std::{
 };
 
 use bars::Bars;
-use eframe::egui::{self, CentralPanel, Context, Frame, Id, Margin, Panel, Pos2, RichText, Ui, ViewportBuilder};
+use choice::Choice;
+use eframe::egui::{
+    self, CentralPanel, Context, Frame, Id, Key, Margin, Panel, Pos2, RichText, Ui, UiBuilder, ViewportBuilder, vec2,
+};
 use graph::Graph;
 use jiff::{Timestamp, tz::TimeZone};
+use keys::Action;
 use overview::Table;
 use picker::Picker;
 use proof::{ProofPage, Tab};
@@ -44,6 +49,8 @@ use crate::{
 const SPANS_MIN: [u32; 3] = [1, 5, 15];
 /// For the title bar and the list of windows; Wayland takes it from the .desktop file.
 const ICON: &[u8] = include_bytes!("../../../../icons/128.png");
+/// Room over the buttons below the list.
+const ABOVE_BUTTONS: f32 = 10.0;
 /// So many updates may pass until the program has answered a wish for other settings.
 const ANSWER_WITHIN: u8 = 3;
 
@@ -64,6 +71,8 @@ pub struct Window {
     /// `None`: closed.
     proof_page: Option<ProofPage>,
     help: bool,
+    /// Of the line with the totals, when it was drawn last.
+    totals_height: f32,
     span_min: u32,
     /// Those in force, or those that were just chosen here.
     settings: Settings,
@@ -139,6 +148,7 @@ impl Window {
             settings_page: None,
             proof_page: None,
             help: false,
+            totals_height: 0.0,
             span_min: 1,
             settings: settings.clone(),
             light: false,
@@ -206,7 +216,7 @@ impl Window {
     pub fn contents(&mut self, ui: &mut Ui) {
         self.receive(ui.ctx());
         if self.help {
-            self.help = keys::sheet_stays(ui);
+            self.help = keys::help_stays(ui);
         }
         self.shortcuts(ui);
         let Some(update) = self.update.take() else {
@@ -231,17 +241,21 @@ impl Window {
         }
         let around = Frame::new().fill(ui.visuals().faint_bg_color).inner_margin(Margin::same(12));
         Panel::left("applications").frame(around).default_size(250.0).size_range(180.0..=360.0).show(ui, |ui| {
-            Panel::bottom("to the settings").frame(Frame::new()).show_separator_line(false).show(ui, |ui| {
-                ui.add_space(8.0);
-                ui.horizontal(|ui| self.pages(ui));
-            });
+            // What Tab comes to first is drawn first.
             if update.failure.is_none() && overview::back(ui) {
                 self.send(Command::Watch(Vec::new()));
             }
-            let watched: Vec<&str> = update.readings.iter().map(|reading| reading.id.as_str()).collect();
-            if let Some(ids) = self.picker.ui(ui, &update.apps, &watched, self.settings.unit) {
-                self.send(Command::Watch(ids));
-            }
+            let below = ui.spacing().interact_size.y + ABOVE_BUTTONS;
+            let list = vec2(ui.available_width(), ui.available_height() - below);
+            ui.allocate_ui(list, |ui| {
+                ui.set_min_size(list);
+                let watched: Vec<&str> = update.readings.iter().map(|reading| reading.id.as_str()).collect();
+                if let Some(ids) = self.picker.ui(ui, &update.apps, &watched, self.settings.unit) {
+                    self.send(Command::Watch(ids));
+                }
+            });
+            ui.add_space(ABOVE_BUTTONS - ui.spacing().item_spacing.y);
+            ui.horizontal(|ui| self.pages(ui));
         });
         // Its background is what the window is cleared with: a software renderer feels each pixel that is filled twice.
         let inside = Frame::new().inner_margin(Margin::same(16));
@@ -262,13 +276,14 @@ impl Window {
 
     /// What leads to the other pages.
     fn pages(&mut self, ui: &mut Ui) {
-        if ui.button("Settings").on_hover_text("Ctrl+comma").clicked() {
+        let button = |ui: &mut Ui, name, action: Action| ui.button(name).on_hover_text(action.text()).clicked();
+        if button(ui, "Settings", Action::Settings) {
             self.open_settings();
         }
-        if ui.button("Proof").on_hover_text("Ctrl+P: why it counts what it counts").clicked() {
+        if button(ui, "Proof", Action::Proof) {
             self.open_proof(Tab::Proof);
         }
-        if ui.button("Keys").on_hover_text("F1 or ?").clicked() {
+        if button(ui, "Shortcuts", Action::Help) {
             self.help = true;
         }
     }
@@ -322,21 +337,29 @@ impl Window {
     }
 
     fn one(&mut self, ui: &mut Ui, update: &Update, reading: &Reading) {
-        let footer = Panel::bottom("totals")
-            .frame(Frame::new())
-            .show_separator_line(false)
-            .show(ui, |ui| figures::footer(ui, reading));
-        if figures::header(ui, reading) | footer.inner {
+        // The totals stand at the bottom, drawn last, because Tab comes to them last. Their height is the last frame's.
+        let (above, below) = ui.max_rect().split_top_bottom_at_y(ui.max_rect().bottom() - self.totals_height);
+        let why = ui.scope_builder(UiBuilder::new().max_rect(above), |ui| {
+            let why = figures::header(ui, reading);
+            self.banner(ui, update);
+            figures::rates(ui, reading, &self.settings);
+            ui.add_space(6.0);
+            self.controls(ui, update.paused);
+            let below = figures::units_height(reading, ui.available_height());
+            let height = (ui.available_height() - below).max(84.0);
+            self.graph(ui, reading, height, false, None);
+            figures::units(ui, reading, &self.settings);
+            why
+        });
+        let totals = ui.scope_builder(UiBuilder::new().max_rect(below), |ui| figures::totals(ui, reading, &self.zone));
+        let height = totals.response.rect.height();
+        if height != self.totals_height {
+            self.totals_height = height;
+            ui.ctx().request_repaint();
+        }
+        if why.inner | totals.inner {
             self.open_proof(Tab::Sockets);
         }
-        self.banner(ui, update);
-        figures::rates(ui, reading, &self.settings);
-        ui.add_space(6.0);
-        self.controls(ui, update.paused);
-        let below = figures::units_height(reading, ui.available_height());
-        let height = (ui.available_height() - below).max(84.0);
-        self.graph(ui, reading, height, false, None);
-        figures::units(ui, reading, &self.settings);
     }
 
     fn banner(&mut self, ui: &mut Ui, update: &Update) {
@@ -348,18 +371,19 @@ impl Window {
     fn controls(&mut self, ui: &mut Ui, paused: bool) {
         ui.horizontal(|ui| {
             let mut span_min = self.span_min;
-            for minutes in SPANS_MIN {
-                let label = if minutes == 1 { "1 minute".to_owned() } else { format!("{minutes} minutes") };
-                ui.selectable_value(&mut span_min, minutes, label);
-            }
+            let spans = SPANS_MIN.map(|minutes| {
+                Choice::new(minutes, if minutes == 1 { "1 minute".to_owned() } else { format!("{minutes} minutes") })
+            });
+            choice::radios(ui, "Time span", &mut span_min, &spans);
             self.show_span(span_min);
             ui.separator();
             let label = if paused || self.held.is_some() { "Resume" } else { "Pause" };
-            if ui.button(label).on_hover_text("Space. The counting goes on.").clicked() {
+            let hint = format!("{}: counting continues", Action::Pause.text());
+            if ui.button(label).on_hover_text(hint).clicked() {
                 self.toggle_pause(paused);
             }
             if paused {
-                ui.label(RichText::new("Paused in the tray: nobody looks").strong());
+                ui.label(RichText::new("Paused in the tray").strong());
             } else if self.held.is_some() {
                 ui.label(RichText::new("Paused").strong());
             }
@@ -448,6 +472,26 @@ impl Window {
     }
 }
 
+/// Scrolls with the keys: nothing in a table takes the focus. What has it may need the arrows itself.
+fn scroll_by_keys(ui: &Ui) {
+    const LINE: f32 = 24.0;
+    let page = ui.clip_rect().height() - LINE;
+    let focused = ui.memory(|m| m.focused()).is_some();
+    let pressed = |key| ui.input(|i| i.num_presses(key));
+    #[expect(clippy::cast_precision_loss, reason = "a few presses")]
+    let times = |up, down| pressed(up) as f32 - pressed(down) as f32;
+    let mut delta = times(Key::PageUp, Key::PageDown) * page;
+    if !ui.ctx().text_edit_focused() {
+        delta += times(Key::Home, Key::End) * 1e6;
+    }
+    if !focused {
+        delta += times(Key::ArrowUp, Key::ArrowDown) * LINE;
+    }
+    if delta != 0.0 {
+        ui.scroll_with_delta(vec2(0.0, delta));
+    }
+}
+
 /// Scrolls to what the keyboard has just gone to, unless that is `outside`.
 fn keep_focus_in_view(ui: &Ui, outside: Option<Id>) {
     let focused = ui.memory(|m| m.focused()).filter(|id| Some(*id) != outside);
@@ -462,10 +506,10 @@ fn keep_focus_in_view(ui: &Ui, outside: Option<Id>) {
 fn failed(ui: &mut Ui, failure: &str) {
     ui.vertical_centered(|ui| {
         ui.add_space(ui.available_height() * 0.3);
-        ui.heading("Nothing can be counted here");
+        ui.heading("netglance cannot count here");
         ui.add_space(4.0);
         ui.label(failure);
-        ui.label(RichText::new("It is tried again each beat.").weak());
+        ui.label(RichText::new("netglance keeps trying.").weak());
     });
 }
 

@@ -3,12 +3,12 @@
 use std::ops::Range;
 
 use eframe::egui::{
-    Align, Align2, Atom, Button, CentralPanel, Color32, FocusDirection, FontId, Frame, Id, IdSalt, Image, Key, Layout,
-    Margin, Mesh, Modifiers, Pos2, Rect, RichText, ScrollArea, Sense, Shape, Stroke, StrokeKind, TextEdit,
-    TextWrapMode, Ui, Vec2, WidgetInfo, WidgetText, accesskit::Role, pos2, vec2,
+    Align, Align2, Atom, Button, CentralPanel, Color32, FocusDirection, FontId, Frame, Id, IdSalt, Key, Layout, Margin,
+    Mesh, Pos2, Rect, RichText, ScrollArea, Sense, Shape, Stroke, StrokeKind, TextEdit, TextWrapMode, Ui, Vec2,
+    WidgetInfo, WidgetText, accesskit::Role, pos2, vec2,
 };
 
-use super::{Window, figures, picker, proof::Tab, style};
+use super::{Window, figures, icon, keys::Action, picker, proof::Tab, style};
 use crate::{
     base::{format, settings::Unit},
     keep::{histories::Histories, history::Point},
@@ -145,7 +145,7 @@ pub(super) fn back(ui: &mut Ui) -> bool {
         }
     }
     ui.add_space(4.0);
-    button.response.on_hover_text("Alt+Left or Backspace").clicked()
+    button.response.on_hover_text(Action::Back.text()).clicked()
 }
 
 /// Where a row's parts are, from its left edge.
@@ -199,7 +199,7 @@ impl Window {
             let footer = vec2(ui.available_width(), FOOTER_HEIGHT);
             ui.allocate_ui_with_layout(footer, Layout::left_to_right(Align::Center), |ui| {
                 self.pages(ui);
-                if figures::footer(ui, all) {
+                if figures::totals(ui, all, &self.zone) {
                     self.open_proof(Tab::Proof);
                 }
             });
@@ -245,8 +245,8 @@ impl Window {
         }
         let first = lines.iter().find_map(|line| if let Line::App(app) = line { Some(app.id.clone()) } else { None });
         if let (None, false) = (&first, self.picker.search.is_empty()) {
-            ui.label(format!("Nothing is called \"{}\".", self.picker.search));
-            if ui.button("Clear the search").clicked() {
+            ui.label(format!("No application matches “{}”.", self.picker.search));
+            if ui.button("Clear Search").clicked() {
                 self.picker.clear();
             }
             return None;
@@ -286,10 +286,12 @@ impl Window {
         let (rect, _) = ui.allocate_exact_size(size, Sense::hover());
         let columns = Columns::of(rect.with_max_x(rect.right() - BAR_WIDTH));
         let search = Rect::from_min_max(rect.min, pos2(columns.name.right().min(rect.left() + 240.0), rect.bottom()));
-        let field = TextEdit::singleline(&mut self.picker.search).hint_text("Search (Ctrl+F)");
+        let field = TextEdit::singleline(&mut self.picker.search)
+            .hint_text(format!("Search ({})", Action::Search.text()))
+            .return_key(None);
         let field = ui.put(search, field.desired_width(search.width()));
         ui.ctx().accesskit_node_builder(field.id, |node| node.set_label("Search the applications"));
-        if ui.input_mut(|i| i.consume_key(Modifiers::COMMAND, Key::F)) {
+        if Action::Search.asked(ui) {
             field.request_focus();
         }
         let weak = ui.visuals().weak_text_color();
@@ -300,7 +302,7 @@ impl Window {
         for (figure, text) in columns.figures.iter().zip(["Download", "Upload", "Total"]) {
             name(figure.right_center(), Align2::RIGHT_CENTER, text);
         }
-        field.lost_focus() && ui.input(|i| i.key_pressed(Key::Enter))
+        field.has_focus() && (Action::ShowFirst.asked(ui) | Action::AddFirst.asked(ui))
     }
 
     /// Draws one app. Whether it was chosen.
@@ -319,10 +321,8 @@ impl Window {
         let border = if response.has_focus() { visuals.selection.stroke } else { Stroke::NONE };
         ui.painter().rect(rect, 4.0, fill, border, StrokeKind::Inside);
         let Columns { mut name, spark, figures } = Columns::of(rect);
-        if let Some(icon) = &app.icon {
-            let icon = Image::new(format!("file://{}", icon.display()));
-            icon.paint_at(ui, Align2::LEFT_CENTER.anchor_size(name.left_center(), Vec2::splat(ICON)));
-        }
+        let place = Align2::LEFT_CENTER.anchor_size(name.left_center(), Vec2::splat(ICON));
+        icon::app_icon(ui, app).paint_at(ui, place);
         name.min.x += ICON + 8.0;
         let text = WidgetText::from(app.name.as_str());
         let galley = text.into_galley(ui, Some(TextWrapMode::Truncate), name.width(), FontId::proportional(14.0));

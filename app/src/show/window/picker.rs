@@ -2,11 +2,11 @@
 //! one, its second button one more.
 
 use eframe::egui::{
-    Atom, Button, CollapsingHeader, Id, IdSalt, Key, Modifiers, Pos2, Response, RichText, ScrollArea, Sense, Stroke,
-    TextEdit, Ui, WidgetInfo, accesskit::Role, vec2,
+    Atom, Button, CollapsingHeader, EventFilter, Id, IdSalt, Pos2, Response, RichText, ScrollArea, Sense, Stroke,
+    TextEdit, Ui, UiBuilder, WidgetInfo, accesskit::Role, vec2,
 };
 
-use super::icon::app_icon;
+use super::{icon::app_icon, keys::Action};
 use crate::{
     base::{format, settings::Unit},
     look::{reading::AppReading, target::Target},
@@ -21,6 +21,10 @@ pub struct Picker {
     /// The services are shown.
     pub(super) services: bool,
     hovered: bool,
+    /// The app whose row takes the focus when it is drawn next; a service's, once that is watched.
+    focus: Option<String>,
+    /// A row had the focus when the rows were drawn last.
+    row_focused: bool,
 }
 
 const ROW_HEIGHT: f32 = 28.0;
@@ -32,42 +36,69 @@ impl Picker {
     pub fn ui(&mut self, ui: &mut Ui, apps: &[AppReading], watched: &[&str], unit: Unit) -> Option<Vec<String>> {
         let mut chosen = None;
         let title = ui.label(RichText::new("Applications").strong());
-        let search =
-            ui.add(TextEdit::singleline(&mut self.search).hint_text("Search (Ctrl+F)").desired_width(f32::INFINITY));
-        let search = search.labelled_by(title.id);
-        if ui.input_mut(|i| i.consume_key(Modifiers::COMMAND, Key::F)) {
+        let hint = format!("Search ({})", Action::Search.text());
+        let field =
+            TextEdit::singleline(&mut self.search).hint_text(hint).desired_width(f32::INFINITY).return_key(None);
+        let search = ui.add(field).labelled_by(title.id);
+        if Action::Search.asked(ui) {
             search.request_focus();
         }
-        let (mut shown, services) = self.shown(apps, watched);
+        let (mut shown, mut services) = self.shown(apps, watched);
+        let first = if search.has_focus() { shown.first().or(services.first()).copied() } else { None };
+        if let Some(app) = first {
+            let add = Action::AddFirst.asked(ui);
+            if add || Action::ShowFirst.asked(ui) {
+                chosen = Some(choose(watched, &app.id, add));
+                self.clear();
+                self.focus = Some(app.id.clone());
+                (shown, services) = self.shown(apps, watched);
+            }
+        }
         let open = self.services || !self.search.is_empty() || shown.is_empty();
         let first_service = shown.len();
         if open {
             shown.extend(&services);
         }
-        if search.lost_focus() && ui.input(|i| i.key_pressed(Key::Enter)) {
-            let more = ui.input(|i| i.modifiers.command);
-            chosen = shown.first().map(|app| choose(watched, &app.id, more));
+        if chosen.is_none()
+            && watched.len() <= 1
+            && (search.has_focus() || self.row_focused || ui.memory(|m| m.focused()).is_none())
+            && let Some(next) = step(ui, &shown, watched)
+        {
+            chosen = Some(vec![next.to_owned()]);
+            if self.row_focused {
+                self.focus = chosen.as_ref().and_then(|ids| ids.first().cloned());
+            }
         }
-        chosen = chosen.or_else(|| step(ui, search.id, &shown, watched));
         ui.add_space(2.0);
         if apps.is_empty() {
-            ui.label("No applications found.");
-            ui.label(RichText::new("They appear here as soon as your desktop starts one with systemd. To count a command, run it with: netglance run -- CMD").weak());
+            ui.label("No applications are running.");
+            let hint =
+                "Applications that your desktop starts appear here. To count a command, run: netglance run -- CMD";
+            ui.label(RichText::new(hint).weak());
         } else if shown.is_empty() {
-            ui.label(format!("Nothing is called \"{}\".", self.search));
-            if ui.button("Clear the search").clicked() {
+            ui.label(format!("No application matches “{}”.", self.search));
+            if ui.button("Clear Search").clicked() {
                 self.clear();
                 return None;
             }
         }
+        self.row_focused = false;
         let list = ScrollArea::vertical().auto_shrink([false, false]).show(ui, |ui| {
             for (at, app) in shown.iter().enumerate() {
                 if at == first_service {
                     self.services_title(ui, services.len(), open);
                 }
-                if let Some(more) = row(ui, app, watched, unit) {
+                // An id of its own: the focus stays with the app when the order changes.
+                let its_own = UiBuilder::new().scope_id(Id::unique(("app", &app.id)));
+                let row = ui.scope_builder(its_own, |ui| row(ui, app, watched, unit)).inner;
+                if let Some(more) = row.chosen {
                     chosen = Some(choose(watched, &app.id, more));
                 }
+                if self.focus.as_ref() == Some(&app.id) {
+                    self.focus = None;
+                    row.response.request_focus();
+                }
+                self.row_focused |= row.response.has_focus();
             }
             if !open && !services.is_empty() {
                 self.services_title(ui, services.len(), open);
@@ -93,7 +124,7 @@ impl Picker {
     pub(super) fn services_title(&mut self, ui: &mut Ui, count: usize, open: bool) {
         ui.add_space(4.0);
         let title = format!("Services ({count})");
-        let hint = "What runs without an entry in the desktop's menu and has moved nothing yet";
+        let hint = "Programs that are not in the applications menu and have had no traffic yet";
         let header = CollapsingHeader::new(RichText::new(&title).small().weak()).id_salt("services").open(Some(open));
         let response = header.show_unindented(ui, |_| {}).header_response.on_hover_text(hint);
         response.widget_info(|| WidgetInfo::selected(Role::Button, true, open, &title));
@@ -135,32 +166,38 @@ fn choose(watched: &[&str], id: &str, more: bool) -> Vec<String> {
     ids
 }
 
-/// Up and down, where nothing else has the keys and at most one app is watched.
-fn step(ui: &Ui, search: Id, shown: &[&AppReading], watched: &[&str]) -> Option<Vec<String>> {
-    if watched.len() > 1 || ui.memory(|m| m.focused()).is_some_and(|id| id != search) {
-        return None;
+/// The app before or after the one that is watched, if that was asked for.
+fn step<'a>(ui: &Ui, shown: &[&'a AppReading], watched: &[&str]) -> Option<&'a str> {
+    let steps = Action::Step.pressed(ui);
+    let mut at = shown.iter().position(|app| watched.first() == Some(&app.id.as_str()));
+    let last = shown.len().checked_sub(1)?;
+    for down in steps.iter().map(|step| *step == 1) {
+        at = Some(match (down, at) {
+            (true, None) => 0,
+            (true, Some(at)) => (at + 1).min(last),
+            (false, None) => last,
+            (false, Some(at)) => at.saturating_sub(1),
+        });
     }
-    let step = ui.input(|i| i32::from(i.key_pressed(Key::ArrowDown)) - i32::from(i.key_pressed(Key::ArrowUp)));
-    let at = shown.iter().position(|app| watched.first() == Some(&app.id.as_str()));
-    let next = match (step, at) {
-        (0, _) => None,
-        (1, None) => Some(0),
-        (_, None) => shown.len().checked_sub(1),
-        (1, Some(at)) => Some(at + 1),
-        (_, Some(at)) => at.checked_sub(1),
-    };
-    next.and_then(|at| shown.get(at)).map(|app| vec![app.id.clone()])
+    let next = shown.get(at?)?.id.as_str();
+    (!steps.is_empty() && watched.first() != Some(&next)).then_some(next)
 }
 
-/// An app. Whether it was chosen: alone (false) or beside the others (true).
-fn row(ui: &mut Ui, app: &AppReading, watched: &[&str], unit: Unit) -> Option<bool> {
-    let total = app.rate.map(|rate| rate.rx + rate.tx);
-    let rate =
-        total.map_or(String::new(), |total| if total < 0.5 { "–".to_owned() } else { format::rate(total, unit) });
+/// What came of a row.
+struct Row {
+    /// The name's button.
+    response: Response,
+    /// It was chosen: alone (false) or beside the others (true).
+    chosen: Option<bool>,
+}
+
+/// An app.
+fn row(ui: &mut Ui, app: &AppReading, watched: &[&str], unit: Unit) -> Row {
+    let rate = app.rate.map(|rate| format::rate(rate.rx + rate.tx, unit));
     let selected = watched.contains(&app.id.as_str());
     let button = Button::new((app_icon(ui, app), app.name.as_str()));
     let button = button.selected(selected).frame_when_inactive(selected).truncate();
-    let figure = RichText::new(rate.as_str()).small();
+    let figure = RichText::new(rate.as_deref().unwrap_or("–")).small();
     // Beside nothing there is no other: no second button, and no place for it.
     let button = if watched.is_empty() {
         button.right_text(figure)
@@ -170,19 +207,25 @@ fn row(ui: &mut Ui, app: &AppReading, watched: &[&str], unit: Unit) -> Option<bo
     };
     let response = ui.add_sized(vec2(ui.available_width(), ROW_HEIGHT), button);
     response.widget_info(|| {
-        let label = if rate.is_empty() { app.name.clone() } else { format!("{}, {rate}", app.name) };
+        let label = format!("{}, {}", app.name, rate.as_deref().unwrap_or("rate not known"));
         WidgetInfo::selected(Role::Button, true, selected, label)
     });
-    let clicked = response.clicked().then(|| ui.input(|i| i.modifiers.command));
+    let clicked = response.clicked().then(|| Action::Toggle.modified(ui));
+    if watched.len() <= 1 {
+        let arrows = EventFilter { vertical_arrows: true, ..EventFilter::default() };
+        ui.memory_mut(|m| m.set_focus_lock_filter(response.id, arrows));
+    }
     // A long name is cut in the row.
-    let hint = format!("{}\n{}\nCtrl+click: watch it too", app.name, app.cgroups.join("\n"));
-    let row = response.on_hover_text(hint);
+    let not_known = if rate.is_none() { "The rate is not known.\n" } else { "" };
+    let cgroups = app.cgroups.join("\n");
+    let hint = format!("{}\n{not_known}{cgroups}\n{}: add it to the charts", app.name, Action::Toggle.text());
+    let response = response.on_hover_text(hint);
     // The only one that is watched can't be left out.
     if watched.is_empty() || selected && watched.len() == 1 {
-        return clicked;
+        return Row { response, chosen: clicked };
     }
-    let toggled = toggle(ui, app, selected, &row).clicked().then_some(true);
-    toggled.or(clicked)
+    let toggled = toggle(ui, app, selected, &response).clicked().then_some(true);
+    Row { chosen: clicked.or(toggled), response }
 }
 
 /// A plus, or a check mark at what is watched beside others, at the end of its row. Seen where it is of use, reached by the keyboard everywhere.

@@ -1,10 +1,13 @@
-//! The proof page, in place of all else: a proof on this very computer that internal traffic is left out and external traffic is
-//! in, and why each of the app's own connections is the one or the other. It proves and looks at nothing itself.
+//! The proof page, in place of everything else: a self-test that external traffic is counted and internal traffic is not, and the
+//! open connections with the reason why each is external or internal. It runs and reads nothing itself.
 
-use eframe::egui::{Align, Button, Key, Label, Layout, RichText, ScrollArea, Ui, vec2};
+use eframe::egui::{Align, Button, Color32, FontId, Label, Layout, RichText, ScrollArea, Ui};
 use egui_extras::{Column, TableBuilder};
 
-use super::figures::WHY;
+use super::{
+    choice::{self, Choice},
+    keys::Action,
+};
 use crate::{
     advise::verify::{Case, Outcome as Verdict, Report, pair, with_scope},
     look::{
@@ -15,8 +18,11 @@ use crate::{
 };
 
 /// What the button is called.
-const PROVE: &str = "Prove it on this computer…";
+const PROVE: &str = "Run Self-Test…";
 const ROW_HEIGHT: f32 = 24.0;
+const TEXT_SIZE: f32 = 13.0;
+const PROTOCOL_WIDTH: f32 = 32.0;
+const SCOPE_WIDTH: f32 = 66.0;
 /// At the right of it all, for the scroll bar.
 const BAR_WIDTH: f32 = 12.0;
 
@@ -56,10 +62,10 @@ impl ProofPage {
         ui.horizontal(|ui| {
             ui.heading("Proof");
             ui.add_space(12.0);
-            ui.selectable_value(&mut self.tab, Tab::Proof, "Is it right?");
-            ui.selectable_value(&mut self.tab, Tab::Sockets, WHY);
+            let tabs = [Choice::new(Tab::Proof, "Self-Test"), Choice::new(Tab::Sockets, "Connections")];
+            choice::tabs(ui, "Proof", &mut self.tab, &tabs);
             ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
-                outcome.close = ui.button("Close").on_hover_text("Escape").clicked();
+                outcome.close = ui.button("Close").on_hover_text(Action::Close.text()).clicked();
             });
         });
         ui.separator();
@@ -75,9 +81,10 @@ impl ProofPage {
 /// The button and what came of it. Whether it was pressed.
 fn proof(ui: &mut Ui, proof: Option<&Proof>) -> bool {
     ui.label(
-        "netglance builds two small networks inside this computer, plays addresses inside and outside, moves known bytes \
-         as an app does, and compares them with what is counted. No packet leaves this computer and nothing is changed; \
-         it takes a password and some seconds.",
+        "Checks on this computer that external traffic is counted and internal traffic is not. netglance creates two \
+         temporary networks, sends known amounts of data between internal and external addresses, and compares them with \
+         what is counted. No packet leaves this computer, and nothing is changed. This needs an administrator's password \
+         and takes a few seconds.",
     );
     ui.add_space(4.0);
     let running = proof == Some(&Proof::Running);
@@ -85,7 +92,7 @@ fn proof(ui: &mut Ui, proof: Option<&Proof>) -> bool {
         .horizontal(|ui| {
             let pressed = ui.add_enabled(!running, Button::new(PROVE)).clicked();
             if running {
-                ui.label("Waiting for the password; then it takes some seconds…");
+                ui.label("Waiting for the password, then testing for a few seconds…");
             }
             pressed
         })
@@ -94,7 +101,7 @@ fn proof(ui: &mut Ui, proof: Option<&Proof>) -> bool {
     match proof {
         None | Some(Proof::Running) => {}
         Some(Proof::Failed(why)) => {
-            ui.label(RichText::new(format!("No proof: {why}.")).color(ui.visuals().error_fg_color));
+            ui.label(RichText::new(format!("The self-test failed to run: {why}.")).color(ui.visuals().error_fg_color));
         }
         Some(Proof::Done(report)) => done(ui, report),
     }
@@ -105,11 +112,13 @@ fn done(ui: &mut Ui, report: &Report) {
     let of = |verdict| report.cases.iter().filter(|case| case.verdict == verdict).count();
     let (right, wrong, skipped) = (of(Verdict::Pass), of(Verdict::Fail), of(Verdict::Skipped));
     let tried = right + wrong;
-    let skipped = if skipped == 0 { String::new() } else { format!(" {skipped} could not be tried here.") };
+    let skipped = if skipped == 0 { String::new() } else { format!(" {skipped} could not be run here.") };
     let summary = if wrong == 0 {
-        RichText::new(format!("{right} of {tried} cases right: internal traffic is left out, external is in.{skipped}"))
+        RichText::new(format!(
+            "{right} of {tried} cases passed: external traffic is counted, internal traffic is not.{skipped}"
+        ))
     } else {
-        RichText::new(format!("{wrong} of {tried} cases WRONG: don't trust the figures until they are right.{skipped}"))
+        RichText::new(format!("{wrong} of {tried} cases FAILED: do not rely on the figures.{skipped}"))
             .color(ui.visuals().error_fg_color)
     };
     ui.label(summary.strong());
@@ -123,7 +132,7 @@ fn done(ui: &mut Ui, report: &Report) {
         let Report { version, kernel, elapsed_s, .. } = report;
         let made = format!("Bytes down / up. netglance {version}, Linux {kernel}, {elapsed_s:.1} s.");
         ui.label(RichText::new(made).small().weak());
-        keys(ui);
+        super::scroll_by_keys(ui);
     });
 }
 
@@ -147,7 +156,7 @@ fn cases(ui: &mut Ui, cases: &[Case]) {
         .column(Column::exact(104.0).clip(true))
         .columns(Column::exact(160.0).clip(true), 2)
         .header(ROW_HEIGHT - 2.0, |mut header| {
-            for title in ["Verdict", "Case", "Who", "Sent (payload)", "Expected (packets)", "Counted"] {
+            for title in ["Result", "Case", "Application", "Sent (Payload)", "Expected (Packets)", "Counted"] {
                 header.col(|ui| _ = ui.label(RichText::new(title).small().weak()));
             }
         })
@@ -155,16 +164,16 @@ fn cases(ui: &mut Ui, cases: &[Case]) {
             body.rows(ROW_HEIGHT, cases.len(), |mut row| {
                 let Some(case) = cases.get(row.index()) else { return };
                 let (verdict, colour) = match case.verdict {
-                    Verdict::Pass => ("Right", None),
-                    Verdict::Fail => ("WRONG", Some(error)),
-                    Verdict::Skipped => ("Not tried", None),
+                    Verdict::Pass => ("Passed", None),
+                    Verdict::Fail => ("FAILED", Some(error)),
+                    Verdict::Skipped => ("Not run", None),
                 };
                 let sent = case.sent.map(|sent| pair([sent.rx_bytes, sent.tx_bytes])).unwrap_or_default();
                 let booked = |figures: Option<_>| figures.map(|figures| with_scope(&figures)).unwrap_or_default();
                 let (expected, counted) = (booked(case.expected), booked(case.counted));
                 for text in [verdict, &case.case, &case.actor, &sent, &expected, &counted] {
                     row.col(|ui| {
-                        let text = RichText::new(text).size(13.0);
+                        let text = RichText::new(text).size(TEXT_SIZE);
                         let text = colour.map_or(text.clone(), |colour| text.color(colour));
                         ui.add(Label::new(text).truncate());
                     });
@@ -175,15 +184,16 @@ fn cases(ui: &mut Ui, cases: &[Case]) {
 
 fn sockets(ui: &mut Ui, update: &Update, page: &update::ProofPage) {
     ui.label(
-        "The open connections of what you watch, and what decided about each: the longest prefix that matches the address at \
-         the other end. What no prefix matches is external. You can change the prefixes in the settings.",
+        "The open connections of the applications shown, and why each counts as external or internal. The most specific \
+         prefix that contains the remote address decides. An address that no prefix contains is external. You can add \
+         prefixes in the settings.",
     );
     if update.readings.is_empty() {
-        ui.label(RichText::new("Nothing is watched yet: choose an application first.").strong());
+        ui.label(RichText::new("No application is shown. Choose one first.").strong());
         return;
     }
     if update.paused {
-        ui.label(RichText::new("Paused in the tray: this is how it was when the page was opened.").strong());
+        ui.label(RichText::new("Paused in the tray: this is the state when the page was opened.").strong());
     }
     ui.add_space(4.0);
     let mut all = Vec::new();
@@ -194,14 +204,14 @@ fn sockets(ui: &mut Ui, update: &Update, page: &update::ProofPage) {
                 all.extend(sockets);
             }
             Err(why) => {
-                let text = format!("The connections of {app} can't be listed: {why}.");
+                let text = format!("The connections of {app} cannot be listed: {why}.");
                 ui.label(RichText::new(text).color(ui.visuals().error_fg_color));
             }
         }
     }
     if all.iter().any(|socket| !socket.agrees()) {
-        let text = "The helper's counters have the marked ones on the other side: the prefixes in your settings are not in the \
-                    helper's. Change one in the settings, and the password hands all of them over.";
+        let text = "The exact counters treat the highlighted connections differently, because they do not use the prefixes in \
+                    your settings. To apply all of your prefixes, change one of them in the settings and enter the password.";
         ui.label(RichText::new(text).color(ui.visuals().warn_fg_color));
     }
     if !all.is_empty() {
@@ -218,38 +228,45 @@ fn count(app: &str, sockets: &[SocketVerdict]) -> String {
 
 fn table(ui: &mut Ui, sockets: &[&SocketVerdict]) {
     let warn = ui.visuals().warn_fg_color;
-    let width = ui.available_width();
+    let width = ui.available_width() - BAR_WIDTH;
+    let (service, remote) = (width * 0.18, width * 0.21);
+    let why = width - service - PROTOCOL_WIDTH - remote - SCOPE_WIDTH - 4.0 * ui.spacing().item_spacing.x;
+    // The explanation is read in full: it takes as many lines as it needs.
+    let font = FontId::proportional(TEXT_SIZE);
+    let lines = |text: &str| ui.painter().layout(text.to_owned(), font.clone(), Color32::PLACEHOLDER, why).size().y;
+    let heights: Vec<f32> = sockets.iter().map(|s| ROW_HEIGHT.max(lines(&explanation(s)) + 8.0)).collect();
     TableBuilder::new(ui)
         .striped(true)
         .max_scroll_height(f32::INFINITY)
         .auto_shrink([false, true])
         .cell_layout(Layout::left_to_right(Align::Center))
-        .column(Column::exact(width * 0.21).clip(true))
-        .column(Column::exact(40.0))
-        .column(Column::exact(width * 0.22).clip(true))
-        .column(Column::exact(72.0))
-        .column(Column::remainder().at_least(180.0).clip(true))
+        .column(Column::exact(service).clip(true))
+        .column(Column::exact(PROTOCOL_WIDTH))
+        .column(Column::exact(remote).clip(true))
+        .column(Column::exact(SCOPE_WIDTH))
+        .column(Column::exact(why))
         .header(ROW_HEIGHT - 2.0, |mut header| {
-            for title in ["Service", "", "Other end", "Counts as", "Why"] {
+            for title in ["Service", "", "Remote Address", "Counts As", "Why"] {
                 header.col(|ui| _ = ui.label(RichText::new(title).small().weak()));
             }
         })
         .body(|mut body| {
-            keys(body.ui_mut());
-            body.rows(ROW_HEIGHT, sockets.len(), |mut row| {
+            super::scroll_by_keys(body.ui_mut());
+            body.heterogeneous_rows(heights.into_iter(), |mut row| {
                 let Some(socket) = sockets.get(row.index()) else { return };
+                let styled = |text: String| {
+                    let text = RichText::new(text).size(TEXT_SIZE);
+                    if socket.agrees() { text } else { text.color(warn) }
+                };
                 for text in texts(socket) {
-                    row.col(|ui| {
-                        let text = RichText::new(text).size(13.0);
-                        let text = if socket.agrees() { text } else { text.color(warn) };
-                        ui.add(Label::new(text).truncate());
-                    });
+                    row.col(|ui| _ = ui.add(Label::new(styled(text)).truncate()));
                 }
+                row.col(|ui| _ = ui.add(Label::new(styled(explanation(socket))).wrap()));
             });
         });
 }
 
-fn texts(socket: &SocketVerdict) -> [String; 5] {
+fn texts(socket: &SocketVerdict) -> [String; 4] {
     let protocol = if socket.protocol == Protocol::Tcp { "TCP" } else { "UDP" };
     let remote = match (socket.remote, socket.port) {
         (Some(remote), Some(port)) => std::net::SocketAddr::new(remote, port).to_string(),
@@ -260,21 +277,12 @@ fn texts(socket: &SocketVerdict) -> [String; 5] {
         Some(Side::Internal) => "Internal",
         None => "Varies",
     };
-    let prefix = socket.prefix.as_deref().map(|prefix| format!("{prefix}: ")).unwrap_or_default();
-    let proxy = socket.proxy.as_deref().map(|name| format!(" ({name})")).unwrap_or_default();
-    [socket.unit.clone(), protocol.to_owned(), remote, scope.to_owned(), format!("{prefix}{}{proxy}", socket.reason)]
+    [socket.unit.clone(), protocol.to_owned(), remote, scope.to_owned()]
 }
 
-/// Nothing in a table takes the focus, so the keys that scroll are its own.
-fn keys(ui: &Ui) {
-    let page = ui.clip_rect().height() - ROW_HEIGHT;
-    let pressed = |key| ui.input(|i| i.num_presses(key));
-    #[expect(clippy::cast_precision_loss, reason = "a few presses")]
-    let times = |up, down| pressed(up) as f32 - pressed(down) as f32;
-    let delta = times(Key::ArrowUp, Key::ArrowDown) * ROW_HEIGHT
-        + times(Key::PageUp, Key::PageDown) * page
-        + times(Key::Home, Key::End) * 1e6;
-    if delta != 0.0 {
-        ui.scroll_with_delta(vec2(0.0, delta));
-    }
+/// Why it counts as what it does.
+fn explanation(socket: &SocketVerdict) -> String {
+    let prefix = socket.prefix.as_deref().map(|prefix| format!("{prefix}: ")).unwrap_or_default();
+    let proxy = socket.proxy.as_deref().map(|name| format!(" ({name})")).unwrap_or_default();
+    format!("{prefix}{}{proxy}", socket.reason)
 }

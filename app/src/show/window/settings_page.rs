@@ -1,9 +1,13 @@
 //! The settings, a page in place of all else. What is chosen is in force at once; it reads and writes no file itself.
 
-use eframe::egui::{Align, Button, Frame, Label, Layout, RichText, ScrollArea, Sense, Ui, vec2};
+use std::time::Duration;
+
+use eframe::egui::{Align, Button, Frame, Label, Layout, RichText, ScrollArea, Ui, vec2};
 
 use super::{
     bars::{COUNT_EXACTLY, WAITING, WHAT_IT_TAKES},
+    choice::{self, Choice},
+    keys::Action,
     prefixes::PrefixLists,
     style::colour,
 };
@@ -23,7 +27,7 @@ use crate::{
 #[derive(Debug, Default)]
 pub struct SettingsPage {
     prefixes: PrefixLists,
-    /// "Remove exact counting…" was pressed and waits for a second word.
+    /// "Remove Exact Counting…" was pressed and waits for a second word.
     removing: bool,
 }
 
@@ -37,7 +41,7 @@ pub struct Outcome {
 }
 
 const NAME_WIDTH: f32 = 150.0;
-const PAGE_WIDTH: f32 = 720.0;
+const PAGE_WIDTH: f32 = 860.0;
 const BEATS_MS: [u64; 6] = [100, 200, 500, 1000, 2000, 5000];
 
 impl SettingsPage {
@@ -47,8 +51,10 @@ impl SettingsPage {
         let close = ui
             .horizontal(|ui| {
                 ui.heading("Settings");
-                ui.with_layout(Layout::right_to_left(Align::Center), |ui| ui.button("Close").on_hover_text("Escape"))
-                    .inner
+                ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
+                    ui.button("Close").on_hover_text(Action::Close.text())
+                })
+                .inner
             })
             .inner;
         outcome.close = close.clicked();
@@ -57,71 +63,55 @@ impl SettingsPage {
             ui.set_max_width(PAGE_WIDTH.min(ui.available_width() - 12.0));
             self.display(ui, settings);
             start_at_login(ui, update, &mut outcome);
-            section(ui, "Exact counting");
+            section(ui, "Exact Counting");
             self.exact(ui, update, &mut outcome);
-            section(ui, "What stays inside");
+            section(ui, "Internal Addresses");
             self.prefixes.ui(ui, update, settings);
             ui.add_space(16.0);
             ui.label(
-                RichText::new(
-                    "Kept in ~/.config/netglance/config.toml. What is changed there by hand is in force at once.",
-                )
-                .small()
-                .weak(),
+                RichText::new("Stored in ~/.config/netglance/config.toml. Changes to the file apply at once.")
+                    .small()
+                    .weak(),
             );
+            super::scroll_by_keys(ui);
             super::keep_focus_in_view(ui, Some(close.id));
         });
         outcome
     }
 
     fn display(&self, ui: &mut Ui, settings: &mut Settings) {
-        row(ui, "Rates in", |ui| {
-            ui.selectable_value(&mut settings.unit, Unit::Bytes, "Bytes");
-            ui.selectable_value(&mut settings.unit, Unit::Bits, "Bits");
+        let Settings { unit, beat, theme, colours, .. } = settings;
+        let units = [Choice::new(Unit::Bytes, "Bytes"), Choice::new(Unit::Bits, "Bits")];
+        row(ui, "Units", |ui| choice::radios(ui, "Units", unit, &units));
+        // One that was written into the file by hand stands among the others.
+        let mut beats: Vec<_> = BEATS_MS.map(Duration::from_millis).to_vec();
+        if !beats.contains(beat) {
+            beats.push(*beat);
+            beats.sort_unstable();
+        }
+        let beats: Vec<_> = beats.iter().map(|beat| Choice::new(*beat, format!("{} s", beat.as_secs_f64()))).collect();
+        row(ui, "Update interval", |ui| choice::radios(ui, "Update interval", beat, &beats));
+        let themes = [(Theme::System, "System"), (Theme::Dark, "Dark"), (Theme::Light, "Light")];
+        let themes = themes.map(|(theme, name)| Choice::new(theme, name));
+        row(ui, "Theme", |ui| choice::radios(ui, "Theme", theme, &themes));
+        let dark = ui.visuals().dark_mode;
+        let palettes = Palette::ALL.map(|palette| {
+            let shown = Colours::new(palette, dark);
+            let swatch = Some([shown.download, shown.upload].map(colour));
+            Choice { swatch, ..Choice::new(palette, palette_words(palette).0) }
         });
-        row(ui, "Look every", |ui| {
-            let beat_ms = u64::try_from(settings.beat.as_millis()).unwrap_or(u64::MAX);
-            // One that was written into the file by hand stands among the others.
-            let mut beats = BEATS_MS.to_vec();
-            if !beats.contains(&beat_ms) {
-                beats.push(beat_ms);
-                beats.sort_unstable();
-            }
-            for ms in beats {
-                let beat = std::time::Duration::from_millis(ms);
-                if ui.selectable_label(beat_ms == ms, format!("{} s", beat.as_secs_f64())).clicked() {
-                    settings.beat = beat;
-                }
-            }
-        });
-        row(ui, "Theme", |ui| {
-            for (theme, label) in [(Theme::System, "System"), (Theme::Dark, "Dark"), (Theme::Light, "Light")] {
-                ui.selectable_value(&mut settings.theme, theme, label);
-            }
-        });
-        row(ui, "Colours", |ui| {
-            for palette in Palette::ALL {
-                let colours = Colours::new(palette, ui.visuals().dark_mode);
-                let (name, _) = palette_words(palette);
-                let (rect, _) = ui.allocate_exact_size(vec2(24.0, 16.0), Sense::hover());
-                let (left, right) = rect.split_left_right_at_fraction(0.5);
-                ui.painter().rect_filled(left, 2.0, colour(colours.download));
-                ui.painter().rect_filled(right, 2.0, colour(colours.upload));
-                ui.selectable_value(&mut settings.colours, palette, name);
-                ui.add_space(10.0);
-            }
-        });
+        row(ui, "Colours", |ui| choice::radios(ui, "Colours", colours, &palettes));
         row(ui, "", |ui| _ = ui.label(RichText::new(palette_words(settings.colours).1).small().weak()));
     }
 
     fn exact(&mut self, ui: &mut Ui, update: &Update, outcome: &mut Outcome) {
         let sentence = match &update.exact {
-            Exact::Counting => "Every packet is counted by the kernel: TCP, UDP and QUIC.".to_owned(),
+            Exact::Counting => "The kernel counts every packet: TCP, UDP and QUIC.".to_owned(),
             Exact::NotInstalled | Exact::Absent => {
-                format!("The figures are an estimate: UDP and QUIC are not in them. {WHAT_IT_TAKES}")
+                format!("The figures are an estimate without UDP and QUIC. {WHAT_IT_TAKES}")
             }
             Exact::Unconfirmed(why) => format::sentence(why),
-            Exact::Failed(why) => format!("Exact counting does not work now: {why}."),
+            Exact::Failed(why) => format!("Exact counting is not working: {why}."),
         };
         ui.label(sentence);
         if update.asking {
@@ -134,22 +124,22 @@ impl SettingsPage {
                 outcome.wish = Some(Command::CountExactly);
             }
         } else if !self.removing {
-            if ui.add_enabled(here, Button::new("Remove exact counting…")).clicked() {
+            if ui.add_enabled(here, Button::new("Remove Exact Counting…")).clicked() {
                 self.removing = true;
             }
         } else {
             let frame = Frame::group(ui.style());
             frame.show(ui, |ui| {
                 ui.label(
-                    "The kernel stops counting for every user of this computer, and what was set up for it is taken away. \
-                     netglance goes on with the estimate. A password is asked for; you can have it back at any time.",
+                    "This stops exact counting for all users of this computer and removes what was set up for it. netglance \
+                     goes back to the estimate. Needs an administrator's password. You can turn it on again at any time.",
                 );
                 ui.horizontal(|ui| {
                     if ui.add_enabled(here, Button::new("Remove")).clicked() {
                         outcome.wish = Some(Command::RemoveExact);
                         self.removing = false;
                     }
-                    if ui.button("Keep").clicked() {
+                    if ui.button("Cancel").clicked() {
                         self.removing = false;
                     }
                 });
@@ -171,11 +161,13 @@ fn start_at_login(ui: &mut Ui, update: &Update, outcome: &mut Outcome) {
 }
 
 fn palette_words(palette: Palette) -> (&'static str, &'static str) {
-    const SAFE: &str = "The colour-blind tell these two apart. Upload is dashed besides.";
+    const SAFE: &str = "Easy to tell apart for colour-blind people. Uploads are also drawn dashed.";
     match palette {
         Palette::BlueOrange => ("Blue and orange", SAFE),
         Palette::GreenPurple => ("Green and purple", SAFE),
-        Palette::GreenRed => ("Green and red", "Not everybody tells these two apart. Upload is dashed besides."),
+        Palette::GreenRed => {
+            ("Green and red", "Hard to tell apart for some colour-blind people. Uploads are also drawn dashed.")
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Several apps, a low chart each, one over the other on one time axis.
 
-use eframe::egui::{Button, Label, Layout, RichText, ScrollArea, Ui};
+use eframe::egui::{Button, Label, Layout, RichText, ScrollArea, Sense, Ui, Vec2, WidgetInfo, accesskit::Role};
 
 use super::{Window, figures, graph::TIMES_HEIGHT};
 use crate::{look::reading::Reading, show::update::Command};
@@ -60,14 +60,15 @@ impl Window {
             [ui.available_width(), HEAD_HEIGHT].into(),
             Layout::right_to_left(eframe::egui::Align::Center),
             |ui| {
+                // At the right of the badge, and after it for Tab.
+                let (cross, _) = ui.allocate_exact_size(Vec2::splat(HEAD_HEIGHT), Sense::hover());
+                let why = figures::badge(ui, reading.source, true);
                 let stop = format!("Stop watching {}", reading.app);
-                let button = ui.add(Button::new(RichText::new("×").size(20.0)).frame(false)).on_hover_text(&stop);
-                button.widget_info(|| {
-                    eframe::egui::WidgetInfo::labeled(eframe::egui::accesskit::Role::Button, true, &stop)
-                });
-                let why = figures::badge(ui, reading.source);
+                let button =
+                    ui.place(cross, Button::new(RichText::new("×").size(20.0)).frame(false)).on_hover_text(&stop);
+                button.widget_info(|| WidgetInfo::labeled(Role::Button, true, &stop));
                 ui.with_layout(Layout::left_to_right(eframe::egui::Align::Center), |ui| {
-                    let name = ui.available_width().min(190.0);
+                    let name = (ui.available_width() - figures::RATES_WIDTH).clamp(60.0, 190.0);
                     ui.allocate_ui([name, HEAD_HEIGHT].into(), |ui| {
                         ui.set_min_width(name);
                         ui.add(Label::new(RichText::new(&reading.app).size(16.0).strong()).truncate());

@@ -91,6 +91,9 @@ fn paint(style: &mut Style, chart: Colours, around: Color32, button: Color32, te
     }
     widgets.inactive.weak_bg_fill = button;
     widgets.inactive.bg_fill = button;
+    // What has the focus is told by its frame; its text stays as easy to read.
+    widgets.active.weak_bg_fill = button;
+    widgets.active.bg_fill = button;
     widgets.inactive.bg_stroke = Stroke::new(1.0, colour(chart.grid));
     widgets.noninteractive.bg_stroke = Stroke::new(1.0, colour(chart.grid));
     style.spacing.window_margin = Margin::same(12);
