@@ -359,7 +359,7 @@ async fn forged_and_oversized_arguments_change_nothing() {
     check(vec![], vec![(vec![0; 16], 255)], "can't have a prefix of 255 bits").await;
     check(vec![(vec![10, 0, 0, 1], 8)], vec![], "did you mean 10.0.0.0/8?").await;
     check(vec![(vec![8, 0, 0, 0], 8)], vec![(vec![8, 0, 0, 0], 8)], "both internal and external").await;
-    check(vec![(vec![8, 8, 8, 8], 32); 1025], vec![], "more than the 1024").await;
+    check(vec![(vec![8, 8, 8, 8], 32); 1025], vec![], "more than 1024 prefixes").await;
     assert_eq!(root.internal_prefixes().await.unwrap(), before);
 
     // Bodies of other types, members that are none, and a refusal before anything is parsed.

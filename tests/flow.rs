@@ -323,7 +323,9 @@ fn run_names_what_goes_on_in_the_background_and_what_appeared() {
     let world = World::new();
     let (last, code, stderr) = last_of_run(&world, &["sh", "-c", "sleep 3 </dev/null >/dev/null 2>&1 & exit 3"]);
     assert_eq!((code, &last["end"]["background"][0]["processes"]), (Some(3), &1.into()), "{stderr}: {last:#}");
-    for said in ["1 process of it is still running in the background", "netglance watch --cgroup", "/netglance-run-"] {
+    for said in
+        ["one of its processes is still running in the background", "netglance watch --cgroup", "/netglance-run-"]
+    {
         assert!(stderr.contains(said), "no {said:?} in: {stderr}");
     }
 

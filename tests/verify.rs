@@ -426,7 +426,7 @@ fn the_running_table_is_compared_with_what_it_should_be() {
     let (v4, v6) = (prefixes.internal_v4(), prefixes.internal_v6());
     let mut nft = lab.host.inside(Nft::open).unwrap();
     nft.create(11, SET_SIZE, Internal { v4: &v4, v6: &v6 }).unwrap();
-    check(Outcome::Fail, "The set internal4 of the running table holds other prefixes");
+    check(Outcome::Fail, "The set internal4 of the running table has other prefixes");
     fs::write(&setup, r#"{"installed":true,"internal":["198.41.0.0/16"],"external":[]}"#).unwrap();
     check(Outcome::Pass, "");
     // What is redirected on the host has rules of its own.
@@ -435,7 +435,7 @@ fn the_running_table_is_compared_with_what_it_should_be() {
     };
     let marks = vec![Marked { mark: 1, mask: u32::MAX, to: "0.0.0.0/0".parse().unwrap() }];
     redirect(&mut nft, marks.clone(), true);
-    check(Outcome::Fail, "of the running table has other rules than netglance gives it");
+    check(Outcome::Fail, "of the running table has other rules than netglance's");
     lab.host
         .nft("table ip nat { chain o { type nat hook output priority -100; ip daddr 1.2.3.4 dnat to 10.0.0.1; }\n}")
         .unwrap();
@@ -443,21 +443,21 @@ fn the_running_table_is_compared_with_what_it_should_be() {
     lab.host.ip("route add local 0.0.0.0/0 dev lo table 100");
     check(Outcome::Pass, "");
     redirect(&mut nft, marks, false);
-    check(Outcome::Fail, "of the running table has other rules than netglance gives it");
+    check(Outcome::Fail, "of the running table has other rules than netglance's");
     lab.host.nft("delete table ip nat").unwrap();
     check(Outcome::Pass, "");
     lab.host.ip("rule del fwmark 1 lookup 100");
     redirect(&mut nft, Vec::new(), false);
     check(Outcome::Pass, "");
     lab.host.ip("addr add 2001:4860:9::1/64 dev up0 nodad");
-    check(Outcome::Fail, "The set internal6 of the running table holds other prefixes");
+    check(Outcome::Fail, "The set internal6 of the running table has other prefixes");
     nft.delete_table().unwrap();
 
     // One that books what three levels have to those above.
     let mut nft = lab.host.inside(Nft::open).unwrap();
     nft.create(11, SET_SIZE, Internal { v4: &v4, v6: &v6 }).unwrap();
     nft.set_opaque(5, &BTreeSet::new()).unwrap();
-    check(Outcome::Fail, "of the running table has other rules than netglance gives it");
+    check(Outcome::Fail, "of the running table has other rules than netglance's");
 }
 
 fn signalled(signal: Signal) -> (u32, Output) {
@@ -497,7 +497,7 @@ fn without_root_it_says_so_and_takes_no_other_word() {
     fs::copy(PROGRAM, &copy).unwrap();
     let output = start(copy.to_str().unwrap()).uid(NOBODY).gid(NOBODY).output().unwrap();
     assert_eq!((output.status.code(), output.stdout.len()), (Some(2), 0));
-    assert!(text(&output).contains("it needs root for the few seconds"), "{}", text(&output));
+    assert!(text(&output).contains("it needs root for a few seconds"), "{}", text(&output));
     for arguments in [&["--fault"][..], &["move-bytes", "x"], &["/etc/passwd"]] {
         let output = start(PROGRAM).args(arguments).output().unwrap();
         assert_eq!((output.status.code(), output.stdout.len()), (Some(2), 0), "{arguments:?}");

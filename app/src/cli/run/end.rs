@@ -178,9 +178,9 @@ pub fn background(remaining: &BTreeMap<String, usize>) -> Option<String> {
     let cgroups: Vec<_> = remaining.keys().map(String::as_str).collect();
     (processes > 0).then(|| {
         format!(
-            "the command has exited, but {} of it {} still running in the background; {} further traffic is not in these \
+            "the command has exited, but {} of its processes {} still running in the background; {} further traffic is not in these \
              figures. To watch {}: {}",
-            many(processes, "process"),
+            if processes == 1 { "one".to_owned() } else { processes.to_string() },
             if processes == 1 { "is" } else { "are" },
             if processes == 1 { "its" } else { "their" },
             if processes == 1 { "it" } else { "them" },
@@ -267,11 +267,11 @@ mod tests {
             |counts: &[(&str, usize)]| counts.iter().map(|(path, count)| ((*path).to_owned(), *count)).collect();
         assert_eq!(
             background(&remaining(&[("/a b/netglance-run-1.scope", 1)])).unwrap(),
-            "the command has exited, but 1 process of it is still running in the background; its further traffic is not in \
+            "the command has exited, but one of its processes is still running in the background; its further traffic is not in \
              these figures. To watch it: netglance watch --cgroup '/a b/netglance-run-1.scope'"
         );
         let two = background(&remaining(&[("/a", 2), ("/b", 3)])).unwrap();
-        assert!(two.contains("5 processes of it are still running") && two.ends_with("--cgroup /a /b"), "{two}");
+        assert!(two.contains("5 of its processes are still running") && two.ends_with("--cgroup /a /b"), "{two}");
         let one = |cgroup: &str, rx| Uncounted {
             cgroup: cgroup.to_owned(),
             bytes: Bytes { rx, ..Bytes::default() },
