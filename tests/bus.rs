@@ -195,7 +195,7 @@ async fn everything_is_judged(lab: &Lab, bus: &Bus, polkit: &Polkit, uid: u32) {
     let prefixes: Vec<WirePrefix> = vec![(vec![8, 8, 8, 0], 24)];
 
     for (answer, words) in [
-        (Answer::No, "rules do not let this user"),
+        (Answer::No, "rules do not allow it to this user"),
         (Answer::Challenge, "no polkit agent runs in this session"),
         (Answer::Dismissed, "dialog was closed"),
     ] {
@@ -357,7 +357,7 @@ async fn forged_and_oversized_arguments_change_nothing() {
     check(vec![(vec![1; 100_000], 8)], vec![], "100000 bytes").await;
     check(vec![], vec![(vec![10, 0, 0, 0], 33)], "can't have a prefix of 33 bits").await;
     check(vec![], vec![(vec![0; 16], 255)], "can't have a prefix of 255 bits").await;
-    check(vec![(vec![10, 0, 0, 1], 8)], vec![], "is 10.0.0.0/8 meant?").await;
+    check(vec![(vec![10, 0, 0, 1], 8)], vec![], "did you mean 10.0.0.0/8?").await;
     check(vec![(vec![8, 0, 0, 0], 8)], vec![(vec![8, 0, 0, 0], 8)], "both internal and external").await;
     check(vec![(vec![8, 8, 8, 8], 32); 1025], vec![], "more than the 1024").await;
     assert_eq!(root.internal_prefixes().await.unwrap(), before);

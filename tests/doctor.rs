@@ -23,7 +23,7 @@ use netglance::{
 };
 use netglance_dbus::kernel::Kernel;
 use serde_json::Value;
-use support::{AGENT, OTHER, World};
+use support::{AGENT, OTHER, SERVER, SHELL, World};
 
 const USER: &str = "/user.slice/user-1000.slice/user@1000.service/app.slice";
 
@@ -394,9 +394,9 @@ fn steps_are_typed_as_they_are_printed() {
     let by_su = [(Who::Root, su.as_str(), su_undo.as_str()), last[0], last[1]];
     check(Facts { pkexec: false, ..counting }, &by_su);
     let by_hand = Facts { saved: saved_as(&[Saved::Otherwise]), ..with_everything() };
-    check(by_hand, &with(&[(Who::Root, "-", "put it in again")]));
+    check(by_hand, &with(&[(Who::Root, "-", "put it back")]));
 
-    check(without_v2(), &[(Who::Root, "-", "take the word out again, update-grub, reboot")]);
+    check(without_v2(), &[(Who::Root, "-", "remove it again, run update-grub, reboot")]);
 }
 
 /// What the step does to a file that a real `nft list ruleset` has made, and its undo.
@@ -457,13 +457,52 @@ fn shared_ports_and_packet_sockets_are_found() {
         found.collect::<BTreeMap<_, _>>()
     };
     let (agent, other) = (findings("stb-next-host-agent@*"), findings("app-electron*"));
-    let port = |with: &str| format!("Port 7010 with {}.\nWhere", with.rsplit('/').next().unwrap());
+    let port = |with: &str| format!("Port 7010 is shared with {}.\nIf", with.rsplit('/').next().unwrap());
     assert!(agent["shared-ports"].starts_with(&port(OTHER)), "{agent:#?}");
     assert!(other["shared-ports"].starts_with(&port(AGENT)), "{other:#?}");
     assert!(agent.contains_key("packet-sockets"), "{agent:#?}");
     assert!(!other.contains_key("packet-sockets"), "{other:#?}");
     let neither = findings("stb-next-server@*");
     assert!(!neither.contains_key("shared-ports") && !neither.contains_key("packet-sockets"), "{neither:#?}");
+}
+
+/// StB is no word of somebody's who has never had it.
+#[test]
+fn stb_is_named_only_where_it_is() {
+    let world = World::new();
+    let texts = || {
+        let (_, stdout, stderr) = world.netglance_as_user(&["doctor"]).end();
+        assert!(stderr.is_empty(), "{stderr}");
+        stdout.join("\n")
+    };
+    let running = texts();
+    assert!(running.contains("StB: 3 units") && running.contains("of StB."), "{running}");
+
+    [AGENT, SERVER, SHELL].iter().for_each(|unit| world.remove(unit));
+    let absent = texts();
+    assert!(absent.contains("your applications: ") && absent.contains("traffic of your applications"), "{absent}");
+    assert!(!absent.contains("StB"), "{absent}");
+    let (_, named, _) = world.netglance_as_user(&["doctor", "--app", "stb"]).end();
+    assert!(named.join("\n").contains("is not running"), "{named:#?}");
+
+    let units = world.home().join("systemd/user");
+    fs::create_dir_all(&units).unwrap();
+    fs::write(units.join("stb-next-server@.service"), "[Service]\n").unwrap();
+    let installed = texts();
+    assert!(installed.contains("StB is not running"), "{installed}");
+}
+
+#[test]
+fn all_applications_are_one_line_and_told_apart() {
+    let all = || App { name: "your applications".into(), all: true, ..owners().app };
+    let text = report::text(&diagnose(&Facts { app: all(), ..owners() }), false);
+    assert!(text.contains("your applications: 3 units, 18 processes") && !text.contains("stb-next"), "{text}");
+    assert!(text.contains("11 apps of the same user") && !text.contains("other app"), "{text}");
+    assert_eq!(status(Facts { app: all(), ..owners() }, "other-apps"), Status::Note);
+    let one = Some(Others { count: 1, rate: None });
+    assert_eq!(status(Facts { app: all(), others: one, ..owners() }, "other-apps"), Status::Ok);
+    let unseen = App { units: Vec::new(), ..all() };
+    assert_eq!(status(Facts { app: unseen, ..without_v2() }, "app"), Status::Unknown);
 }
 
 /// Hidden versions, so that a release changes no picture.
@@ -524,7 +563,7 @@ fn this_host_is_read_as_it_is() {
     let markdown = doctor(&["--markdown", "--unit", "no-such-*.service"]);
     let markdown = String::from_utf8(markdown.stdout).unwrap();
     assert!(
-        markdown.starts_with("## netglance doctor") && markdown.contains(r"no-such-\*.service does not run"),
+        markdown.starts_with("## netglance doctor") && markdown.contains(r"no-such-\*.service is not running"),
         "{markdown}"
     );
 }

@@ -255,7 +255,7 @@ fn run_waits_for_what_the_kernel_still_has_to_send() {
     let (last, code, stderr) = last_of_run(&world, &command);
     assert_eq!((code, &last["tx_bytes"]), (Some(0), &2_000_000.into()), "{stderr}: {last:#}");
     assert_eq!((&last["end"]["unsent_bytes"], &last["end"]["status"]), (&0.into(), &0.into()), "{last:#}");
-    assert!(stderr.contains("the command has ended, and the kernel is still delivering"), "{stderr}");
+    assert!(stderr.contains("the command has exited, but the kernel is still sending"), "{stderr}");
     let truth = world.truth(PUBLIC4);
     assert!(truth.tx >= 2_000_000 && truth.tx <= 2_000_000 + truth.tx_again + 10_000, "{truth:?}");
 }
@@ -275,7 +275,7 @@ fn run_says_what_it_no_longer_waits_for() {
     let unsent = bytes(&last["end"], "unsent_bytes");
     assert_eq!((status.code(), &last["end"]["unsent_sockets"]), (Some(0), &1.into()), "{stderr}");
     assert!(unsent > 0 && bytes(&last, "tx_bytes") + unsent == 2_500_000, "{last:#}");
-    assert!(stderr.contains("were not sent yet and are missing from these figures"), "{stderr}");
+    assert!(stderr.contains("had not been sent and are missing from these figures"), "{stderr}");
     assert!(last["end"]["notes"].as_array().unwrap().iter().any(|note| stderr.contains(note.as_str().unwrap())));
 }
 
@@ -323,7 +323,7 @@ fn run_names_what_goes_on_in_the_background_and_what_appeared() {
     let world = World::new();
     let (last, code, stderr) = last_of_run(&world, &["sh", "-c", "sleep 3 </dev/null >/dev/null 2>&1 & exit 3"]);
     assert_eq!((code, &last["end"]["background"][0]["processes"]), (Some(3), &1.into()), "{stderr}: {last:#}");
-    for said in ["1 process of it goes on in the background", "netglance watch --cgroup", "/netglance-run-"] {
+    for said in ["1 process of it is still running in the background", "netglance watch --cgroup", "/netglance-run-"] {
         assert!(stderr.contains(said), "no {said:?} in: {stderr}");
     }
 
@@ -371,6 +371,20 @@ fn wrong_arguments_are_answered_with_help() {
 }
 
 #[test]
+fn nothing_there_is_told_from_nothing_moved() {
+    let world = World::new();
+    let watch = |arguments: &[&str]| {
+        let (status, stdout, stderr) = world.netglance(&[&["watch", "--interval", "0.1"], arguments].concat()).end();
+        (status.code(), stdout.len(), stderr.contains("nothing matches"))
+    };
+    assert_eq!(watch(&["--json", "--count", "2", "--app", "nosuchapp"]), (Some(3), 2, true));
+    assert_eq!(watch(&["--json", "--count", "2", "--app", "StB"]), (Some(0), 2, false));
+    let (status, _, stderr) = world.netglance(&["verify", "--live", "--app", "nosuchapp"]).end();
+    assert_eq!(status.code(), Some(3), "{stderr}");
+    assert!(!stderr.contains("Waiting"), "{stderr}");
+}
+
+#[test]
 fn a_bad_configuration_is_named_and_the_last_good_one_stays() {
     let world = World::new();
     let path = world.configure("[prefixes]\ninternal = [\"10.0.0.0/99\"]\n");
@@ -402,7 +416,7 @@ fn an_interrupt_prints_the_totals() {
     let (status, stdout, stderr) = watch.end();
     assert!(status.success(), "{stderr}");
     let last = stdout.last().unwrap();
-    for said in ["StB: down 5", "up 2", "MB", "estimate, TCP only", "left out: loopback and LAN 7"] {
+    for said in ["StB: down 5", "up 2", "MB", "estimate, TCP only", "internal traffic (left out): 7"] {
         assert!(last.contains(said), "no {said:?} in: {last}");
     }
 }

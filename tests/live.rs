@@ -146,18 +146,18 @@ fn without_the_right_to_it_the_proof_says_what_to_do() {
         said.iter().for_each(|words| assert!(stderr.contains(words), "no {words:?} in: {stderr}"));
     };
     check(&[
-        "pkexec, which would ask for the password, is not installed",
+        "pkexec, which asks for the password, is not installed",
         "apt-get install pkexec",
         "sudo netglance verify",
     ]);
     copies.pkexec("#!/bin/sh\necho 'Error executing command as another user: Request dismissed' >&2\nexit 126\n");
-    check(&["was not authorised, and nothing was tried", "Request dismissed", "sudo netglance verify"]);
+    check(&["was not authorised, so nothing was tested", "Request dismissed", "sudo netglance verify"]);
     // One that starts it without becoming root.
     copies.pkexec("#!/bin/sh\n[ \"$1\" = --disable-internal-agent ] || exit 3\nshift\nexec \"$@\"\n");
-    check(&["it could not be tried: it needs root for the few seconds it takes"]);
+    check(&["it could not run: it needs root for a few seconds"]);
     fs::remove_file(copies.0.path().join("netglance-verify")).unwrap();
     let expected =
-        if Path::new("/usr/libexec/netglance-verify").exists() { "could not be tried" } else { "nor beside netglance" };
+        if Path::new("/usr/libexec/netglance-verify").exists() { "could not run" } else { "nor beside netglance" };
     check(&[expected]);
 }
 

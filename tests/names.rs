@@ -80,9 +80,9 @@ fn whoever_hangs_up_makes_nothing_panic() {
         Stdio::from(writer)
     };
     for (arguments, expected) in [
-        (&["watch", "--count", "1", "--interval", "0.1", "--unit", "no-such.service"][..], 0),
+        (&["watch", "--count", "1", "--interval", "0.1", "--unit", "no-such.service"][..], 3),
         (&["apps"], 0),
-        (&["verify", "--live", "--unit", "no-such.service"], 0),
+        (&["verify", "--live", "--unit", "no-such.service"], 3),
         (&["watch", "--unit", "["], 1),
         (&["run", "--", "true"], 0),
         (&["window"], 1),

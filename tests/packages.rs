@@ -8,14 +8,17 @@ mod packages;
 use std::{
     collections::{BTreeMap, BTreeSet},
     env, fs,
-    path::Path,
+    path::{Path, PathBuf},
     process::Command,
 };
 
 use clap::CommandFactory as _;
-use clap_complete::Shell;
-use netglance::cli::Cli;
-use packages::{packages, repository, tool};
+use netglance::{
+    base::settings::{Palette, Settings, Theme, Unit},
+    cli::{self, Cli},
+};
+use netglance_dbus::{cgroup::Tree, place};
+use packages::{packages, repository, target, tool};
 use resvg::{tiny_skia, usvg};
 
 /// Sizes of the icons in pixels.
@@ -55,25 +58,83 @@ fn are_checked_in(directory: &Path, generated: &BTreeMap<String, Vec<u8>>, kind:
 
 #[test]
 fn the_man_pages_are_those_of_the_command_line() {
-    let directory = tempfile::tempdir().unwrap();
-    clap_mangen::generate_to(Cli::command(), directory.path()).unwrap();
-    let pages: BTreeMap<_, _> = fs::read_dir(&directory)
-        .unwrap()
-        .map(|entry| entry.unwrap())
-        .map(|entry| (entry.file_name().into_string().unwrap(), fs::read(entry.path()).unwrap()))
-        .collect();
+    let mut whole = Cli::command().disable_help_subcommand(true);
+    whole.build();
+    let commands = whole.get_subcommands().filter(|command| !command.is_hide_set());
+    let pages: BTreeMap<_, _> = [&whole].into_iter().chain(commands).map(man_page).collect();
     assert!(pages.len() > 1, "{:?}", pages.keys());
     are_checked_in(&repository().join("app/man"), &pages, ".1");
 }
 
+/// A page's file name and text: what clap knows, and behind it the sections in `app/man/parts`.
+fn man_page(command: &clap::Command) -> (String, Vec<u8>) {
+    let name = command.get_display_name().unwrap_or(command.get_name()).to_owned();
+    let parts = repository().join(format!("app/man/parts/{name}.roff"));
+    let command = command.clone().override_usage(usage(command));
+    let man = clap_mangen::Man::new(command).title(&name).source(concat!("netglance ", env!("CARGO_PKG_VERSION")));
+    // Without a date, roff would take the source for it.
+    let man = man.date(" ").manual("User Commands");
+    let mut page = Vec::new();
+    man.render_title(&mut page).unwrap();
+    man.render_name_section(&mut page).unwrap();
+    man.render_synopsis_section(&mut page).unwrap();
+    man.render_description_section(&mut page).unwrap();
+    man.render_options_section(&mut page).unwrap();
+    if name == "netglance" {
+        man.render_subcommands_section(&mut page).unwrap();
+    }
+    // Each section begins with the same definition.
+    let text = String::from_utf8(page).unwrap();
+    let definition = text.lines().take(2).map(|line| format!("{line}\n")).collect::<String>();
+    let mut page = definition.clone().into_bytes();
+    page.extend(text.replace(&definition, "").into_bytes());
+    page.extend(fs::read(&parts).unwrap_or_else(|error| panic!("{}: {error}", parts.display())));
+    (format!("{name}.1"), page)
+}
+
+/// The command with its options and what each takes. clap's own says no more than "[OPTIONS]".
+fn usage(command: &clap::Command) -> String {
+    let mut words = vec![command.get_bin_name().unwrap_or(command.get_name()).to_owned()];
+    let options = command.get_opts().map(|option| {
+        let values = option.get_value_names().unwrap_or_default().join(" ");
+        let more = if option.get_num_args().unwrap().max_values() > 1 { "..." } else { "" };
+        format!("[--{} {values}{more}]", option.get_long().unwrap())
+    });
+    let switches = command.get_arguments().filter(|argument| !argument.get_action().takes_values());
+    words.extend(options);
+    words.extend(switches.filter_map(|switch| Some(format!("[--{}]", switch.get_long()?))));
+    words.extend(command.get_positionals().map(|argument| {
+        let more = if argument.get_num_args().unwrap().max_values() > 1 { "..." } else { "" };
+        format!("{}{more}", argument.get_value_names().unwrap_or_default().join(" "))
+    }));
+    if command.has_subcommands() {
+        words.push("[COMMAND]".to_owned());
+    }
+    words.join(" ")
+}
+
+#[test]
+fn the_page_of_the_settings_tells_each_of_them() {
+    let page = fs::read_to_string(repository().join("app/man/netglance-config.5")).unwrap().replace("\\-", "-");
+    let example = page.split(".nf\n").nth(1).and_then(|rest| rest.split(".fi\n").next()).unwrap();
+    let expected = Settings {
+        beat: std::time::Duration::from_secs(1),
+        unit: Unit::Bits,
+        theme: Theme::Dark,
+        colours: Palette::GreenPurple,
+        internal: vec!["203.0.114.0/24".parse().unwrap()],
+        external: vec!["10.8.0.0/16".parse().unwrap()],
+    };
+    assert_eq!(Settings::parse(example, Path::new("example")).unwrap(), expected);
+    for key in example.lines().filter_map(|line| line.split_once(" = ")).map(|(key, _)| key) {
+        assert!(page.contains(&format!(".TP\n.B {key}\n")), "{key}");
+    }
+}
+
 #[test]
 fn the_completions_are_those_of_the_command_line() {
-    let made = [("netglance.bash", Shell::Bash), ("_netglance", Shell::Zsh), ("netglance.fish", Shell::Fish)];
-    let made = made.map(|(name, shell)| {
-        let mut script = Vec::new();
-        clap_complete::generate(shell, &mut Cli::command(), "netglance", &mut script);
-        (name.to_owned(), script)
-    });
+    let made = [("netglance.bash", "bash"), ("_netglance", "zsh"), ("netglance.fish", "fish")];
+    let made = made.map(|(name, shell)| (name.to_owned(), cli::script(shell, "netglance").unwrap().into_bytes()));
     are_checked_in(&repository().join("app/completions"), &BTreeMap::from(made), "");
 }
 
@@ -101,18 +162,96 @@ fn each_shell_takes_its_completions() {
         let said = tool(Command::new(shell).arg("-n").arg(completions.join(file)));
         assert_eq!(said, "", "{shell}");
     }
-    // And offers what it should.
-    let asked = "COMP_WORDS=(netglance wa); COMP_CWORD=1; _netglance netglance wa netglance; echo \"${COMPREPLY[@]}\"";
-    let script = format!("source {}/netglance.bash; {asked}", completions.display());
-    assert_eq!(tool(Command::new("bash").args(["-c", &script])), "watch\n");
-    let script = format!("source {}/netglance.fish; complete -C 'netglance wa'", completions.display());
-    assert!(tool(Command::new("fish").args(["-c", &script])).starts_with("watch\t"));
+}
+
+/// A control group that looks like one of root's applications, with nothing in it.
+struct Application(Vec<PathBuf>);
+
+impl Application {
+    fn new(scope: &str) -> Self {
+        let mount = Tree::open().unwrap().mount().to_owned();
+        let scope = mount.join("user.slice/user-0.slice/user@0.service/app.slice").join(scope);
+        let missing = scope.ancestors().take_while(|directory| !directory.exists()).map(Path::to_owned).collect();
+        fs::create_dir_all(&scope).unwrap();
+        Self(missing)
+    }
+}
+
+impl Drop for Application {
+    fn drop(&mut self) {
+        for directory in &self.0 {
+            _ = fs::remove_dir(directory);
+        }
+    }
+}
+
+#[test]
+fn each_shell_offers_what_is_there() {
+    let _application = Application::new(r"app-gnome-Tab\x2dpressed-77.scope");
+    let unit = r"app-gnome-Tab\x2dpressed-77.scope";
+    let completions = repository().join("app/completions");
+    let directory = Path::new(env!("CARGO_BIN_EXE_netglance")).parent().unwrap();
+    let path = format!("{}:{}", directory.display(), env::var("PATH").unwrap());
+    let run = |shell: &str, script: &str| {
+        let text = tool(Command::new(shell).args(["-c", script]).env("PATH", &path));
+        text.lines().map(|line| line.split('\t').next().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let bash = |words: &str| {
+        let asked = format!(
+            "source {}/netglance.bash; COMP_TYPE=9; COMP_WORDS=({words}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); \
+             _clap_complete_netglance netglance \"${{COMP_WORDS[COMP_CWORD]}}\"; printf '%s\\n' \"${{COMPREPLY[@]}}\"",
+            completions.display()
+        );
+        run("bash", &asked)
+    };
+    // As a function that zsh loads by its name, and with what zsh itself would have defined at a press of Tab.
+    let zsh = |words: &str| {
+        let asked = format!(
+            "compdef() {{ }}; _describe() {{ print -rl -- ${{(P)3}} }}; fpath=({} $fpath); autoload -Uz _netglance; \
+             words=({words}); CURRENT=$#words; _netglance",
+            completions.display()
+        );
+        run("zsh", &asked).iter().map(|line| line.split(':').next().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let fish = |words: &str| {
+        run("fish", &format!("source {}/netglance.fish; complete -C \"netglance {words}\"", completions.display()))
+    };
+    for (shell, offered) in [
+        (
+            "bash",
+            [
+                bash("netglance wa"),
+                bash("netglance watch --app Tab"),
+                bash("netglance watch --unit app-gnome-T"),
+                bash("netglance wind"),
+            ],
+        ),
+        (
+            "zsh",
+            [
+                zsh("netglance wa"),
+                zsh("netglance watch --app Tab"),
+                zsh("netglance watch --unit app-gnome-T"),
+                zsh("netglance wind"),
+            ],
+        ),
+        ("fish", [fish("wa"), fish("watch --app Tab"), fish("watch --unit app-gnome-T"), fish("wind")]),
+    ] {
+        let [command, app, offered_unit, internal] = offered;
+        assert_eq!(command, ["watch"], "{shell}");
+        assert_eq!(app, ["Tab-pressed"], "{shell}");
+        // bash inserts what it gets, and zsh's _describe takes a backslash away.
+        let quoted = if shell != "fish" { unit.replace('\\', r"\\") } else { unit.to_owned() };
+        assert_eq!(offered_unit, [quoted], "{shell}");
+        assert!(internal.iter().all(String::is_empty), "{shell}: {internal:?}");
+    }
 }
 
 #[test]
 fn man_has_nothing_to_say_about_its_pages() {
     let mut pages: Vec<_> =
         fs::read_dir(repository().join("app/man")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    pages.retain(|page| page.is_file());
     pages.extend(["netglance-helper.8", "netglance-verify.8"].map(|page| repository().join("helper").join(page)));
     for page in pages {
         let mut man = Command::new("man");
@@ -134,8 +273,6 @@ fn the_desktop_takes_the_app() {
     let remarks: Vec<_> = said.lines().filter(|line| line.contains(':') && !line.contains("Validation")).collect();
     let [remark] = remarks.as_slice() else { panic!("{said}") };
     assert!(remark.contains("cid-contains-uppercase-letter"), "{said}");
-    let (metainfo, version) = (fs::read_to_string(&metainfo).unwrap(), env!("CARGO_PKG_VERSION"));
-    assert!(metainfo.contains(&format!("<release version=\"{version}\"")), "{version} is not among the releases");
 }
 
 #[test]
@@ -170,9 +307,15 @@ fn the_packages_are_good_and_hold_what_they_should() {
         .map(str::to_owned),
     );
     let pages = fs::read_dir(repository().join("app/man")).unwrap();
-    expected.extend(pages.map(|page| format!("man/man1/{}.gz", page.unwrap().file_name().to_str().unwrap())));
-    let documents =
-        |name: &str| ["changelog.gz", "changelog.Debian.gz", "copyright"].map(|file| format!("doc/{name}/{file}"));
+    let pages = pages.map(|page| page.unwrap().path()).filter(|page| page.is_file());
+    expected.extend(pages.map(|page| {
+        let (name, section) =
+            (page.file_name().unwrap().to_str().unwrap(), page.extension().unwrap().to_str().unwrap());
+        format!("man/man{section}/{name}.gz")
+    }));
+    let documents = |name: &str| {
+        ["NOTICES.gz", "changelog.gz", "changelog.Debian.gz", "copyright"].map(|file| format!("doc/{name}/{file}"))
+    };
     expected.extend(documents("netglance"));
     let mut expected: BTreeSet<_> = expected.iter().map(|path| ("-rw-r--r--", format!("usr/share/{path}"))).collect();
     expected.insert(("-rwxr-xr-x", "usr/bin/netglance".into()));
@@ -200,6 +343,110 @@ fn the_packages_are_good_and_hold_what_they_should() {
     assert!(before.contains("[ \"$1\" = remove ]"), "{before}");
     let after = fs::read_to_string(made.path().join("postinst")).unwrap();
     assert!(after.contains("_dh_action=restart"), "{after}");
+}
+
+/// The crates of a workspace member as cargo resolves them for this computer: names and versions. Without those that run at
+/// compile time alone.
+fn linked(package: &str) -> BTreeSet<String> {
+    let mut tree = Command::new(env!("CARGO"));
+    tree.args(["tree", "--locked", "--edges", "normal,no-proc-macro", "--prefix", "none", "--package", package]);
+    let text = tool(tree.current_dir(repository()));
+    let crates = text.lines().filter_map(|line| line.split_once(" v")).map(|(name, rest)| {
+        let version = rest.split([' ', '(']).next().unwrap();
+        format!("{name} {version}")
+    });
+    crates.collect()
+}
+
+#[test]
+fn each_package_has_the_licences_of_its_own_crates() {
+    for (package, name, others) in
+        [(&packages()[0], "netglance", "netglance-helper"), (&packages()[1], "netglance-helper", "eframe")]
+    {
+        let inside = tempfile::tempdir().unwrap();
+        tool(Command::new("dpkg-deb").arg("--extract").arg(package).arg(inside.path()));
+        let notices = inside.path().join(format!("usr/share/doc/{name}/NOTICES.gz"));
+        let notices = tool(Command::new("zcat").arg(notices));
+        let linked = linked(name);
+        assert!(linked.len() > 20, "{linked:?}");
+        let (list, texts) = notices.split_once("\n====").unwrap();
+        let used: BTreeSet<_> =
+            texts.lines().filter_map(|line| line.strip_prefix("Used by: ")).flat_map(|line| line.split(", ")).collect();
+        for linked in &linked {
+            assert!(list.lines().any(|line| line.starts_with(&format!("{linked} ("))), "{name} does not list {linked}");
+            assert!(used.contains(linked.as_str()), "{name} has no licence of {linked}");
+        }
+        assert!(!used.iter().any(|used| used.starts_with(&format!("{others} "))), "{name} names {others}");
+    }
+}
+
+#[test]
+fn no_path_of_this_computer_is_in_the_programs() {
+    let home = PathBuf::from(env::var_os("HOME").unwrap());
+    let cargo = env::var_os("CARGO_HOME").map_or_else(|| home.join(".cargo"), PathBuf::from);
+    let inside = tempfile::tempdir().unwrap();
+    for package in packages() {
+        tool(Command::new("dpkg-deb").arg("--extract").arg(package).arg(inside.path()));
+    }
+    for program in ["usr/bin/netglance", &place::HELPER[1..], &place::VERIFY[1..]] {
+        let bytes = fs::read(inside.path().join(program)).unwrap();
+        for path in [repository(), target(), cargo.clone()] {
+            let path = path.to_str().unwrap();
+            let found = bytes.windows(path.len()).position(|window| window == path.as_bytes());
+            let around = found.map(|at| String::from_utf8_lossy(&bytes[at..at + 120]).into_owned());
+            assert_eq!(around, None, "{program} names {path}");
+        }
+    }
+}
+
+#[test]
+fn the_versions_agree() {
+    let version = env!("CARGO_PKG_VERSION");
+    let said = tool(Command::new(env!("CARGO_BIN_EXE_netglance")).arg("--version"));
+    assert_eq!(said, format!("netglance {version}\n"));
+    let read = |file: &str| fs::read_to_string(repository().join(file)).unwrap();
+    let changelog = read("CHANGELOG.md");
+    let newest =
+        changelog.lines().filter_map(|line| line.strip_prefix("## ")).find(|heading| *heading != "Unreleased").unwrap();
+    let (newest, date) = newest.split_once(" - ").unwrap();
+    assert_eq!(newest, version, "CHANGELOG.md");
+    let metainfo = read("app/org.netglance.Netglance.metainfo.xml");
+    let release = metainfo.split_once("<release ").unwrap().1;
+    assert!(release.starts_with(&format!("version=\"{version}\" date=\"{date}\"")), "metainfo: {release}");
+    for package in ["netglance", "netglance-helper"] {
+        let folder = if package == "netglance" { "app" } else { "helper" };
+        let changelog = format!("{folder}/debian/changelog");
+        let field = |name| {
+            let mut parse = Command::new("dpkg-parsechangelog");
+            tool(parse.args(["--file", &changelog, "--show-field", name]).current_dir(repository()))
+        };
+        assert_eq!(field("Version").trim(), version, "{changelog}");
+        assert_eq!(field("Source").trim(), package, "{changelog}");
+        let date_there = tool(Command::new("date").args(["--utc", "--date", field("Date").trim(), "+%F"]));
+        assert_eq!(date_there.trim(), date, "{changelog}");
+    }
+}
+
+/// What can't read a constant of the code: it names the programs where the packages install them.
+#[test]
+fn every_file_names_the_programs_where_they_are_installed() {
+    for (file, expected) in [
+        ("helper/netglance-helper.service", [place::HELPER].as_slice()),
+        ("helper/netglance-verify.8", &[place::VERIFY]),
+        ("polkit/org.netglance.policy", &[place::VERIFY]),
+        ("helper/Cargo.toml", &[place::HELPER, place::VERIFY]),
+    ] {
+        let text = fs::read_to_string(repository().join(file)).unwrap();
+        let text = text.replace("\\-", "-").replace("\\fB", "");
+        let words = text.split(|c: char| !c.is_alphanumeric() && !"/-_.".contains(c));
+        let installed = |word: &&str| word.contains('/') && !word.starts_with("target/");
+        let named: BTreeSet<_> = words
+            .filter(installed)
+            .filter(|word| ["/netglance-helper", "/netglance-verify"].iter().any(|program| word.ends_with(program)))
+            .map(|word| format!("/{}", word.trim_start_matches('/')))
+            .collect();
+        assert_eq!(named, expected.iter().map(|path| (*path).to_owned()).collect(), "{file}");
+    }
 }
 
 fn owned(files: &BTreeSet<(&str, String)>) -> BTreeSet<(String, String)> {

@@ -210,7 +210,7 @@ fn a_missing_prefix_is_found() {
     ] {
         let set = if prefix.contains(':') { "internal6" } else { "internal4" };
         let whole = format!(
-            "it was counted as external, so the figures are too high by what the app moves there, which never leaves \
+            "it was counted as external, so the figures are too high by all traffic of this kind, which never leaves \
              your own networks. No prefix in the set {set} covers {address}"
         );
         // Multicast is only sent.
@@ -233,17 +233,23 @@ fn a_missing_rule_is_found() {
     check(
         Fault::NoRule("output", Rule::Asks("internal4")),
         v4,
-        &["what was sent was counted as external", "The rule for IPv4 of one direction is missing"],
+        &[
+            "what was sent was counted as external",
+            "The IPv4 rule that looks up @internal4 is missing for one direction",
+        ],
     );
     check(
         Fault::NoRule("output", Rule::Asks("internal6")),
         v6,
-        &["what was sent was counted as external", "The rule for IPv6 of one direction is missing"],
+        &[
+            "what was sent was counted as external",
+            "The IPv6 rule that looks up @internal6 is missing for one direction",
+        ],
     );
     check(
         Fault::NoRule("output", Rule::Rest),
         &["Public"],
-        &["nothing of what was sent was counted, so the upload is too low"],
+        &["none of what was sent was counted, so the upload is too low"],
     );
     check(Fault::NoRule("input", Rule::Loopback), &["An address that the host has just got"], &[loopback]);
     check(
@@ -255,7 +261,7 @@ fn a_missing_rule_is_found() {
     check(
         Fault::NoRule("input", Rule::Rest),
         &["Public"],
-        &["nothing of what was received was counted, so the download is too low"],
+        &["none of what was received was counted, so the download is too low"],
     );
 }
 
@@ -265,18 +271,18 @@ fn a_missing_level_is_found() {
     let mut names: Vec<_> = cases::all().iter().map(|case| case.name).collect();
     names.retain(|name| !all.contains(name));
     names.extend(all);
-    check(Fault::NoLevel(6), &names, &["it was booked to the cgroup above", "The rules for level 6"]);
+    check(Fault::NoLevel(6), &names, &["it was counted for the cgroup above", "The rules for level 6"]);
     let few = ["Public IPv4, TCP", "Public IPv6, UDP"];
     check(
         Fault::NoLevel(5),
         &few,
-        &["another app of the same user: it was booked to the cgroup above", "rules for level 5"],
+        &["another app of the same user: it was counted for the cgroup above", "rules for level 5"],
     );
     let few = ["Public IPv4, TCP", "Public IPv6, UDP", "The LAN over IPv4, TCP"];
     check(
         Fault::NoLevel(7),
         &few,
-        &["its child process in a cgroup below: it was booked to the app's own cgroup above", "rules for level 7"],
+        &["its child process in a cgroup below: it was counted for the app's own cgroup above", "rules for level 7"],
     );
 }
 
@@ -297,22 +303,18 @@ fn swapped_directions_a_tunnel_counted_twice_and_an_estimate_are_found() {
     check(
         Fault::TunnelTwice,
         &["Public IPv4 through a tunnel"],
-        &["the tunnel's own packets were counted beside those that they carry"],
+        &["the tunnel's own packets were counted as well as those that they carry"],
     );
     let mut names: Vec<_> = cases::all().iter().map(|case| case.name).collect();
     names.dedup();
-    check(
-        Fault::Estimate,
-        &names,
-        &["That is the estimate out of the sockets' own books", "nothing of these datagrams was counted"],
-    );
+    check(Fault::Estimate, &names, &["That is what the estimate has", "none of these datagrams were counted"]);
 }
 
 #[test]
 fn redirected_connections_on_two_sides_are_found() {
     let names = ["Public IPv4", "Public IPv6", "Private IPv4", "Private IPv6"].map(|kind| format!("{kind} redirected"));
     let names: Vec<_> = names.iter().map(String::as_str).collect();
-    check(Fault::NotRedirected, &names, &["on one side and what is received on the other"]);
+    check(Fault::NotRedirected, &names, &["on one side and what was received on the other"]);
 }
 
 #[test]
@@ -416,7 +418,7 @@ fn the_running_table_is_compared_with_what_it_should_be() {
         assert_eq!(row.verdict, verdict, "{row:?}");
         assert!(row.meaning.as_deref().unwrap_or_default().contains(said), "no {said:?} in {row:?}");
     };
-    check(Outcome::Skipped, "Exact counting does not run on this host");
+    check(Outcome::Skipped, "Exact counting is off on this host");
 
     let internal = "198.41.0.0/16".parse().unwrap();
     let onlink = lab.host.inside(|| Onlink::open().unwrap().changed().unwrap().unwrap());
@@ -474,7 +476,7 @@ fn a_signal_ends_it_and_nothing_stays_even_of_one_that_was_killed() {
     for signal in [Signal::TERM, Signal::INT, Signal::HUP] {
         let (process, output) = signalled(signal);
         assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(2), &[][..]), "{signal:?}");
-        assert!(text(&output).contains("stopped before all was tried"), "{signal:?}: {}", text(&output));
+        assert!(text(&output).contains("stopped before everything was tested"), "{signal:?}: {}", text(&output));
         assert_eq!(left_behind(process), Vec::<PathBuf>::new(), "{signal:?}");
     }
     let (process, output) = signalled(Signal::KILL);
@@ -561,7 +563,7 @@ async fn pkexec_starts_it_under_an_action_of_its_own() {
     assert_eq!((output.status.code(), output.stdout.len()), (Some(1), 0));
     let said = text(&output);
     assert!(
-        said.contains("was not authorised, and nothing was tried") && said.contains("sudo netglance verify"),
+        said.contains("was not authorised, so nothing was tested") && said.contains("sudo netglance verify"),
         "{said}"
     );
 }

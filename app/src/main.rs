@@ -4,11 +4,12 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use netglance::{
-    cli::{Cli, Start},
+    cli::{self, Cli, Start},
     program::{self, link},
 };
 
 fn main() -> ExitCode {
+    cli::complete();
     match Cli::parse().execute() {
         Start::Done(code) => code,
         Start::Desktop { hidden } => program::run(hidden),

@@ -1,6 +1,6 @@
-//! An error with its causes, as one line.
+//! An error with its causes, on one line.
 
-/// What `error` and its causes say, each once.
+/// The texts of `error` and its causes, each once.
 pub fn chain(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(Some(error), |e| e.source());
     let mut texts: Vec<String> = causes.map(ToString::to_string).collect();

@@ -1,7 +1,6 @@
-//! The interface between app and helper, once: `org.netglance.Helper1` on the system bus.
+//! The interface between app and helper, defined once: `org.netglance.Helper1` on the system bus.
 //!
-//! [`Helper1`] serves it, [`Helper1Proxy`] calls it; what stands behind it is a [`Counters`]. It decides nothing about who
-//! may do what. `../org.netglance.Helper1.xml` is this interface as others see it; a test compares the two.
+//! [`Helper1`] serves it, [`Helper1Proxy`] calls it, and a [`Counters`] does the work. It does not decide who may do what. `../org.netglance.Helper1.xml` is this interface as others see it; a test compares the two.
 
 use std::net::IpAddr;
 
@@ -14,14 +13,14 @@ use crate::sample::{Row, Sample};
 pub const BUS_NAME: &str = "org.netglance.Helper1";
 /// Where the one object is.
 pub const OBJECT_PATH: &str = "/org/netglance/Helper1";
-/// What [`Error::NotAuthorized`] says among other words where there was nobody to open the password dialog.
+/// Part of the text of [`Error::NotAuthorized`] if there was nobody to open the password dialog.
 pub const NO_AGENT: &str = "no polkit agent runs in this session";
 
 /// What a call fails with. Each carries a sentence for a person: what happened, why, and what to do.
 #[derive(Clone, Debug, PartialEq, zbus::DBusError)]
 #[zbus(prefix = "org.netglance.Helper1.Error")]
 pub enum Error {
-    /// polkit said no, nobody could be asked, or the person cancelled.
+    /// polkit refused, nobody could be asked, or the user cancelled.
     NotAuthorized(String),
     /// Nothing is counted: `Install` comes first.
     NotInstalled(String),
@@ -32,11 +31,11 @@ pub enum Error {
     NeedsConfirmation(String),
     /// The kernel refused, or the state directory can't be written.
     Kernel(String),
-    /// A prefix that is none, or too many of them.
+    /// An invalid prefix, or too many of them.
     InvalidPrefix(String),
     /// The caller's user has too many calls under way or questions for a password open, or the answer would be too large.
     LimitsExceeded(String),
-    /// Everything else: the bus, no helper, a reply that makes no sense.
+    /// Everything else: the bus failed, there is no helper, or the reply makes no sense.
     #[zbus(error)]
     Bus(zbus::Error),
 }
@@ -81,7 +80,7 @@ pub fn from_wire((bytes, length): &WirePrefix) -> Result<IpNet, Error> {
     if prefix.addr() == prefix.network() {
         Ok(prefix)
     } else {
-        Err(invalid(format!("{prefix} has bits set behind its length: is {} meant?", prefix.trunc())))
+        Err(invalid(format!("{prefix} has bits set behind its length; did you mean {}?", prefix.trunc())))
     }
 }
 
@@ -113,7 +112,7 @@ pub trait Counters: Send + Sync + 'static {
     fn internal_prefixes(&self) -> impl Future<Output = Vec<WirePrefix>> + Send;
 }
 
-/// Keeps no more than it takes to see that there are too many: they are held for as long as a person is asked for a password.
+/// Keeps just enough to see that there are too many, because they are held in memory while a person is asked for a password.
 fn bounded(mut prefixes: Vec<WirePrefix>) -> Vec<WirePrefix> {
     prefixes.truncate(MOST_PREFIXES + 1);
     prefixes.shrink_to_fit();

@@ -1,7 +1,7 @@
 //! What the app and the helper of netglance share.
 //!
-//! The interface on the bus, rows and samples, what counts as external, whose a cgroup is, which kernels can be trusted to count, the
-//! kernel's routing table and cgroup tree as both sides read them.
+//! The interface on the bus, rows and samples, what counts as external, whose a cgroup is, the kernel's routing table and cgroup
+//! tree as both sides read them, which kernels can be trusted to count, and where the helper is installed.
 //! It knows no application, draws nothing and decides nothing about who may see what.
 
 pub mod cgroup;
@@ -11,6 +11,7 @@ pub mod kernel;
 pub mod netlink;
 pub mod onlink;
 pub mod owner;
+pub mod place;
 pub mod properties;
 pub mod sample;
 pub mod scope;

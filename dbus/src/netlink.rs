@@ -1,4 +1,4 @@
-//! A netlink socket: one request, all its replies. It knows no family; what a message means is its caller's job.
+//! A netlink socket: one request, and all its replies. It knows no family; the caller knows what a message means.
 
 use std::{
     io,
@@ -26,7 +26,7 @@ const BUFFER_BYTES: usize = 1 << 16;
 /// Asked for multicast groups; without CAP_NET_ADMIN the kernel caps it at net.core.rmem_max.
 const GROUP_BUFFER_BYTES: usize = 4 << 20;
 
-/// What goes wrong between us and the kernel.
+/// What can go wrong between us and the kernel.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A system call on the socket failed.
@@ -40,7 +40,7 @@ pub enum Error {
     /// The kernel answered with an error.
     #[error("the kernel refused the request")]
     Refused(#[source] io::Error),
-    /// A datagram that is no sequence of netlink messages, or a payload that is not what it should be.
+    /// A datagram that is not a sequence of netlink messages, or a payload that is not what it should be.
     #[error("malformed netlink message ({what}): {}", hex(bytes))]
     Malformed {
         /// What does not fit.
@@ -97,21 +97,21 @@ pub fn messages(mut datagram: &[u8]) -> impl Iterator<Item = Result<Message<'_>,
     })
 }
 
-/// Whether everything was heard.
+/// Whether everything was received.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Heard {
     /// Nothing was lost or changed meanwhile.
     All,
-    /// The list changed while it was dumped, or notifications were lost for want of buffer space.
+    /// The list changed while it was dumped, or notifications were lost because the buffer was full.
     NotAll,
 }
 
 /// What [`Socket::take`] found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Waiting {
-    /// A datagram, which is taken now.
+    /// A datagram, which has been taken.
     Taken,
-    /// Notifications were lost for want of buffer space. More are lost until [`Self::Nothing`] is waiting any more.
+    /// Notifications were lost because the buffer was full. More are lost until [`Self::Nothing`] is left waiting.
     Lost,
     /// Nothing.
     Nothing,
@@ -122,7 +122,7 @@ pub enum Waiting {
 pub struct Socket {
     fd: OwnedFd,
     seq: u32,
-    /// How the dump went that was begun last.
+    /// How the latest dump went.
     dumped: Heard,
     buffer: Vec<u8>,
 }
@@ -140,7 +140,7 @@ impl Socket {
         let fd = rustix::net::socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, protocol)
             .map_err(Error::io("open"))?;
         if groups != 0 {
-            // Above the host's limit where we may (CAP_NET_ADMIN).
+            // Above the host's limit if we may (CAP_NET_ADMIN).
             if set_socket_recv_buffer_size_force(&fd, GROUP_BUFFER_BYTES).is_err() {
                 set_socket_recv_buffer_size(&fd, GROUP_BUFFER_BYTES).map_err(Error::io("enlarge the buffer of"))?;
             }
@@ -164,8 +164,8 @@ impl Socket {
         }
     }
 
-    /// Sends a dump request whose replies [`Self::go_on`] takes in. The kernel makes each datagram of them when the one
-    /// before is read, so a long dump may be read with breaks.
+    /// Sends a dump request, whose replies [`Self::go_on`] takes in. The kernel makes each datagram when the one before is
+    /// read, so a long dump may be read with breaks.
     pub fn begin_dump(&mut self, kind: u16, payload: &[u8]) -> Result<(), Error> {
         self.seq = self.seq.wrapping_add(1);
         self.dumped = Heard::All;
@@ -174,7 +174,7 @@ impl Socket {
         Ok(())
     }
 
-    /// Takes in the next datagram of the dump that was begun last; `None` as long as it was not the last one.
+    /// Takes in the next datagram of the latest dump; `None` until that is the last one.
     pub fn go_on(&mut self, mut each: impl FnMut(u16, &[u8]) -> Result<(), Error>) -> Result<Option<Heard>, Error> {
         let datagram = receive(&self.fd, &mut self.buffer, RecvFlags::empty())?;
         for message in messages(datagram) {

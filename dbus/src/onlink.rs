@@ -11,11 +11,11 @@
 //! A /32 or /128 route on an ordinary link (a cloud host's gateway) is a neighbour, hence internal.
 //!
 //! A host with a full routing table (bird, FRR) has hundreds of thousands of routes, and some change every second. So the
-//! table is read once; afterwards each notification, which carries its whole route, is taken in by itself (`routes.rs`), and
-//! of a route that leads to a router nothing is kept. The whole table is read again only where the kernel changes routes
-//! without a word (an interface goes down, an IPv4 address or a nexthop object is deleted), says too little (a route
-//! replaced one of several) or had to drop notifications. Such a read goes on in steps between which the caller does its
-//! other work, with the last known prefixes.
+//! table is read once. Afterwards each notification, which carries its whole route, is applied by itself (`routes.rs`), and
+//! routes that lead to a router are not kept. The whole table is read again only where the kernel changes routes without
+//! saying so (an interface goes down, an IPv4 address or a nexthop object is deleted), says too little (a route replaced one
+//! of several) or had to drop notifications. Such a read proceeds in steps. Between them the caller does its other work, with
+//! the last known prefixes.
 
 use std::{
     collections::BTreeSet,
@@ -53,19 +53,19 @@ const GROUPS: u32 = 1 | 1 << 4 | 1 << 6 | 1 << 10 | 1 << 31;
 
 /// A step lasts a twentieth of the time since the last one, within these bounds.
 const STEP: (Duration, Duration) = (Duration::from_millis(4), Duration::from_millis(20));
-/// Between two steps of what takes several.
+/// The shortest time between two steps of one read.
 const PAUSE: Duration = Duration::from_millis(4);
-/// After the whole table was read it rests so many times as long as that took: at most a twentieth of a core.
+/// After the whole table was read, there is a pause of so many times as long as that took: at most a twentieth of a core.
 const READ_REST: u32 = 20;
-/// After the kernel would not let it be read.
+/// The pause after the kernel would not let it be read.
 const REFUSED_REST: Duration = Duration::from_secs(5);
-/// Reads in a row that may be disturbed by IPv6 routes being deleted; the kernel then leaves out others at times.
+/// So many reads in a row may be disturbed by the deletion of IPv6 routes. The kernel then sometimes leaves out others.
 const DISTURBED_READS: u8 = 3;
-/// Prefixes that change again and again are told so often: once in this time, and this much more for each of them, for what
-/// the caller does with them takes its time too.
+/// Prefixes that change again and again are reported once in this time, plus this much for each of them, because what the
+/// caller does with them takes time too.
 const TOLD_REST: Duration = Duration::from_millis(200);
 const TOLD_REST_EACH: Duration = Duration::from_micros(200);
-/// What can't be understood is reported so often at most.
+/// What can't be understood is reported at most so often.
 const ODD_REST: Duration = Duration::from_secs(60);
 
 /// Follows the routing table. No polling: the kernel's notifications say what changes.
@@ -74,26 +74,26 @@ pub struct Onlink {
     requests: Socket,
     changes: Socket,
     routes: Routes,
-    /// The read of the whole table that is under way.
+    /// The read of the whole table that is in progress.
     reading: Option<Reading>,
-    /// The whole table is to be read, though not before `rested`.
+    /// Whether the whole table is to be read, though not before `rested`.
     stale: bool,
     rested: Instant,
-    /// A read has ended, and the notifications of its time have not all been taken in.
+    /// A read that has ended, while notifications from its time have not all been taken in.
     settling: Option<Settling>,
     disturbed_reads: u8,
-    /// Notifications may be waiting for which the latest step had no time.
+    /// Whether notifications may be waiting for which the latest step had no time.
     backlog: bool,
     /// The end of the latest step.
     stepped: Instant,
-    /// What was told last, and when.
+    /// What was reported last, and when.
     told: Option<(Vec<IpNet>, Instant)>,
     left_out: usize,
     odd: Odd,
 }
 
 impl AsFd for Onlink {
-    /// Becomes readable when the kernel has said something that [`Onlink::changed`] takes in.
+    /// Becomes readable when there is a notification for [`Onlink::changed`].
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.changes.as_fd()
     }
@@ -120,13 +120,13 @@ impl Onlink {
         })
     }
 
-    /// Takes in what happened. The prefixes, sorted, if they are others than were told last, else `None`.
+    /// Takes in what happened. Returns the prefixes, sorted, if they differ from those that were reported last, else `None`.
     ///
     /// The first call reads the whole table. No later one waits or takes longer than some 20 ms: see [`Self::due`] for what
-    /// it leaves to the next one. Of prefixes that change often only the first change is told at once.
+    /// it leaves to the next one. If prefixes change often, only the first change is reported at once.
     ///
-    /// A message that can't be understood is left out, and a later call fails with it once: the prefixes are followed all the
-    /// same.
+    /// A message that can't be understood is left out, and a later call fails with it once. The prefixes are followed
+    /// nevertheless.
     pub fn changed(&mut self) -> Result<Option<Vec<IpNet>>, Error> {
         let now = Instant::now();
         let end = self.told.is_some().then(|| {
@@ -143,7 +143,7 @@ impl Onlink {
         stepped.map(|()| self.tell())
     }
 
-    /// When to call [`Self::changed`] even though nothing is heard, because there is more to do or to tell; `None`: no need.
+    /// When to call [`Self::changed`] even without a notification, because there is more to do or to report; `None`: no need.
     pub fn due(&self) -> Option<Instant> {
         let Some((told, at)) = &self.told else { return Some(self.rested) };
         let more = (self.reading.is_some() || self.backlog).then(|| self.stepped + PAUSE);
@@ -163,7 +163,7 @@ impl Onlink {
         &self.routes.policy
     }
 
-    /// Goes on until there is nothing to do or `end` has come; without an end, until the whole table is read.
+    /// Works until there is nothing to do or `end` is reached; without an end, until the whole table is read.
     fn step(&mut self, end: Option<Instant>) -> Result<(), Error> {
         loop {
             if self.reading.is_some() && !self.read_on(end)? {
@@ -246,7 +246,7 @@ impl Onlink {
         }
     }
 
-    /// A disturbed read may lack a route, so that another one follows. A table that never rests is read as well as can be.
+    /// A disturbed read may lack a route, so another read follows. A table that never stops changing is read as well as possible.
     fn settle(&mut self) {
         let Some(settling) = self.settling.take() else { return };
         if settling.disturbed && self.disturbed_reads < DISTURBED_READS {
@@ -313,7 +313,7 @@ struct Reading {
     asked: bool,
     routes: Routes,
     cost: Duration,
-    /// The kernel said so.
+    /// The kernel has said that it is complete.
     disturbed: bool,
     ipv6_datagrams: u32,
 }

@@ -1,24 +1,24 @@
-//! Whose a cgroup is: decided here, once, for the rows that the helper tells and for those that the app expects. Pure.
+//! Whose a cgroup is. This is decided only here, for the rows that the helper returns and for those that the app expects. Pure.
 //!
-//! systemd-logind makes `/user.slice/user-UID.slice` for each user. That slice and the login sessions in it belong to root by
-//! their directories, and to the user by what they are there for: everything in it is the user's. Anywhere else a name says
-//! nothing, as a container on this host may have a `user-1000.slice` of its own. There the directories tell: the first one on
-//! the way down from the root that isn't root's was given away, with all that is below it, to the uid that owns it.
-//! Only root can give a cgroup away, and whoever owns one can give nobody what is above it.
+//! systemd-logind makes `/user.slice/user-UID.slice` for each user. The directories of that slice and of
+//! the login sessions in it belong to root, but they are there for the user: everything in the slice is the user's. Anywhere
+//! else a name proves nothing, because a container on this host may have a `user-1000.slice` of its own. There the directories
+//! decide: the first one on the way down from the root that isn't root's was given away, with everything below it, to the uid
+//! that owns it. Only root can give a cgroup away, and an owner can't give away anything above it.
 
-/// root's directories are nobody's rows.
+/// Rows of root's directories are nobody's.
 const ROOT: u32 = 0;
-/// What the kernel shows for an owner that this user namespace doesn't know (`overflowuid`): it may be anybody.
+/// What the kernel shows for an owner that this user namespace doesn't know (`overflowuid`). It may be anybody.
 const UNKNOWN: u32 = 65_534;
 
-/// The user in whose slice of systemd-logind's a cgroup is.
+/// The user whose slice, made by systemd-logind, a cgroup is in.
 pub fn of_slice(path: &str) -> Option<u32> {
     let name = path.strip_prefix("/user.slice/user-")?.split('/').next()?.strip_suffix(".slice")?;
     name.parse().ok().filter(|uid: &u32| uid.to_string() == name)
 }
 
-/// The user whose cgroup it is; `None`: root's, or nobody knows. `directory_owner` tells the uid of a cgroup's directory, and is
-/// asked from the root's children downwards, as far as necessary.
+/// The user whose cgroup it is; `None`: root's, or unknown. `directory_owner` returns the uid of a cgroup's directory. It is
+/// called from the root's children downwards, as far as necessary.
 pub fn of(path: &str, directory_owner: impl FnMut(&str) -> Option<u32>) -> Option<u32> {
     of_slice(path).or_else(|| {
         let ends = path.match_indices('/').map(|(at, _)| at).skip(1).chain([path.len()]);

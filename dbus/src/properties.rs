@@ -1,7 +1,7 @@
-//! `org.freedesktop.DBus.Properties` of the helper's object, in the place of zbus's own: the same members, errors and values.
+//! `org.freedesktop.DBus.Properties` of the helper's object. It replaces zbus's own, with the same members, errors and values.
 //!
-//! zbus makes a tree of every value before it writes it, 3 MB and milliseconds for a thousand prefixes. Here values are written
-//! as they are, so that whoever asks for all properties again and again costs next to nothing. It decides nothing.
+//! zbus makes a tree of every value before it writes it, which takes 3 MB and milliseconds for a thousand prefixes. Here values
+//! are written directly, so asking for all properties again and again costs next to nothing. It decides nothing.
 
 use std::{borrow::Cow, collections::HashMap, marker::PhantomData};
 
@@ -18,9 +18,9 @@ use crate::helper1::{BUS_NAME, Counters, Helper1, OBJECT_PATH, WirePrefix};
 /// The names of the properties of [`Helper1`]; a test compares them with its definition.
 pub const NAMES: [&str; 4] = ["Installed", "InternalPrefixes", "Version", "Warning"];
 
-/// Prefixes up to which a change brings all of them to everybody who listens.
+/// Up to so many prefixes, a change sends all of them to everybody who listens.
 const MOST_TOLD: usize = 1024;
-/// What else an object has, all of them without properties.
+/// The other interfaces of an object, which have no properties.
 const STANDARD: [&str; 3] =
     ["org.freedesktop.DBus.Introspectable", "org.freedesktop.DBus.Peer", "org.freedesktop.DBus.Properties"];
 
@@ -29,15 +29,15 @@ const STANDARD: [&str; 3] =
 pub struct Properties<C>(PhantomData<fn() -> C>);
 
 impl<C: Counters> Properties<C> {
-    /// Takes the place of zbus's own on an object that has [`Helper1`] already.
+    /// Replaces zbus's own on an object that has [`Helper1`] already.
     pub async fn replace(server: &ObjectServer) -> zbus::Result<()> {
         server.remove::<fdo::Properties, _>(OBJECT_PATH).await?;
         server.at(OBJECT_PATH, Self(PhantomData)).await?;
         Ok(())
     }
 
-    /// Tells everybody who listens that the properties may be others now, with their values; of very many prefixes that alone, and
-    /// whoever wants them asks.
+    /// Tells everybody who listens that the properties may have changed, with their values. If there are very many prefixes, it
+    /// leaves those out, and whoever wants them asks.
     pub async fn tell_changed(server: &ObjectServer, emitter: &SignalEmitter<'_>) -> zbus::Result<()> {
         let (mut changed, mut invalidated) = (HashMap::new(), Vec::new());
         for name in NAMES.into_iter().filter(|name| *name != "Version") {
@@ -71,7 +71,7 @@ impl Type for Value {
     const SIGNATURE: &'static Signature = &Signature::Variant;
 }
 
-/// A property of the object; `None` where it has none of that name.
+/// A property of the object; `None` if it has none of that name.
 async fn value<C: Counters>(server: &ObjectServer, name: &str) -> fdo::Result<Option<Value>> {
     let object = server.interface::<_, Helper1<C>>(OBJECT_PATH).await?;
     let helper = object.get().await;

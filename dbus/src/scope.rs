@@ -1,7 +1,7 @@
-//! External or internal: the one place that decides. Pure: it knows addresses and prefixes, no interface and no socket.
+//! External or internal: the only place that decides. Pure: it knows addresses and prefixes, but no interfaces or sockets.
 //!
-//! The longest matching prefix decides. Of equally long ones the user's wins over the host's own, and that over the
-//! built-in table. An address that nothing matches is external.
+//! The longest matching prefix decides. If several are equally long, the user's wins over the host's own, and that over the
+//! built-in table. An address without a matching prefix is external.
 
 use std::{
     cmp::Reverse,
@@ -11,7 +11,7 @@ use std::{
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
-/// Which side of the host's own world an address is on.
+/// Whether an address is inside the host's own networks or outside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
     /// Stays inside: this host, its links, private networks, the tailnet. Left out of every rate.
@@ -21,7 +21,7 @@ pub enum Scope {
 }
 use Scope::{External, Internal};
 
-/// Who put a prefix into the table. In rising order of weight among prefixes of one length.
+/// Where a prefix in the table comes from. Of prefixes with the same length, a later variant wins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Origin {
     /// The built-in table; holds the registry's name of the block and its RFC.
@@ -37,9 +37,9 @@ pub enum Origin {
 pub struct Prefix {
     /// The addresses meant; host bits are zero.
     pub net: IpNet,
-    /// What they are.
+    /// Whether they are internal or external.
     pub scope: Scope,
-    /// Who says so.
+    /// Where it comes from.
     pub origin: Origin,
 }
 
@@ -53,7 +53,7 @@ impl fmt::Display for Prefix {
     }
 }
 
-/// What decided an address.
+/// The verdict about an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Verdict {
     /// Internal or external.
@@ -223,7 +223,7 @@ fn is_internal(prefix: Option<&Prefix>) -> bool {
     prefix.is_some_and(|p| p.scope == Internal)
 }
 
-/// What of the block `carrier` is between `from` and `to` and carries one of the sorted ranges `v4`.
+/// The parts of the block `carrier` between `from` and `to` that carry one of the sorted ranges `v4`.
 fn carried(
     v4: &[(u32, u32)],
     carrier: u128,
@@ -238,7 +238,7 @@ fn carried(
     rest.map(move |(a, b)| (first(*a).max(from), last(*b).min(to)))
 }
 
-/// Sorted ranges without overlaps, those that touch made one.
+/// Sorted ranges without overlaps; those that touch are merged.
 fn merged(ranges: impl IntoIterator<Item = (u128, u128)>) -> Vec<(u128, u128)> {
     let mut out: Vec<(u128, u128)> = Vec::new();
     for (first, last) in ranges {

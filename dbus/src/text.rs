@@ -1,26 +1,26 @@
-//! Names from strangers, made fit to be shown. Whoever makes a cgroup, a unit or a process chooses its name, and such a name
-//! may hold what drives a terminal, turns a line around or is not seen at all. Pure; it changes nothing that is compared or
-//! stored, where a name stays what it is.
+//! Makes names from strangers safe to show. Whoever makes a cgroup, a unit or a process chooses its name, and it may contain
+//! characters that control a terminal, reverse the text or are invisible. Pure. What is compared or stored is the name itself,
+//! unchanged.
 
 use std::borrow::Cow;
 
-/// What stands for a character that must not be shown.
+/// Replaces a character that must not be shown.
 const REPLACEMENT: char = '\u{FFFD}';
 
-/// The text with U+FFFD in the place of each character that is not to be shown as it is: control characters (C1 and line ends
-/// among them), line and paragraph separators, what changes the direction of text, and what has no width (Unicode's
-/// Default_Ignorable_Code_Point and the invisible ones of its category Cf). As long as before, counted in characters.
+/// The text with U+FFFD in place of each character that must not be shown: control characters (including C1 and line ends),
+/// line and paragraph separators, characters that change the direction of text, and those without width (Unicode's
+/// Default_Ignorable_Code_Point and the invisible ones of its category Cf). The number of characters stays the same.
 pub fn printable(text: &str) -> Cow<'_, str> {
     replaced(text, |c| !is_shown(c))
 }
 
-/// The same for a text of several lines, of which none comes from a name.
+/// The same for a text of several lines whose line ends don't come from a name.
 pub fn printable_lines(text: &str) -> Cow<'_, str> {
     replaced(text, |c| c != '\n' && !is_shown(c))
 }
 
-/// [`printable`], and not more than `most` characters: the end of a longer one is "…". For menus and their like, which are as
-/// wide as their longest entry.
+/// [`printable`], cut to `most` characters with "…" at the end. For menus and the like, which are as wide as their longest
+/// entry.
 pub fn brief(text: &str, most: usize) -> Cow<'_, str> {
     match text.char_indices().nth(most) {
         None => printable(text),

@@ -28,9 +28,9 @@ pub struct Payload {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Outcome {
-    /// Counted is what was expected, and nothing was booked elsewhere.
+    /// What was counted is what was expected, and nothing was booked elsewhere.
     Pass,
-    /// It is not.
+    /// It isn't.
     Fail,
     /// It could not be tried here.
     Skipped,
@@ -48,11 +48,11 @@ pub struct Stray {
 /// One row of the report.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Case {
-    /// What was tried, in words.
+    /// What was tried, in a few words.
     pub case: String,
     /// Who did it: the app, its child process, another app.
     pub actor: String,
-    /// The payload that was moved; `None` where the case moves none.
+    /// The payload that was moved; `None` if the case moves none.
     pub sent: Option<Payload>,
     /// What should be booked.
     pub expected: Option<Figures>,

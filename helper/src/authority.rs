@@ -38,7 +38,7 @@ impl Action {
 
     const fn what(self) -> &'static str {
         match self {
-            Self::Install => "Starting or stopping to count",
+            Self::Install => "Starting or stopping exact counting",
             Self::ReadAll => "Seeing the traffic of every user and service",
             Self::Configure => "Changing which addresses are internal",
         }
@@ -137,11 +137,11 @@ impl Authority {
         };
         let answer = answer.map_err(|error| {
             refused(&format!(
-                "{} needs polkit's word, and it could not be asked: {error}. Is polkitd running?",
+                "{} needs polkit's permission, but polkit could not be asked: {error}. Is polkitd running?",
                 action.what()
             ))
         })?;
-        let no_agent = format!("it needs an administrator's password, and {NO_AGENT} that could ask for it");
+        let no_agent = format!("an administrator's password is needed, but {NO_AGENT} to ask for it");
         let why = if answer.is_authorized {
             return Ok(());
         } else if answer.details.contains_key("polkit.dismissed") {
@@ -149,9 +149,9 @@ impl Authority {
         } else if answer.is_challenge && may_ask {
             no_agent.as_str()
         } else if answer.is_challenge {
-            "it needs an administrator's password, and this call does not allow asking for it"
+            "an administrator's password is needed, but this call does not allow asking for it"
         } else {
-            "the password was not given, or this computer's polkit rules do not let this user do it"
+            "the password was not given, or this computer's polkit rules do not allow it to this user"
         };
         Err(refused(&format!("{} was not authorized: {why}. Nothing was changed.", action.what())))
     }

@@ -159,7 +159,7 @@ impl Service {
         if bytes > MOST_BYTES {
             let (mib, rows) = (bytes >> 20, sample.rows.len());
             return Err(Error::LimitsExceeded(format!(
-                "the answer would have {mib} MiB in {rows} rows, and {} MiB is the most: too many control groups exist",
+                "the answer would have {mib} MiB in {rows} rows, but at most {} MiB are allowed: there are too many control groups",
                 MOST_BYTES >> 20
             )));
         }
@@ -173,7 +173,7 @@ impl Service {
             turns.retain(|_, turn| Arc::strong_count(turn) > 1); // somebody waits for it or has it
             Arc::clone(turns.entry(uid).or_insert_with(|| Arc::new(Semaphore::new(1))))
         };
-        let closed = |_| Error::LimitsExceeded("the helper is about to end".to_owned());
+        let closed = |_| Error::LimitsExceeded("the helper is about to exit".to_owned());
         let own = own.acquire_owned().await.map_err(closed)?;
         Ok([own, Arc::clone(&self.answers).acquire_owned().await.map_err(closed)?])
     }

@@ -76,7 +76,7 @@ pub enum Error {
     )]
     OtherRoot,
     /// A table of our name is somebody else's.
-    #[error("another netglance-helper counts here: the table inet netglance is its own")]
+    #[error("another netglance-helper is counting here: it owns the table inet netglance")]
     Occupied,
 }
 
@@ -470,12 +470,12 @@ impl Counting {
     pub fn warnings(&self) -> impl Iterator<Item = String> {
         let deeper = self.is_deepest.then(|| {
             format!(
-                "control groups deeper than {} levels are counted with the one above them at that level",
+                "control groups deeper than {} levels are counted for the one above them at that level",
                 self.levels
             )
         });
         let unwritten = self.unwritten.as_ref().map(|why| {
-            format!("{why}; counting goes on, but a restart of the helper may not know whose the bytes of ended programs were")
+            format!("{why}; counting goes on, but after a restart the helper may not know whose the bytes of ended programs were")
         });
         let reset = self.were_reset.then(|| RESET.to_owned());
         self.full.then(|| full(self.set_size)).into_iter().chain(deeper).chain(unwritten).chain(reset)
@@ -583,7 +583,7 @@ impl Counting {
                 Ok(last) => last,
                 Err(nft::Error::Lost { deleted, last }) => {
                     let lost = nft::Error::Lost { deleted, last: last.clone() };
-                    log(format_args!("{}; what was last read is counted instead", error_chain(&lost)));
+                    log(format_args!("{}; the last values that were read are used instead", error_chain(&lost)));
                     last
                 }
                 Err(error) => {
@@ -627,7 +627,7 @@ fn check_levels(nft: &mut Nft, tree: &Tree) -> Result<(), Error> {
 /// A saved ruleset that was loaded at boot may have brought back what nft showed of a table. It counts for nobody.
 fn clear_leftover(nft: &mut Nft) {
     match nft.clear_leftover() {
-        Ok(true) => log("a table inet netglance was there, from a saved ruleset or an earlier version; it was removed"),
+        Ok(true) => log("removed a table inet netglance that came from a saved ruleset or an earlier version"),
         Ok(false) => {}
         Err(error) => log(error_chain(&error)),
     }
@@ -665,8 +665,8 @@ pub(crate) fn levels(tree: &Tree) -> u8 {
 
 fn full(set_size: u32) -> String {
     format!(
-        "more than {set_size} control groups have traffic, so the kernel keeps no counter for further ones: \
-         their bytes show up in the group above them until others have ended"
+        "more than {set_size} control groups have traffic, so the kernel has no counter for further ones: \
+         their bytes are counted for the group above them until others have ended"
     )
 }
 

@@ -40,7 +40,9 @@ pub fn forget() {
 /// Without systemd's store a restart begins a new epoch, which is worth a line and no more.
 fn warn(result: io::Result<()>) {
     if let Err(error) = result {
-        log(format_args!("systemd does not keep the socket, so a restart will start counting again: {error}"));
+        log(format_args!(
+            "systemd does not keep the socket, so counting will start from zero after a restart: {error}"
+        ));
     }
 }
 

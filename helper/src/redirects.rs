@@ -121,7 +121,7 @@ impl Redirects {
     pub fn warning(&self) -> Option<String> {
         (self.left_out > 0).then(|| {
             format!(
-                "the routing policy leads more than {MOST_MARKED} marks back to this computer: what is sent with the other \
+                "the routing policy leads more than {MOST_MARKED} marks back to this computer, so traffic with the other \
                  {} may be counted as external",
                 self.left_out
             )

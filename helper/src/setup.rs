@@ -13,7 +13,10 @@ use std::{
 };
 
 use futures_lite::StreamExt as _;
-use netglance_dbus::helper1::{self, Helper1Proxy};
+use netglance_dbus::{
+    helper1::{self, Helper1Proxy},
+    place,
+};
 use rustix::{
     fs::Mode,
     process::{self, Resource, Rlimit, Signal},
@@ -97,7 +100,7 @@ fn lift_limits() {
 pub enum Error {
     /// Neither of the two words.
     #[error(
-        "usage: netglance-helper [set-up [{ACCEPT}] | take-out]; without a word it serves the system bus, which systemd starts it for"
+        "usage: netglance-helper [set-up [{ACCEPT}] | take-out]. Without an argument it serves the system bus; systemd starts it for that"
     )]
     Usage,
     /// Not root.
@@ -110,11 +113,11 @@ pub enum Error {
     Packaged,
     /// `take-out` where only the package is.
     #[error(
-        "the package netglance-helper is installed here, and its files are the package manager's: apt remove netglance-helper"
+        "the package netglance-helper is installed here. Remove it with the package manager: apt remove netglance-helper"
     )]
     PackageOwns,
     /// Somebody else could change the program that root will run.
-    #[error("{} can be written by others than root, so that nothing may be installed below it", .0.display())]
+    #[error("others than root can write to {}, so nothing may be installed below it", .0.display())]
     Unsafe(PathBuf),
     /// A file.
     #[error("cannot {doing} {}", path.display())]
@@ -185,8 +188,8 @@ struct Item {
 }
 
 const PROGRAM: Item = Item {
-    packaged: "usr/libexec/netglance-helper",
-    own: "usr/local/libexec/netglance-helper",
+    packaged: below_root(place::HELPER),
+    own: below_root(place::OWN_HELPER),
     mode: 0o755,
     content: Content::Program,
 };
@@ -221,6 +224,11 @@ const ITEMS: [Item; 5] = [
     },
 ];
 
+/// An absolute path as one below the root, which is another directory in tests.
+const fn below_root(path: &'static str) -> &'static str {
+    path.split_at(1).1
+}
+
 /// Directories that a fresh system lacks; the deeper first.
 const MAYBE_MADE: [&str; 3] = ["usr/local/share/dbus-1/system-services", "usr/local/share/dbus-1", "usr/local/libexec"];
 
@@ -232,10 +240,9 @@ impl Item {
 
     /// What is to be in the file, with the program where `set-up` puts it.
     fn bytes(&self, program: &[u8]) -> Vec<u8> {
-        let place = |root_relative: &str| format!("/{root_relative}");
         match self.content {
             Content::Program => program.to_owned(),
-            Content::Text(text) => text.replace(&place(PROGRAM.packaged), &place(PROGRAM.own)).into_bytes(),
+            Content::Text(text) => text.replace(place::HELPER, place::OWN_HELPER).into_bytes(),
         }
     }
 }
@@ -443,15 +450,15 @@ impl System {
     /// Has the bus and systemd read their files again.
     async fn reload(&self) -> Result<(), Error> {
         let reloaded = self.bus.reload_config().await.map_err(zbus::Error::from);
-        reloaded.map_err(Error::bus("have the bus read its configuration"))?;
-        self.manager.reload().await.map_err(Error::bus("have systemd read its units"))
+        reloaded.map_err(Error::bus("make the bus read its configuration"))?;
+        self.manager.reload().await.map_err(Error::bus("make systemd read its units"))
     }
 
     /// Starts the helper that is in place now, at every boot too. One that runs hands its socket over through systemd.
     async fn start(&self) -> Result<(), Error> {
         self.reload().await?;
         let enabled = self.manager.enable_unit_files(&[UNIT], false, true).await;
-        enabled.map_err(Error::bus("have systemd start the helper at boot"))?;
+        enabled.map_err(Error::bus("make systemd start the helper at boot"))?;
         self.job("start", self.manager.restart_unit(UNIT, "replace")).await
     }
 

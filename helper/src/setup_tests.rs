@@ -71,7 +71,7 @@ fn the_package_has_the_same_files() {
             place += source.rsplit('/').next().unwrap();
         }
         // Without a package the app runs it from beside itself.
-        if place == "usr/libexec/netglance-verify" {
+        if place == below_root(place::VERIFY) {
             continue;
         }
         let bytes = (!source.starts_with("target/")).then(|| fs::read(manifest.join(&source)).unwrap());
@@ -105,12 +105,9 @@ fn what_is_put_there_is_whole_and_names_the_program_where_it_is() {
     assert_eq!(placed, expected);
     let (_, _, unit) = once.iter().find(|(path, ..)| path.ends_with(UNIT)).unwrap();
     let unit = String::from_utf8_lossy(unit);
-    assert!(unit.contains("\nExecStart=/usr/local/libexec/netglance-helper\n"), "{unit}");
+    assert!(unit.contains(&format!("\nExecStart={}\n", place::OWN_HELPER)), "{unit}");
     for (path, _, bytes) in &once {
-        assert!(
-            !String::from_utf8_lossy(bytes).contains("/usr/libexec/netglance-helper"),
-            "{path} names the package's program"
-        );
+        assert!(!String::from_utf8_lossy(bytes).contains(place::HELPER), "{path} names the package's program");
     }
     // Again, as a newer one does.
     let before = files.put(b"second").unwrap();
@@ -152,7 +149,7 @@ fn nothing_goes_where_others_can_write() {
     DirBuilder::new().recursive(true).create(&open).unwrap();
     fs::set_permissions(&open, Permissions::from_mode(0o777)).unwrap();
     let error = files.put(b"program").unwrap_err();
-    assert!(matches!(&error, Error::Several(texts) if texts[0].contains("can be written by others")), "{error}");
+    assert!(matches!(&error, Error::Several(texts) if texts[0].contains("others than root can write to")), "{error}");
     assert_eq!(list(&files), []);
     // Nor through a link to such a place.
     let elsewhere = files.root.join("home");

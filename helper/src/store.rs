@@ -63,7 +63,7 @@ impl Store {
         };
         let is_ours = file.metadata().map_err(self.failed("read"))?;
         if !is_ours.is_file() || is_ours.len() > MOST_BYTES {
-            return Err(self.failed("read")(io::Error::other("it is not a file of netglance's")));
+            return Err(self.failed("read")(io::Error::other("it is not a file that netglance wrote")));
         }
         let mut bytes = Vec::new();
         file.take(MOST_BYTES).read_to_end(&mut bytes).map_err(self.failed("read"))?;

@@ -42,7 +42,7 @@ pub enum Error {
     #[error("cannot read the routing table")]
     Routes(#[from] netlink::Error),
     /// No rules of others.
-    #[error("cannot look for what is redirected on this computer")]
+    #[error("cannot find out what is redirected on this computer")]
     Redirects(#[source] netlink::Error),
     /// The table.
     #[error(transparent)]
@@ -134,7 +134,7 @@ impl Table {
     pub fn open(state: &Path, runtime: &Path, kept: Option<OwnedFd>, set_size: u32) -> Result<Self, Error> {
         let setup_file = Store::at(state, "setup.json");
         let setup = setup_file.load().unwrap_or_else(|error| {
-            log(format_args!("{}; going on as if nothing had been set up", error_chain(&error)));
+            log(format_args!("{}; continuing as if nothing had been set up", error_chain(&error)));
             None
         });
         let kernel = kernel::running();
@@ -297,8 +297,7 @@ impl Table {
     pub fn set_prefixes(&mut self, internal: &[WirePrefix], external: &[WirePrefix]) -> Result<(), Error> {
         let read = |wire: &[WirePrefix]| {
             if wire.len() > MOST_PREFIXES {
-                let text =
-                    format!("these are more than the {MOST_PREFIXES} prefixes that are allowed; nothing was changed");
+                let text = format!("more than {MOST_PREFIXES} prefixes are not allowed; nothing was changed");
                 return Err(Error::InvalidPrefix(text));
             }
             wire.iter().map(from_wire).collect::<Result<Vec<_>, _>>().map_err(|error| {
@@ -411,7 +410,7 @@ impl Table {
             self.outdated = replaced.is_err();
             self.trouble = replaced.as_ref().err().map(|error| {
                 format!(
-                    "what is internal is judged by earlier prefixes, as new ones were refused: {}",
+                    "the earlier prefixes still decide what is internal, because the new ones were refused: {}",
                     error_chain(error)
                 )
             });
@@ -469,8 +468,7 @@ impl Table {
         match counting.redirect(now) {
             Ok(()) => (self.misled, self.redirected) = (None, Some(now.clone())),
             Err(error) => {
-                let text =
-                    format!("what is redirected on this computer may be on the wrong side: {}", error_chain(&error));
+                let text = format!("redirected traffic may be counted on the wrong side: {}", error_chain(&error));
                 if self.misled.as_ref() != Some(&text) {
                     log(&text);
                 }

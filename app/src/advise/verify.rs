@@ -6,13 +6,12 @@ use std::{
     process::{Command, ExitStatus, Stdio},
 };
 
+use netglance_dbus::place::VERIFY;
 pub use netglance_dbus::verify::{Case, Figures, Outcome, Payload, Report, Stray};
 
 use crate::base::format::grouped;
 
-/// Where a package puts the program: the path that polkit's action `org.netglance.verify` names.
-const INSTALLED: &str = "/usr/libexec/netglance-verify";
-/// pkexec's own exit statuses: nobody could or would authorise, and it was refused.
+/// pkexec's own exit statuses: the dialog was closed, or the authorisation was refused or failed.
 const NOT_AUTHORIZED: [i32; 2] = [126, 127];
 
 /// Why there is no report. The text is for the person who asked.
@@ -20,23 +19,23 @@ const NOT_AUTHORIZED: [i32; 2] = [126, 127];
 pub enum Error {
     /// No program.
     #[error(
-        "the program that does it is neither installed ({INSTALLED}) nor beside netglance: install netglance's package, or in \
+        "the program for it is neither installed ({VERIFY}) nor beside netglance. Install netglance's package, or build it in \
          the source tree: cargo build --package netglance-helper"
     )]
     Absent,
     /// Nobody who could ask for a password.
     #[error(
-        "it needs root for the few seconds it takes, and pkexec, which would ask for the password, is not installed. \
+        "it needs root for a few seconds, but pkexec, which asks for the password, is not installed. \
          Install it as root (Debian: apt-get install pkexec), or run: sudo netglance verify"
     )]
     NoPkexec,
     /// pkexec said no.
-    #[error("it was not authorised, and nothing was tried{}. With a terminal alone, run: sudo netglance verify", said(.0))]
+    #[error("it was not authorised, so nothing was tested{}. If you only have a terminal, run: sudo netglance verify", said(.0))]
     NotAuthorized(String),
-    /// It could not do it.
-    #[error("it could not be tried: {0}")]
+    /// It ran and could not finish.
+    #[error("it could not run: {0}")]
     Failed(String),
-    /// A system call.
+    /// It does not start.
     #[error("cannot start {}", program.display())]
     Start {
         /// What was started.
@@ -50,13 +49,13 @@ fn said(text: &str) -> String {
     if text.is_empty() { String::new() } else { format!(" ({text})") }
 }
 
-/// Tries everything; asks for an administrator's password through polkit unless root asks. Takes some seconds.
+/// Runs the proof, which takes a few seconds. Asks for an administrator's password through polkit, unless root runs it.
 pub fn run() -> Result<Report, Error> {
     let program = program().ok_or(Error::Absent)?;
     let root = rustix::process::geteuid().is_root();
     let mut command = if root { Command::new(&program) } else { Command::new("pkexec") };
     if !root {
-        // Its own agent would ask in the terminal from which netglance was started, whoever pressed a button where.
+        // pkexec's own agent would ask in the terminal that netglance was started from, even for a button in the window.
         command.arg("--disable-internal-agent").arg(&program);
     }
     let output = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).output();
@@ -71,7 +70,7 @@ pub fn run() -> Result<Report, Error> {
 /// The one that was built with this program, else the installed one.
 fn program() -> Option<PathBuf> {
     let beside = env::current_exe().ok().map(|own| own.with_file_name("netglance-verify"));
-    beside.into_iter().chain([PathBuf::from(INSTALLED)]).find(|path| Path::exists(path))
+    beside.into_iter().chain([PathBuf::from(VERIFY)]).find(|path| Path::exists(path))
 }
 
 fn report(root: bool, status: ExitStatus, stdout: &[u8], stderr: &str) -> Result<Report, Error> {
@@ -116,9 +115,9 @@ mod tests {
             assert!(error.to_string().contains(expected), "no {expected:?} in: {error}");
         };
         let dismissed = "Error executing command as another user: Request dismissed";
-        check(false, 126, "", dismissed, "not authorised, and nothing was tried (Error executing command");
-        check(false, 127, "", "", "nothing was tried. With a terminal alone, run: sudo netglance verify");
-        check(true, 2, "", "x\nnetglance-verify: no cgroup v2\n", "could not be tried: no cgroup v2");
+        check(false, 126, "", dismissed, "not authorised, so nothing was tested (Error executing command");
+        check(false, 127, "", "", "nothing was tested. If you only have a terminal, run: sudo netglance verify");
+        check(true, 2, "", "x\nnetglance-verify: no cgroup v2\n", "could not run: no cgroup v2");
         check(true, 1, "{}", "", "it ended early (exit status: 1)");
     }
 

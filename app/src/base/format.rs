@@ -1,4 +1,4 @@
-//! Figures as text. The only place that knows bits. Pure.
+//! Figures as text. The only place that knows about bits. Pure.
 
 use crate::base::settings::Unit;
 
@@ -10,13 +10,13 @@ pub fn rate(bytes_per_sec: f64, unit: Unit) -> String {
     scaled(value, name, "/s")
 }
 
-/// An amount of bytes: "20.0 MB"; always in bytes, as disks and data plans have it.
+/// An amount of bytes: "20.0 MB". Always in bytes, as for disks and data plans.
 #[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
 pub fn bytes(bytes: u64) -> String {
     scaled(bytes as f64, "B", "")
 }
 
-/// A rate's value in what is shown, and that unit's name.
+/// A rate's value in the unit that is shown, and that unit's name.
 fn in_unit(bytes_per_sec: f64, unit: Unit) -> (f64, &'static str) {
     match unit {
         Unit::Bytes => (bytes_per_sec, "B"),
@@ -41,12 +41,13 @@ fn scaled(value: f64, name: &str, per: &str) -> String {
     format!("{value:.digits$} {}{name}{per}", PREFIXES.get(prefix).unwrap_or(&""))
 }
 
-/// The top of a rate axis and the distance of its ticks, both in bytes per second, round in the unit that is shown.
+/// The top of a rate axis and the distance of its ticks, both in bytes per second, and both round numbers in the unit that is
+/// shown.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Axis {
     /// Where the axis ends.
     pub top: f64,
-    /// From tick to tick.
+    /// The distance from tick to tick.
     pub step: f64,
 }
 
@@ -62,15 +63,15 @@ impl Axis {
         Self { top: step * STEPS, step }
     }
 
-    /// The axis to show next: rises at once, and falls only when less than a third of it has been needed, so that it
-    /// doesn't jump about.
+    /// The axis to show next. It rises at once, but falls only when less than a third of it was needed, so that it doesn't
+    /// jump.
     pub fn next(self, most: f64, unit: Unit) -> Self {
         let fitting = Self::for_most(most, unit);
         let round_still = Self::for_most(self.top, unit) == self;
         if round_still && most <= self.top && fitting.top * 3.0 > self.top { self } else { fitting }
     }
 
-    /// A tick's text: without needless digits.
+    /// A tick's text, without needless digits.
     pub fn label(self, bytes_per_sec: f64, unit: Unit) -> String {
         if bytes_per_sec == 0.0 {
             return "0".to_owned();
@@ -82,14 +83,14 @@ impl Axis {
     }
 }
 
-/// A clause as a sentence of its own: with a capital and a full stop.
+/// A clause as a sentence, with a capital and a full stop.
 pub fn sentence(clause: &str) -> String {
     let mut letters = clause.trim_end_matches('.').chars();
     let first = letters.next().into_iter().flat_map(char::to_uppercase);
     first.chain(letters).chain(['.']).collect()
 }
 
-/// A number with its thousands apart: "1,234,567".
+/// A number with thousands separators: "1,234,567".
 pub fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();

@@ -1,4 +1,4 @@
-//! What everything else stands on: the settings, and how figures and errors are worded.
+//! The base for everything else: the settings, and how figures and messages are worded.
 
 pub mod format;
 pub mod say;

@@ -1,5 +1,4 @@
-//! What netglance says on stderr. Names in it come from strangers, and whether anybody reads it is nobody's problem: a standard
-//! error that is closed or full ends nothing.
+//! Messages on stderr. Names in them come from strangers. If stderr is closed or full, they are lost and nothing else happens.
 
 use std::{
     fmt::Display,
@@ -8,7 +7,7 @@ use std::{
 
 use netglance_dbus::text::printable_lines;
 
-/// Says it, with the program's name before it.
+/// Prints a message after the program's name.
 pub fn say(text: impl Display) {
     _ = writeln!(io::stderr(), "netglance: {}", printable_lines(&text.to_string()));
 }

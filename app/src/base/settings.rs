@@ -1,5 +1,5 @@
-//! The settings file `netglance/config.toml` in the user's configuration directory: read, checked, and written in a way
-//! that leaves a person's own comments, order and spelling alone.
+//! The settings file `netglance/config.toml` in the user's configuration directory. It is read, checked, and written in a way
+//! that keeps the user's own comments, order and spelling.
 
 mod written;
 
@@ -28,7 +28,7 @@ pub enum Unit {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Theme {
-    /// What the desktop asks for.
+    /// As the desktop is set.
     #[default]
     System,
     /// Dark.
@@ -41,12 +41,12 @@ pub enum Theme {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Palette {
-    /// Of Okabe and Ito's palette, which the colour-blind tell apart.
+    /// From Okabe and Ito's palette, which colour-blind people can tell apart.
     #[default]
     BlueOrange,
-    /// Of the same palette.
+    /// From the same palette.
     GreenPurple,
-    /// For those who tell them apart.
+    /// For those who can tell them apart.
     GreenRed,
 }
 
@@ -54,7 +54,7 @@ impl Palette {
     /// All there are.
     pub const ALL: [Self; 3] = [Self::BlueOrange, Self::GreenPurple, Self::GreenRed];
 
-    /// What the file calls it.
+    /// Its name in the file.
     fn key(self) -> &'static str {
         match self {
             Self::BlueOrange => "blue-orange",
@@ -67,7 +67,7 @@ impl Palette {
 /// The shortest and the longest time between two looks.
 pub const BEAT_SECS: std::ops::RangeInclusive<f64> = 0.1..=5.0;
 
-/// Every setting. A key that is missing in the file has its default; one that is unknown is an error.
+/// All settings. A key that is missing in the file has its default; an unknown key is an error.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Settings {
     /// `beat`, in seconds: time between two looks. 0.5 by default.
@@ -78,9 +78,9 @@ pub struct Settings {
     pub theme: Theme,
     /// `colours`: "blue-orange" (default), "green-purple" or "green-red".
     pub colours: Palette,
-    /// `prefixes.internal`: what else is internal.
+    /// `prefixes.internal`: also treated as internal.
     pub internal: Vec<IpNet>,
-    /// `prefixes.external`: what is external all the same.
+    /// `prefixes.external`: always treated as external.
     pub external: Vec<IpNet>,
 }
 
@@ -97,10 +97,10 @@ impl Default for Settings {
     }
 }
 
-/// What is wrong with the file: where, and why. The settings before it stay in force.
+/// What is wrong with the file: where, and why. The last good settings stay in force.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// It is there but can't be read.
+    /// It exists but can't be read.
     #[error("cannot read {}: {source}", path.display())]
     Read {
         /// The file.
@@ -108,7 +108,7 @@ pub enum Error {
         /// Why not.
         source: io::Error,
     },
-    /// It says something that makes no sense.
+    /// It has a mistake.
     #[error("{}, line {line}: {reason}", path.display())]
     Content {
         /// The file.
@@ -119,19 +119,19 @@ pub enum Error {
         reason: String,
     },
     /// It can't be written.
-    #[error("cannot write {}, so the new settings end with netglance: {source}", path.display())]
+    #[error("cannot write {}, so the new settings are lost when netglance quits: {source}", path.display())]
     Write {
         /// The file.
         path: PathBuf,
         /// Why not.
         source: io::Error,
     },
-    /// It can't be written, because it says something that makes no sense and would be lost.
-    #[error("the new settings end with netglance, as there is a mistake in the file: {0}")]
+    /// It is not written because it has a mistake, which would be lost.
+    #[error("the new settings are lost when netglance quits, because the file has a mistake: {0}")]
     Kept(Box<Error>),
-    /// There is no place for one.
+    /// No directory is known for it.
     #[error(
-        "there is no place for a settings file, so the new settings end with netglance: set HOME or XDG_CONFIG_HOME"
+        "there is no place for a settings file, so the new settings are lost when netglance quits: set HOME or XDG_CONFIG_HOME"
     )]
     NoPlace,
 }
@@ -191,7 +191,7 @@ impl Settings {
     }
 }
 
-/// A prefix, or a lone address as a prefix of full length. The error is a sentence for the person who wrote it.
+/// A prefix, or a single address as a prefix of full length. The error is a sentence for the person who wrote it.
 pub fn prefix(text: &str) -> Result<IpNet, String> {
     let wrong = |why: &str| format!("\"{text}\" is not a prefix: {why}");
     let Some((address, length)) = text.split_once('/') else {
@@ -199,9 +199,9 @@ pub fn prefix(text: &str) -> Result<IpNet, String> {
         return address.map(IpNet::from).map_err(|_| wrong("it should read like 10.0.0.0/8 or 2001:db8::/32"));
     };
     let address: std::net::IpAddr =
-        address.parse().map_err(|_| wrong("what stands before the slash is no IPv4 or IPv6 address"))?;
+        address.parse().map_err(|_| wrong("the part before the slash is not an IPv4 or IPv6 address"))?;
     let most = if address.is_ipv4() { 32 } else { 128 };
-    let too_long = || wrong(&format!("its length should be a number from 0 to {most}"));
+    let too_long = || wrong(&format!("its length must be a number from 0 to {most}"));
     let net = IpNet::new(address, length.parse().map_err(|_| too_long())?).map_err(|_| too_long())?;
     if net.addr() != net.network() {
         return Err(wrong(&format!("it has bits behind its length; did you mean {}?", net.trunc())));
@@ -209,7 +209,7 @@ pub fn prefix(text: &str) -> Result<IpNet, String> {
     Ok(net)
 }
 
-/// The file and what it last said.
+/// The file and its last good settings.
 #[derive(Debug)]
 pub struct SettingsFile {
     path: Option<PathBuf>,
@@ -229,7 +229,7 @@ impl SettingsFile {
         file
     }
 
-    /// Takes in an edit of the file: costs one stat(2) where there was none. Whether the settings or the error changed.
+    /// Reads the file again if it was edited; otherwise costs one stat(2). Whether the settings or the error changed.
     pub fn refresh(&mut self) -> bool {
         let Some(path) = self.path.clone() else { return false };
         let stamp = stamp(&path);
@@ -252,8 +252,8 @@ impl SettingsFile {
         true
     }
 
-    /// Puts `settings` in force and writes them to the file, whose comments and order stay. Where they can't be written they
-    /// are in force until the program ends or the file is edited, and [`Self::error`] says so; a file with a mistake in it is
+    /// Puts `settings` in force and writes them to the file, keeping its comments and order. If they can't be written, they
+    /// are in force until the program ends or the file is edited, and [`Self::error`] says so. A file with a mistake in it is
     /// left as it is.
     pub fn save(&mut self, settings: &Settings) {
         self.refresh();
@@ -281,12 +281,12 @@ impl SettingsFile {
     }
 }
 
-/// What tells an edited file from the one before.
+/// What changes when the file is edited.
 fn stamp(path: &Path) -> Option<(SystemTime, u64)> {
     fs::metadata(path).and_then(|m| Ok((m.modified()?, m.len()))).ok()
 }
 
-/// Writes the whole file or nothing. A link to it stays one, and its permissions stay.
+/// Writes the whole file or nothing. If it is a link, it stays one; its permissions stay too.
 fn replace_file(path: &Path, text: &str) -> io::Result<()> {
     let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     if let Some(directory) = path.parent() {
@@ -326,7 +326,7 @@ mod tests {
         };
         check(
             "\n[prefixes]\ninternal = [\"10.0.0.0/8\",\n \"10.0.0.0/99\"]",
-            "4: \"10.0.0.0/99\" is not a prefix: its length should be a number from 0 to 32",
+            "4: \"10.0.0.0/99\" is not a prefix: its length must be a number from 0 to 32",
         );
         check(
             "[prefixes]\nexternal = [\"10.1.0.0/8\"]",
@@ -338,7 +338,7 @@ mod tests {
         );
         check(
             "[prefixes]\nexternal = [\"lan/8\"]",
-            "2: \"lan/8\" is not a prefix: what stands before the slash is no IPv4 or IPv6 address",
+            "2: \"lan/8\" is not a prefix: the part before the slash is not an IPv4 or IPv6 address",
         );
         check("beat = 0.01", "1: beat = 0.01 is not between 0.1 and 5 seconds");
         for (text, line) in [
@@ -402,7 +402,7 @@ mod tests {
             file.save(&bits);
             let error = file.error.as_ref().unwrap().to_string();
             assert!(
-                error.starts_with("the new settings end with netglance, as there is a mistake in the file: "),
+                error.starts_with("the new settings are lost when netglance quits, because the file has a mistake: "),
                 "{error}"
             );
             assert!(error.contains("config.toml, line 1: unknown field `unti`"), "{error}");
@@ -416,7 +416,7 @@ mod tests {
         file.path = Some(PathBuf::from("/proc/none/config.toml"));
         file.save(&bits);
         let error = file.error.as_ref().unwrap().to_string();
-        assert!(error.starts_with("cannot write /proc/none/config.toml, so the new settings end"), "{error}");
+        assert!(error.starts_with("cannot write /proc/none/config.toml, so the new settings are lost"), "{error}");
         file.path = None;
         file.save(&bits);
         assert!(file.error.as_ref().unwrap().to_string().contains("set HOME or XDG_CONFIG_HOME"));

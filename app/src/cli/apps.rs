@@ -46,7 +46,7 @@ pub async fn apps(json: bool) -> Result<ExitCode, Error> {
         return Ok(ExitCode::SUCCESS);
     }
     if apps.is_empty() {
-        say("no apps here: no cgroup below user@UID.service is yours. `netglance run -- CMD` makes one.");
+        say("no applications found: you have no cgroup below user@UID.service. `netglance run -- CMD` creates one.");
     }
     let width = |texts: &mut dyn Iterator<Item = usize>| texts.max().unwrap_or(0);
     let id_width = width(&mut apps.iter().map(|app| app.id.chars().count()));

@@ -32,7 +32,7 @@ pub struct DoctorArgs {
     markdown: bool,
 }
 
-/// Looks, judges and says it.
+/// Looks at the host, judges it and prints the report.
 pub async fn doctor(args: &DoctorArgs) -> Result<ExitCode, Error> {
     let mut monitor = Monitor::open(Some(Source::Estimate)).await;
     let target = wanted(&args.target, &mut monitor)?;
@@ -50,16 +50,18 @@ pub async fn doctor(args: &DoctorArgs) -> Result<ExitCode, Error> {
     Ok(if report.has_problem() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-/// The target that the arguments name: StB without any, whether it runs or not.
+/// The target that the arguments name. Without any, StB if it is installed or running here, otherwise all applications.
 fn wanted(args: &TargetArgs, monitor: &mut Result<Monitor, monitor::Error>) -> Result<Target, Error> {
-    if args.is_empty() {
-        return Ok(Target::stb());
+    let stb = Target::stb();
+    if args.is_empty() && gather::is_installed(&stb) {
+        return Ok(stb);
     }
     let TargetArgs { app, unit, cgroup } = args;
     match (monitor, app) {
         (Ok(monitor), _) => target(args, monitor),
         // There is nothing to look a name up in.
         (Err(_), Some(app)) => Ok(Target::app(app, app)),
+        (Err(_), None) if args.is_empty() => Ok(Target::everything("/")),
         (Err(_), None) => {
             Target::selection(unit, cgroup, "").map_err(|source| Error::Pattern { pattern: unit.join(" "), source })
         }

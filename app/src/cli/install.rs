@@ -33,7 +33,7 @@ pub async fn install(accept: bool) -> Result<ExitCode, Error> {
         }
         error => in_words(error),
     })?;
-    print("netglance counts exactly, now and after every boot.")?;
+    print("Exact counting is on, now and after every boot.")?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -44,7 +44,7 @@ pub async fn uninstall() -> Result<ExitCode, Error> {
     let uninstalled = helper.uninstall().await;
     drop(agent);
     uninstalled.map_err(in_words)?;
-    print("netglance counts no more.")?;
+    print("Exact counting is off.")?;
     Ok(ExitCode::SUCCESS)
 }
 

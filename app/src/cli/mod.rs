@@ -2,6 +2,7 @@
 
 mod agent;
 mod apps;
+mod completions;
 mod doctor;
 mod install;
 mod report;
@@ -10,9 +11,12 @@ mod terminal;
 mod verify;
 mod watch;
 
+pub use completions::{complete, script};
+
 use std::{process::ExitCode, time::Duration};
 
-use clap::{Args, CommandFactory, Parser, Subcommand, error::ErrorKind};
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueHint, error::ErrorKind};
+use clap_complete::engine::ArgValueCompleter;
 use netglance_dbus::{error::chain, text::printable};
 
 use crate::{
@@ -20,15 +24,15 @@ use crate::{
     look::{monitor::Monitor, sampler::Source, target::Target},
 };
 
-/// How much is this application talking to the outside world right now?
+/// See how much an application is talking to the outside world right now
 ///
-/// Graphs the external throughput of one application, all its services and subprocesses included; loopback, private
-/// networks and the tailnet are left out. Without a command: opens the window, or the terminal view where there is no
-/// display.
+/// netglance shows the external download and upload of one application, including all of its services and subprocesses.
+/// Traffic on loopback, private networks, the local network and the tailnet is left out. Without a command, it opens the
+/// window, or shows the same figures in the terminal if there is no display.
 #[derive(Debug, Parser)]
 #[command(name = "netglance", version, args_conflicts_with_subcommands = true)]
 pub struct Cli {
-    /// Start without a window: the tray icon shows it
+    /// Start with the window hidden; click the tray icon to show it
     #[arg(long)]
     hidden: bool,
     #[command(subcommand)]
@@ -37,57 +41,83 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Show an app's external traffic in the terminal
+    /// Show an application's external traffic in the terminal
+    ///
+    /// Without --app, --unit or --cgroup, it shows all of your applications together (StB alone if it is running). If nothing
+    /// matches, it waits; with --count, it then exits with status 3.
     Watch(WatchArgs),
-    /// List the apps that can be watched, busiest first
+    /// List the applications that can be watched, busiest first
     Apps {
-        /// One JSON array instead of a table
+        /// Print a JSON array instead of a table
         #[arg(long)]
         json: bool,
     },
-    /// Run a command in a cgroup of its own and count its external traffic
+    /// Run a command and count its external traffic
     ///
-    /// Its exit status is passed on (128 + N if signal N ended it), and so are signals.
+    /// The command runs in a cgroup of its own, so that everything it starts is counted too. Signals are passed on to it.
     ///
-    /// When the command has ended, netglance waits up to 30 seconds until the kernel has delivered what the command left in
-    /// its sockets; Ctrl+C ends the wait. Processes that move to a new cgroup of their own, as flatpak and snap do, are
-    /// counted too. Whatever is not counted is said on stderr, and in the last line of --json in the field "end": bytes that
-    /// were not sent, processes that go on in the background, and cgroups that may belong to the command. What the command
-    /// has a running program do for it, such as a browser that is open already, can't be told apart.
+    /// When the command has exited, netglance waits up to 30 seconds for the kernel to send what is left in the command's
+    /// sockets. Press Ctrl+C to stop waiting. Processes that move to a new cgroup, as flatpak and snap do, are counted too.
+    ///
+    /// Anything that could not be counted is reported on standard error, and with --json in the field "end" of the last line:
+    /// bytes that were not sent, processes that keep running in the background, and cgroups that may belong to the command.
+    /// Work that the command hands to a program that was already running, such as an open browser, is not counted.
     Run {
-        /// One JSON object a line on stdout; what the command prints there goes to stderr then
+        /// Print one JSON object per line; the command's own output then goes to standard error
         #[arg(long)]
         json: bool,
         /// The command and its arguments
-        #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "CMD")]
+        #[arg(
+            required = true,
+            trailing_var_arg = true,
+            allow_hyphen_values = true,
+            value_name = "CMD",
+            value_hint = ValueHint::AnyPath
+        )]
         command: Vec<std::ffi::OsString>,
     },
-    /// Prove on this computer that internal traffic is left out and an app's external traffic is counted
+    /// Prove that netglance counts correctly on this computer
     ///
-    /// Makes scratch networks and an app of its own, moves known bytes and compares. It takes a second or two, asks for an
-    /// administrator's password, and reaches no outside address. The exit status is 1 if a case fails.
+    /// Creates temporary networks and a test application, sends known numbers of bytes through them, and compares these with
+    /// what the helper's rules count. It takes a second or two, needs an administrator's password, and sends nothing outside
+    /// this computer.
     Verify {
-        /// Instead, and with no privilege: the app's open sockets, each with what decided that it is internal or external
+        /// List the application's open sockets instead, and why each is internal or external; needs no password
         #[arg(long)]
         live: bool,
         #[command(flatten)]
         target: TargetArgs,
-        /// JSON instead of a table
+        /// Print JSON instead of a table
         #[arg(long)]
         json: bool,
     },
-    /// Say what this host is like for netglance, which way of counting fits, and what to do
+    /// Check this computer and list the steps to exact counting
     ///
-    /// About StB where no app is named. The exit status is 1 where something does not work.
+    /// Reports what netglance finds here, which way of counting suits this computer, and what to do next.
+    ///
+    /// Without an app's name, it is about StB where that is installed or running, otherwise about all your applications. The
+    /// exit status is 1 if something does not work.
     Doctor(doctor::DoctorArgs),
-    /// Count exactly from now on, and after every boot: one password, in a dialog or in this terminal
+    /// Start exact counting, now and after every boot
+    ///
+    /// Needs an administrator's password once, in a dialog or in this terminal.
     Install {
         /// Count although this kernel has a bug that costs memory while netglance counts
         #[arg(long)]
         accept_kernel_leak: bool,
     },
-    /// Stop counting exactly and forget all counters
+    /// Stop exact counting and delete all counters
+    ///
+    /// Needs an administrator's password.
     Uninstall,
+    /// Print the completion script for a shell
+    ///
+    /// The packages install these scripts. Without a package, add this to ~/.bashrc: source <(netglance completions bash)
+    Completions {
+        /// The shell
+        #[arg(value_parser = completions::SHELLS)]
+        shell: String,
+    },
     /// Stop until continued, then become the command: the second half of `run`
     #[command(name = run::BECOME, hide = true)]
     Become {
@@ -101,14 +131,19 @@ enum Command {
 
 #[derive(Debug, Default, Args)]
 struct TargetArgs {
-    /// An app by its name or id, as `netglance apps` lists them
-    #[arg(long, value_name = "NAME", conflicts_with_all = ["unit", "cgroup"])]
+    /// The application's name or id, as listed by `netglance apps`
+    #[arg(
+        long,
+        value_name = "NAME",
+        conflicts_with_all = ["unit", "cgroup"],
+        add = ArgValueCompleter::new(completions::apps)
+    )]
     app: Option<String>,
-    /// Unit names, with * ? […] as systemctl takes them; all below a unit counts
-    #[arg(long, value_name = "PATTERN", num_args = 1..)]
+    /// Names of systemd units, including everything below them; may contain the wildcards * ? […]
+    #[arg(long, value_name = "PATTERN", num_args = 1.., add = ArgValueCompleter::new(completions::units))]
     unit: Vec<String>,
-    /// cgroup paths as in /proc/PID/cgroup; all below counts
-    #[arg(long, value_name = "PATH", num_args = 1..)]
+    /// Paths of cgroups as in /proc/PID/cgroup, including everything below them
+    #[arg(long, value_name = "PATH", num_args = 1.., add = ArgValueCompleter::new(completions::cgroups))]
     cgroup: Vec<String>,
 }
 
@@ -116,16 +151,16 @@ struct TargetArgs {
 struct WatchArgs {
     #[command(flatten)]
     target: TargetArgs,
-    /// Seconds between two looks, 0.1 to 5 [default: the setting `beat`, or 0.5]
-    #[arg(long, value_name = "S", value_parser = interval)]
+    /// Update interval in seconds, from 0.1 to 5 [default: the setting `beat`, or 0.5]
+    #[arg(long, value_name = "SECONDS", value_parser = interval)]
     interval: Option<Duration>,
-    /// End after N lines
+    /// Exit after N updates
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     count: Option<u64>,
-    /// Insist on a source instead of taking the best there is
+    /// Use this source only, instead of the best one available
     #[arg(long, value_enum)]
     source: Option<Source>,
-    /// One JSON object a line
+    /// Print one JSON object per line
     #[arg(long)]
     json: bool,
 }
@@ -144,6 +179,9 @@ fn interval(text: &str) -> Result<Duration, String> {
         Err(format!("not between {} and {} seconds", BEAT_SECS.start(), BEAT_SECS.end()))
     }
 }
+
+/// Exit status where nothing matches what was asked for, so that a script can tell that from "nothing moved".
+const NOTHING_MATCHES: u8 = 3;
 
 /// Why a command ended early. The text is for the person who gave it.
 #[derive(Debug, thiserror::Error)]
@@ -188,11 +226,11 @@ impl Cli {
         let result = match self.command {
             None if has_display() => return Start::Desktop { hidden: self.hidden },
             None if self.hidden => {
-                say("no display (neither WAYLAND_DISPLAY nor DISPLAY is set), so there is no tray.");
+                say("there is no display (neither WAYLAND_DISPLAY nor DISPLAY is set), so there is no tray icon.");
                 return Start::Done(ExitCode::FAILURE);
             }
             None => {
-                say("no display (neither WAYLAND_DISPLAY nor DISPLAY is set), so here is `netglance watch`.");
+                say("there is no display (neither WAYLAND_DISPLAY nor DISPLAY is set), so this is `netglance watch`.");
                 block_on(watch::watch(&WatchArgs::default()))
             }
             Some(Command::Watch(args)) => block_on(watch::watch(&args)),
@@ -204,12 +242,13 @@ impl Cli {
             Some(Command::Verify { .. }) => Cli::command()
                 .error(
                     ErrorKind::MissingRequiredArgument,
-                    "--app, --unit and --cgroup need --live: the proof makes an app of its own",
+                    "--app, --unit and --cgroup need --live: without it, netglance tests with an application of its own",
                 )
                 .exit(),
             Some(Command::Doctor(args)) => block_on(doctor::doctor(&args)),
             Some(Command::Install { accept_kernel_leak }) => block_on(install::install(accept_kernel_leak)),
             Some(Command::Uninstall) => block_on(install::uninstall()),
+            Some(Command::Completions { shell }) => completions::completions(&shell),
             Some(Command::Become { command }) => return Start::Done(run::become_command(&command)),
         };
         Start::Done(result.unwrap_or_else(|error| {
@@ -253,12 +292,13 @@ fn target(args: &TargetArgs, monitor: &mut Monitor) -> Result<Target, Error> {
     Ok(if monitor.exists(&stb) { stb } else { Target::everything(if has_own { &own } else { "/" }) })
 }
 
-/// Says on stderr that nothing matches the target yet, and what is called nearly so.
-fn say_waiting(target: &Target, monitor: &Monitor) {
-    if monitor.exists(target) {
-        return;
+/// Whether anything matches the target now. If not, it says so on standard error, with similar names, and `then`.
+fn exists(target: &Target, monitor: &Monitor, then: &str) -> bool {
+    let exists = monitor.exists(target);
+    if !exists {
+        let near: Vec<_> = target.near(monitor.paths()).into_iter().map(printable).collect();
+        let near = if near.is_empty() { String::new() } else { format!(" Similar names: {}.", near.join(", ")) };
+        say(format_args!("nothing matches {} now.{near}{then}", target.describe()));
     }
-    let near: Vec<_> = target.near(monitor.paths()).into_iter().map(printable).collect();
-    let near = if near.is_empty() { String::new() } else { format!(" Near names: {}.", near.join(", ")) };
-    say(format_args!("nothing matches {} now.{near} Waiting for it.", target.describe()));
+    exists
 }

@@ -99,7 +99,7 @@ pub fn line(reading: &Reading, unit: Unit) -> String {
 pub fn totals(reading: &Reading) -> String {
     let bytes = reading.bytes;
     format!(
-        "{}: down {}, up {} in {:.1} s ({}); left out: loopback and LAN {}",
+        "{}: down {}, up {} in {:.1} s ({}); internal traffic (left out): {}",
         printable(&reading.app),
         format::bytes(bytes.rx),
         format::bytes(bytes.tx),

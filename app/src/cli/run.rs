@@ -1,4 +1,4 @@
-//! `netglance run -- CMD`: a cgroup of its own for a command, made before its first instruction.
+//! `netglance run -- CMD`: gives a command a cgroup of its own, before its first instruction.
 //!
 //! netglance starts itself a second time; that process stops, is put into its cgroup, is continued and becomes the
 //! command. So every socket of the command is made in that cgroup.
@@ -48,13 +48,13 @@ use crate::{
 /// The hidden command that the second process is given.
 pub const BECOME: &str = "run-become";
 
-/// Between two looks that only keep the books: a connection shorter than this may be missed.
+/// The time between two looks that only update the books. A shorter connection may be missed.
 const LISTEN_EVERY: Duration = Duration::from_millis(50);
-/// So long after the command's end its sockets may still deliver what it has left in them.
+/// So long after the command's end, netglance waits for its sockets to deliver what it has left in them.
 const DELIVERED_WITHIN: Duration = Duration::from_secs(30);
-/// A wait that is longer than this is said.
+/// If the wait is longer than this, netglance says that it waits.
 const SAID_AFTER: Duration = Duration::from_millis(500);
-/// So long after the command's end processes that it has told to end are not taken for some that go on.
+/// So long after the command's end, its other processes get time to end before they count as still running.
 const LEAVING: Duration = Duration::from_millis(200);
 const NOT_FOUND: u8 = 127;
 const NOT_EXECUTABLE: u8 = 126;
@@ -119,7 +119,7 @@ fn start(json: bool, command: &[OsString]) -> Result<Child, Error> {
 /// A command that runs, and what is shown of it.
 struct Run {
     json: bool,
-    /// The line on the terminal is written over.
+    /// Whether the line on the terminal is overwritten each time.
     live: bool,
     monitor: Monitor,
     settings: Settings,
@@ -156,7 +156,7 @@ impl Run {
                     Some(signal) => rustix::process::kill_process(command, signal)
                         .map_err(|e| Error::io("pass a signal on")(e.into()))?,
                     None => {
-                        // Whoever has ended can still be asked where it was, but not once it is waited for.
+                        // The cgroup of a process that has ended can be read only until the process is waited for.
                         if self.family.is_due_at_end(command) {
                             self.follow(true);
                         }
@@ -175,7 +175,7 @@ impl Run {
         Ok(exit_code(status))
     }
 
-    /// Looks, and shows it.
+    /// Takes a look and shows it.
     async fn look(&mut self) -> Result<(), Error> {
         for reading in self.read().await {
             self.show(&reading)?;
@@ -227,7 +227,7 @@ impl Run {
         self.end.notes.push(text);
     }
 
-    /// Keeps the books and follows the processes that the command has started.
+    /// Updates the books and follows the processes that the command has started.
     fn follow(&mut self, at_once: bool) {
         let began = Instant::now();
         self.monitor.listen();
@@ -250,8 +250,8 @@ impl Run {
         signals: &mut Signals,
     ) -> Result<(), Error> {
         let (began, mut is_said) = (Instant::now(), false);
-        poll_once(signals.interrupted()).await; // what ended the command does not end the wait
-        listen.reset(); // the kernel needs a moment for its sockets' last words
+        poll_once(signals.interrupted()).await; // the signal that ended the command does not end the wait
+        listen.reset(); // the kernel needs a moment for the sockets' last figures
         loop {
             tokio::select! {
                 biased;
@@ -317,7 +317,7 @@ impl Run {
         Ok(())
     }
 
-    /// The processes that go on, by the cgroup that they are counted with or that they have moved to.
+    /// The processes that are still running, by the cgroup that they are counted with or have moved to.
     fn remaining(&self) -> BTreeMap<String, usize> {
         let tops = || self.family.moved().map(|(cgroup, _)| cgroup).chain([self.cgroup.as_str()]);
         let mut remaining = BTreeMap::new();
@@ -365,7 +365,7 @@ fn exit_code(status: WaitStatus) -> ExitCode {
     ExitCode::from(code.or(signalled.map(|signal| signal.saturating_add(128))).unwrap_or(u8::MAX))
 }
 
-/// Where nobody reads any more, the command goes on all the same.
+/// If nobody reads the output any more, the command goes on all the same.
 fn show_line(text: &str) {
     _ = io::stderr().write_all(text.as_bytes());
 }

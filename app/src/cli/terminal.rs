@@ -102,7 +102,7 @@ fn draw(frame: &mut ratatui::Frame<'_>, reading: &Reading, unit: Unit, rx: &[Opt
     frame.render_widget(unit_table(reading, unit), units);
     let left_out = reading.bytes.internal_rx.saturating_add(reading.bytes.internal_tx);
     let foot_text = format!(
-        "total {} down, {} up; left out: loopback and LAN {}; Ctrl-C ends",
+        "total {} down, {} up; internal traffic (left out): {}; press Ctrl+C to quit",
         format::bytes(reading.bytes.rx),
         format::bytes(reading.bytes.tx),
         format::bytes(left_out)

@@ -6,9 +6,9 @@ use netglance_dbus::text::printable;
 use serde::Serialize;
 
 use super::{
-    Error, TargetArgs,
+    Error, NOTHING_MATCHES, TargetArgs,
     agent::Agent,
-    say_waiting, target,
+    exists, target,
     watch::{print, print_json},
 };
 use crate::{
@@ -33,19 +33,23 @@ pub fn verify(json: bool) -> Result<ExitCode, Error> {
     Ok(if report.passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// The open sockets and what decided about each. Exit status 1 where the running counters decide otherwise.
+/// The open sockets and what decided about each. Exit status 1 where the running counters decide otherwise, 3 where nothing
+/// matches.
 pub async fn live(args: &TargetArgs, json: bool) -> Result<ExitCode, Error> {
     let mut monitor = Monitor::open(None).await?;
     let target = target(args, &mut monitor)?;
-    say_waiting(&target, &monitor);
+    let exists = exists(&target, &monitor, "");
     let sockets = monitor.sockets(&target).await?;
     if json {
         print_json(&to_json(&sockets)?)?;
     } else {
         print(&list(&target.name, &sockets))?;
     }
-    let agree = sockets.iter().all(SocketVerdict::agrees);
-    Ok(if agree { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(match sockets.iter().all(SocketVerdict::agrees) {
+        true if exists => ExitCode::SUCCESS,
+        true => ExitCode::from(NOTHING_MATCHES),
+        false => ExitCode::FAILURE,
+    })
 }
 
 fn to_json(value: &impl Serialize) -> Result<String, Error> {
@@ -72,9 +76,9 @@ fn table(report: &Report) -> String {
     lines.push(String::new());
     lines.push(match failed {
         0 => format!(
-            "All {passed} cases passed, {skipped} skipped: what stays inside is left out here, and what leaves is counted to the byte."
+            "All {passed} cases passed, {skipped} skipped: internal traffic is left out, and external traffic is counted to the byte."
         ),
-        _ => format!("{failed} of {} cases FAILED, {skipped} skipped: the sentences above say what that means.", passed + failed),
+        _ => format!("{failed} of {} cases FAILED, {skipped} skipped: the sentences above explain what that means.", passed + failed),
     });
     let Report { version, kernel, elapsed_s, .. } = report;
     lines.push(format!("netglance {version}, Linux {kernel}, {elapsed_s:.1} s; no packet left this computer."));
@@ -136,7 +140,7 @@ fn list(app: &str, sockets: &[SocketVerdict]) -> String {
         lines.push(format!("  {scope:<9}{protocol}  {remote:<48}{prefix}{}{proxy}", socket.reason));
         if !socket.agrees() {
             lines.push(
-                "           The helper's counters have it on the other side: the prefixes in your settings are not in the helper's."
+                "           The helper counts it the other way: it doesn't use the prefixes in your settings."
                     .to_owned(),
             );
         }
@@ -180,7 +184,7 @@ mod tests {
             "  pass Private IPv4 (10.0.0.0/8)                      60,000 / 15,000   internal 61,400 / 16,400   61,400 / 16,400",
             "  FAIL Private IPv4 (10.0.0.0/8)                      60,000 / 15,000   internal 61,400 / 16,400  external 1,061,400 / 16,400",
             "       It is too high.",
-            "1 of 2 cases FAILED, 0 skipped: the sentences above say what that means.",
+            "1 of 2 cases FAILED, 0 skipped: the sentences above explain what that means.",
             "netglance 0.1.0, Linux 6.1.0, 0.3 s; no packet left this computer.",
         ] {
             assert!(text.lines().any(|l| l == line), "no line {line:?} in:\n{text}");

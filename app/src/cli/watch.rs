@@ -12,9 +12,9 @@ use tokio::{
 };
 
 use super::{
-    Error, WatchArgs,
+    Error, NOTHING_MATCHES, WatchArgs, exists,
     report::{self, Json},
-    say_waiting, target,
+    target,
     terminal::Terminal,
 };
 use crate::{
@@ -29,7 +29,7 @@ enum Output {
     Terminal(Box<Terminal>),
 }
 
-/// Looks every beat until the count is reached or a signal comes.
+/// Looks every beat until the count is reached or a signal comes. Exit status 3 where nothing had matched by then.
 pub async fn watch(args: &WatchArgs) -> Result<ExitCode, Error> {
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Error::io("listen for signals"))?;
     let mut terminate = signal(SignalKind::terminate()).map_err(Error::io("listen for signals"))?;
@@ -37,7 +37,7 @@ pub async fn watch(args: &WatchArgs) -> Result<ExitCode, Error> {
     let target = target(&args.target, &mut monitor)?;
     let mut settings_error = say_settings_error(&monitor, None);
     let mut warning = say_warning(&monitor, None);
-    say_waiting(&target, &monitor);
+    let mut matched = exists(&target, &monitor, " Waiting for it.");
     monitor.watch(target);
     let beat = args.interval.unwrap_or(monitor.settings().settings.beat);
     let mut output = match () {
@@ -58,6 +58,7 @@ pub async fn watch(args: &WatchArgs) -> Result<ExitCode, Error> {
         let Some(reading) = monitor.look(beat).await.pop() else { break };
         settings_error = say_settings_error(&monitor, settings_error);
         warning = say_warning(&monitor, warning);
+        matched |= !reading.units.is_empty();
         let shown_whole = output.show(&reading, &monitor);
         last = Some(reading);
         if ended || !shown_whole? {
@@ -73,7 +74,8 @@ pub async fn watch(args: &WatchArgs) -> Result<ExitCode, Error> {
             _ = print(&report::totals(&reading))?;
         }
     }
-    Ok(ExitCode::SUCCESS)
+    // Without a count it waits until somebody ends it, and that somebody knows.
+    Ok(if matched || args.count.is_none() { ExitCode::SUCCESS } else { ExitCode::from(NOTHING_MATCHES) })
 }
 
 impl Output {
@@ -131,7 +133,7 @@ pub fn print_as_it_is(line: &str) -> Result<bool, Error> {
 pub fn say_settings_error(monitor: &Monitor, said: Option<String>) -> Option<String> {
     let error = monitor.settings().error.as_ref().map(ToString::to_string);
     if let Some(text) = error.as_ref().filter(|_| error != said) {
-        say(format_args!("{text}. The last good settings stay in force."));
+        say(format_args!("{text}. The last good settings are used."));
     }
     error
 }

@@ -1,4 +1,4 @@
-//! What is remembered from one start to the next beside the settings: what is watched, and how the window was left.
+//! What netglance remembers from one start to the next, besides the settings: the watched apps, and the window's place.
 
 use std::{fs, io, path::PathBuf};
 
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default)]
 pub struct State {
-    /// The ids of the watched apps in the order in which they were chosen; `None`: nobody has chosen yet.
+    /// The ids of the watched apps, in the order in which they were chosen. `None`: nobody has chosen any yet.
     pub watched: Option<Vec<String>>,
     /// The chart's span in minutes; 0: nobody has chosen one yet.
     pub span_min: u32,
@@ -19,20 +19,20 @@ pub struct State {
 /// A window's place in points. `None`: the desktop chooses.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Place {
-    /// The left upper corner, frame included. Wayland tells none.
+    /// The upper left corner, frame included. Wayland doesn't tell it.
     pub corner: Option<[i32; 2]>,
     /// Width and height without the frame.
     pub size: Option<[u32; 2]>,
 }
 
 impl State {
-    /// What the file says; nothing where it is missing or makes no sense, as a first start has it.
+    /// Reads the file. If it is missing or makes no sense, this is like a first start.
     pub fn load() -> Self {
         let text = path().and_then(|path| fs::read_to_string(path).ok());
         text.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default()
     }
 
-    /// Writes it: all of it or nothing.
+    /// Writes the whole file or nothing.
     pub fn save(&self) -> io::Result<()> {
         let path = path().ok_or_else(|| io::Error::other("neither HOME nor XDG_STATE_HOME is set"))?;
         if let Some(directory) = path.parent() {

@@ -1,4 +1,4 @@
-//! Looks: from the sockets' and the helper's counters to what each app has moved.
+//! Looks at the counters of sockets and helper, and works out what each app has moved.
 
 pub mod desktop_entry;
 pub mod live;

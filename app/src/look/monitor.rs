@@ -1,4 +1,4 @@
-//! The loop: one look a beat, and what each look says about the target.
+//! The loop: one look each beat, and what it says about the target.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -60,12 +60,12 @@ pub struct Monitor {
     settings: SettingsFile,
     sampler: Sampler,
     before: Option<Look>,
-    /// The last exact look before the estimate had to do, and the totals at it.
+    /// The last exact look before the estimate took over, and the totals at that time.
     last_exact: Option<(Look, HashMap<String, Bytes>)>,
     /// By cgroup path, since the monitor began.
     moved: HashMap<String, Moved>,
     watches: Vec<Watch>,
-    /// All that is watched is the caller's own; `None`: to be found out.
+    /// Whether all that is watched is the caller's own. `None`: to be found out.
     own: Option<bool>,
     desktop: DesktopEntries,
     /// Seconds between the last two looks, or why they make no rate.
@@ -85,11 +85,11 @@ struct Watch {
     target: Target,
     /// Set by the first look.
     since_ns: Option<u64>,
-    /// What had moved before it began.
+    /// What had been moved before it began.
     start: HashMap<String, Bytes>,
 }
 
-/// A look's outcome, before it is made a reading of one target.
+/// A look's outcome, before it becomes a reading for one target.
 #[derive(Clone, Debug)]
 struct Beat {
     source: Source,
@@ -98,8 +98,15 @@ struct Beat {
     unmeasured_udp: Option<HashMap<String, u32>>,
 }
 
+/// Whether the helper tells the caller the rows of a cgroup.
+pub fn is_own_cgroup(tree: &Tree, path: &str) -> bool {
+    let uid = rustix::process::getuid();
+    let directory_owner = |above: &str| Some(fs::metadata(tree.directory(above)).ok()?.uid());
+    uid.is_root() || owner::of(path, directory_owner) == Some(uid.as_raw())
+}
+
 impl Monitor {
-    /// Opens everything that is needed and takes the first look, from which counting begins. `only`: insist on a source.
+    /// Opens everything that is needed and takes the first look, with which counting begins. `only`: use no other source.
     pub async fn open(only: Option<Source>) -> Result<Self, Error> {
         let mut monitor = Self {
             paths: Vec::new(),
@@ -140,7 +147,7 @@ impl Monitor {
         &self.host_prefixes
     }
 
-    /// Has the next look ask the helper, whatever it said before.
+    /// Makes the next look ask the helper, whatever it said before.
     pub fn look_for_helper(&mut self) {
         self.sampler.look_for_helper();
     }
@@ -155,7 +162,7 @@ impl Monitor {
         self.sampler.exact()
     }
 
-    /// What the helper warns of, in a sentence for a person: a set is full.
+    /// The helper's warning, as a sentence for a person, such as that a set is full.
     pub fn warning(&self) -> Option<&str> {
         self.sampler.warning()
     }
@@ -165,7 +172,7 @@ impl Monitor {
         self.add(String::new(), target);
     }
 
-    /// Watches the apps with these ids and nothing else. Those that were watched go on.
+    /// Watches the apps with these ids and nothing else. Those that were watched already keep their totals.
     pub fn watch_apps(&mut self, ids: &[String]) {
         let mut before = std::mem::take(&mut self.watches);
         for id in ids {
@@ -218,16 +225,17 @@ impl Monitor {
         self.paths().chain(["/"]).any(|path| target.unit_of(path).is_some())
     }
 
-    /// Looks, and gives a reading of each target in the order in which they were named. A look that fails is a gap; the
-    /// totals go on with the next one that succeeds. `beat`: the nominal time between two looks, from which a sleep is told.
+    /// Takes a look and returns a reading for each target, in the order in which they were named. A look that fails is a gap;
+    /// the totals go on with the next one that succeeds. `beat` is the nominal time between two looks. If they are much further
+    /// apart, the computer slept.
     pub async fn look(&mut self, beat: Duration) -> Vec<Reading> {
         let outcome = self.take_look(beat).await;
         self.secs = outcome.secs.clone();
         self.watches.iter().map(|watch| self.reading(watch, &outcome)).collect()
     }
 
-    /// Follows the cgroups and keeps the estimate's books without making a beat of it, so that a cgroup or a connection which
-    /// lives shorter than one is not missed. A look that fails here fails again at the beat, which reports it.
+    /// Follows the cgroups and updates the estimate's books between two beats, so that a short-lived cgroup or connection is not
+    /// missed. A look that fails here fails again at the beat, which reports it.
     pub fn listen(&mut self) {
         self.refresh_cgroups();
         if self.sampler.estimates() {
@@ -281,7 +289,7 @@ impl Monitor {
         Beat { source, boottime_ns, secs, unmeasured_udp }
     }
 
-    /// The helper has counted on while it could not be asked: its totals replace what the estimate has seen meanwhile.
+    /// The helper went on counting while it could not be asked. Its totals replace what the estimate saw meanwhile.
     fn make_up(&mut self, look: &Look) {
         let Some((exact, totals)) = self.last_exact.take() else { return };
         for (path, bytes) in rate::between(&exact, look, f64::INFINITY).bytes {
@@ -306,8 +314,8 @@ impl Monitor {
         Ok(self.sampler.look(own, &self.tree, &self.prefixes).await?)
     }
 
-    /// Whether no directory's owner is asked to tell that what is watched is the caller's. Those can change without any other
-    /// news.
+    /// Whether what is watched is known to be the caller's without asking who owns a directory. Owners can change without any
+    /// notification.
     fn is_own_by_name(&self) -> bool {
         let uid = rustix::process::getuid();
         uid.is_root() || self.paths().all(|path| owner::of_slice(path) == Some(uid.as_raw()) || !self.is_watched(path))
@@ -320,12 +328,10 @@ impl Monitor {
 
     /// Whether the helper tells the caller the rows of a cgroup.
     pub fn is_own_cgroup(&self, path: &str) -> bool {
-        let uid = rustix::process::getuid();
-        let directory_owner = |above: &str| Some(fs::metadata(self.tree.directory(above)).ok()?.uid());
-        uid.is_root() || owner::of(path, directory_owner) == Some(uid.as_raw())
+        is_own_cgroup(&self.tree, path)
     }
 
-    /// Every cgroup that exists, the root not among them.
+    /// Every cgroup that exists, except the root.
     pub fn paths(&self) -> impl Iterator<Item = &str> {
         self.paths.iter().map(String::as_str)
     }

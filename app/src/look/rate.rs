@@ -27,10 +27,10 @@ pub enum Gap {
     /// The source had to start counting again.
     #[error("counting started again")]
     CountingRestarted,
-    /// No look for far longer than the beat: the machine slept or the program was stopped.
-    #[error("no look for {0} s")]
+    /// There was no look for much longer than the beat: the computer slept or the program was stopped.
+    #[error("no measurement for {0} s")]
     Slept(u64),
-    /// The look failed; the reason.
+    /// The look failed: why.
     #[error("{0}")]
     Failed(String),
 }
@@ -67,7 +67,7 @@ impl Bytes {
         }
     }
 
-    /// The sum; stays at the largest number where it would overflow.
+    /// The sum; the largest number if it would overflow.
     pub fn plus(self, other: Self) -> Self {
         self.zip(other, u64::saturating_add)
     }
@@ -77,7 +77,7 @@ impl Bytes {
         self.zip(other, u64::max)
     }
 
-    /// What is more here than in `earlier`.
+    /// By how much this is more than `earlier`.
     pub fn since(self, earlier: Self) -> Self {
         self.zip(earlier, u64::saturating_sub)
     }

@@ -1,4 +1,4 @@
-//! What one look says, as the screen, the terminal and the JSON show it. Plain data.
+//! The result of one look, as the window, the terminal and JSON show it. Plain data.
 
 use std::path::PathBuf;
 
@@ -9,10 +9,10 @@ use super::{
     sampler::Source,
 };
 
-/// What one look says about the target: all that the screen, the terminal and the JSON show.
+/// The result of one look for the target: all that the window, the terminal and JSON show.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 pub struct Reading {
-    /// The app's id, see [`AppReading::id`]; empty for a target that is none.
+    /// The app's id, see [`AppReading::id`]; empty if the target is not an app.
     pub id: String,
     /// Wall clock of the look, for labels only; it may step.
     pub time: jiff::Timestamp,
@@ -32,7 +32,7 @@ pub struct Reading {
     /// peer, and those with no peer that are not bound to loopback or link-local addresses. `None`: unknown, or the source
     /// is exact and nothing goes unmeasured.
     pub unmeasured_udp_sockets: Option<u32>,
-    /// One entry a unit of the target that exists or has moved bytes since the watch began, by name.
+    /// One entry for each unit of the target that exists or has moved bytes since the watch began, by name.
     pub units: Vec<UnitReading>,
 }
 

@@ -12,6 +12,7 @@ use ipnet::IpNet;
 use netglance_dbus::{
     helper1::{Error as HelperError, Helper1Proxy, NO_AGENT, to_wire},
     kernel::{self, Judgement},
+    place::OWN_HELPER,
 };
 use zbus::connection::Builder;
 
@@ -19,9 +20,6 @@ use crate::{
     base::format,
     look::sampler::helper::{helper, is_unknown, sentence},
 };
-
-/// Where `netglance-helper set-up` puts the helper.
-const SET_UP: &str = "/usr/local/libexec/netglance-helper";
 
 /// What is wanted of the helper.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,8 +81,8 @@ pub async fn fulfil(wish: &Wish) -> Result<(), Error> {
         }
         Wish::Remove => {
             let refused = "exact counting goes on.";
-            if Path::new(SET_UP).exists() {
-                return pkexec(Path::new(SET_UP), &["take-out"], refused).await;
+            if Path::new(OWN_HELPER).exists() {
+                return pkexec(Path::new(OWN_HELPER), &["take-out"], refused).await;
             }
             let outcome = async { connect().await?.uninstall().await };
             outcome.await.map_err(|error| in_words(&error, refused))

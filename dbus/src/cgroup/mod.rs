@@ -1,7 +1,7 @@
 //! cgroup ids and their paths: the cgroup v2 tree, read once and then followed with inotify. It knows no unit name.
 //!
-//! A cgroup's id is the inode number of its directory and is not given to another one later. Paths are written as in
-//! `/proc/PID/cgroup`. Any user may make cgroups, so what is followed is bounded: see [`nodes`].
+//! A cgroup's id is the inode number of its directory and is never used again. Paths are written as in `/proc/PID/cgroup`. Any
+//! user may make cgroups, so there are limits to what is followed: see [`nodes`].
 
 use std::{
     fs, io,
@@ -26,15 +26,15 @@ use self::{
 pub mod nodes;
 mod watches;
 
-/// How long after trouble began, and after each try, [`Tree::retry`] is to be called while [`Tree::is_whole`] does not hold.
+/// While [`Tree::is_whole`] does not hold, call [`Tree::retry`] so long after that began, and after each try.
 pub const RETRIED_AFTER: Duration = Duration::from_secs(60);
-/// Between two looks at the directories' owners …
+/// The time between two looks at the directories' owners …
 const OWNERS_EVERY: Duration = Duration::from_secs(1);
-/// … which take this part of the time at most.
+/// … which take at most this part of the time.
 const OWNERS_SHARE: u32 = 20;
-/// Deaths after which an app's tree forgets the older ones; the helper says itself what it still needs.
+/// After so many deaths an app's tree forgets the older ones. The helper says itself which it still needs.
 const TIDIED_AFTER: u64 = 4096;
-/// A path that is opened in one go: below the kernel's limit of 4,096 bytes.
+/// The longest path that is opened at once: below the kernel's limit of 4,096 bytes.
 const PATH_BYTES: usize = 3000;
 
 /// Why there is no cgroup tree.
@@ -45,7 +45,7 @@ pub enum Error {
     Mounts(#[source] io::Error),
     /// No cgroup v2 is mounted, not even beside v1.
     #[error(
-        "no cgroup v2 hierarchy is mounted here, and netglance tells applications apart by their cgroup v2. \
+        "no cgroup v2 hierarchy is mounted here, but netglance tells applications apart by their cgroup v2. \
          Boot with systemd.unified_cgroup_hierarchy=1 (the default since Debian 11), or mount one: \
          mount -t cgroup2 none /sys/fs/cgroup/unified"
     )]
@@ -80,7 +80,7 @@ pub struct Tree {
     top: OwnedFd,
     /// The root's own path as `/proc/PID/cgroup` writes it; empty for "/".
     root: String,
-    /// `None`: the kernel gives us no (more) watches, so that every refresh reads the whole tree.
+    /// `None`: the kernel gives us no (more) watches, so every refresh reads the whole tree.
     watches: Option<Watches>,
     nodes: Nodes,
     /// Added by the latest refresh.
@@ -139,8 +139,8 @@ impl Tree {
         self.watches.as_ref().map(AsFd::as_fd)
     }
 
-    /// Takes in what was made and removed since the last call; never waits. Whether anything was. Of one account it takes in so
-    /// much at a time: see [`Self::is_behind`].
+    /// Takes in what was made and removed since the last call, without waiting. Whether there was anything. It takes in only so
+    /// much of one account at a time: see [`Self::is_behind`].
     pub fn refresh(&mut self) -> bool {
         self.made.clear();
         let mut changed = false;
@@ -164,7 +164,7 @@ impl Tree {
         self.watches.as_ref().is_some_and(|watches| !watches.ready().is_empty())
     }
 
-    /// Looks again at what could not be followed: see [`RETRIED_AFTER`]. Whether anything is another now.
+    /// Tries again to follow what could not be followed: see [`RETRIED_AFTER`]. Whether anything has changed.
     pub fn retry(&mut self) -> bool {
         let mut changed = false;
         if !self.is_watching() {
@@ -194,8 +194,8 @@ impl Tree {
         changed
     }
 
-    /// Looks again whose the cgroups are that root can give away, as that comes after they are made and is no event. It need
-    /// not be soon, and is done once a second at most.
+    /// Looks again whose the cgroups are that root can give away, because that happens after they are made, and without an
+    /// event. It isn't urgent, and is done at most once a second.
     pub fn refresh_owners(&mut self) {
         if self.owners_due > Instant::now() {
             return;
@@ -230,23 +230,23 @@ impl Tree {
         self.nodes.is_live(id)
     }
 
-    /// The ids of the cgroups that the latest [`Self::refresh`] (or opening) met for the first time.
+    /// The ids of the cgroups that the latest [`Self::refresh`] (or opening) found for the first time.
     pub fn made(&self) -> &[u64] {
         &self.made
     }
 
-    /// The path of every cgroup that exists, the root not among them.
+    /// The path of every cgroup that exists, except the root.
     pub fn paths(&self) -> impl Iterator<Item = String> {
         self.nodes.all().filter(|(.., is_live)| *is_live).filter_map(|(id, ..)| self.path(id))
     }
 
-    /// Forgets removed cgroups but for the latest ones and those that `keep` holds for.
+    /// Forgets removed cgroups, except the latest ones and those that `keep` holds for.
     pub fn forget(&mut self, keep: impl Fn(u64) -> bool) {
         self.tidied = self.nodes.deaths();
         self.nodes.forget(keep);
     }
 
-    /// Forgets old ones now and then: for those who need none of them.
+    /// Forgets old ones now and then, for callers that need none of them.
     pub fn tidy(&mut self) {
         if self.nodes.deaths().saturating_sub(self.tidied) >= TIDIED_AFTER {
             self.forget(|_| false);
@@ -263,7 +263,7 @@ impl Tree {
         self.nodes.at(path)
     }
 
-    /// Takes in some of what happened in an account: as many events as are read at once.
+    /// Takes in as many events of an account as are read at once.
     fn take_in(&mut self, account: u64) -> bool {
         let Some(watches) = &mut self.watches else { return false };
         let (events, lost) = watches.read(account);
@@ -300,7 +300,7 @@ impl Tree {
         }
     }
 
-    /// A cgroup can't be reached: the one that bars the way can't be read.
+    /// A cgroup can't be reached, because one above it can't be read.
     fn close_above(&mut self, mut id: u64) {
         let mut barred = self.nodes.closed_above(id);
         while barred.is_none()
@@ -318,7 +318,7 @@ impl Tree {
         }
     }
 
-    /// Reads the whole tree or one account anew. Whether anything is another now.
+    /// Reads the whole tree or one account again. Whether anything has changed.
     fn scan(&mut self, account: u64) -> bool {
         let before = self.made.len();
         self.nodes.begin_scan();
@@ -332,8 +332,7 @@ impl Tree {
         self.watch_and_list(id, &directory, Met::Scanned);
     }
 
-    /// Looks at a cgroup and at all that is below it. One that is gone already is left out: it has no id that anybody could
-    /// meet.
+    /// Looks at a cgroup and at everything below it. One that is gone already is left out, as nobody can meet its id.
     fn look(&mut self, parent: u64, above: BorrowedFd<'_>, name: &[u8], met: Met) {
         if !self.nodes.is_followed(parent) {
             return;
@@ -391,13 +390,13 @@ impl Tree {
         }
     }
 
-    /// Opens a cgroup's directory. Another one that has its path by now is not it.
+    /// Opens a cgroup's directory, unless another cgroup has its path by now.
     fn directory_of(&self, id: u64) -> Result<OwnedFd, Errno> {
         let directory = self.directory_at(id)?;
         if rustix::fs::fstat(&directory)?.st_ino == id { Ok(directory) } else { Err(Errno::NOENT) }
     }
 
-    /// Opens the directory at a cgroup's path, in pieces where that is too long for the kernel.
+    /// Opens the directory at a cgroup's path, in pieces if the path is too long for the kernel.
     fn directory_at(&self, id: u64) -> Result<OwnedFd, Errno> {
         let mut directory = None;
         let mut path = Vec::new();
@@ -424,7 +423,7 @@ impl Tree {
         }
     }
 
-    /// Lets go of the watches of accounts that are not followed any more.
+    /// Releases the watches of accounts that are not followed any more.
     fn end_unfollowed(&mut self) {
         for account in std::mem::take(&mut self.nodes.ended) {
             let (nodes, Some(watches)) = (&self.nodes, &mut self.watches) else { return };
@@ -435,7 +434,7 @@ impl Tree {
         }
     }
 
-    /// How many cgroups are below one, by the kernel's own books.
+    /// How many cgroups are below one, according to the kernel.
     fn descendants(&self, id: u64) -> Option<usize> {
         let names = self.nodes.names(id);
         let mut path = self.mount.clone();
@@ -445,7 +444,7 @@ impl Tree {
     }
 }
 
-/// To look at a directory and what is in it by name, which needs no right to read it.
+/// To open a directory and what is in it by name, without the right to read it.
 const LOOK: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 /// To list it.
 const READ: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);

@@ -1,8 +1,8 @@
 //! What is known of each cgroup, and what the cgroups of one account may cost. Pure: it reads no file and no clock.
 //!
 //! An account is a cgroup at level 2 with everything below it, such as `/user.slice/user-1000.slice`. Root makes those; what
-//! is below may belong to anybody. An account that exceeds a limit is *crowded*: nothing below its top is followed any more,
-//! and its traffic is booked to its top as a whole. So whatever a user does with cgroups, that user pays for it alone.
+//! is below may belong to anybody. An account that exceeds a limit is *crowded*: what is below its top is no longer followed,
+//! and all of its traffic is booked to its top. So whatever a user does with cgroups, that user pays for it alone.
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet, VecDeque},
@@ -20,11 +20,11 @@ mod owners;
 pub const DEEPEST: u8 = 128;
 /// The level of an account's top.
 const ACCOUNT_LEVEL: u8 = 2;
-/// Removed cgroups of one account that are remembered whether they have counters or not, as a last packet may come.
+/// So many removed cgroups of one account are remembered even without counters, because a last packet may come.
 const REMEMBERED_DEAD: usize = 256;
-/// Accounts whose top was removed that are remembered.
+/// So many accounts are remembered after their top was removed.
 const REMEMBERED_ACCOUNTS: usize = 256;
-/// Cgroups of one account that were gone before their id could be read: so many are remembered.
+/// So many cgroups of one account are remembered that were gone before their id could be read.
 const REMEMBERED_NAMELESS: usize = 256;
 /// A cgroup's name: bytes, as the kernel has it.
 type Name = Arc<[u8]>;
@@ -40,17 +40,17 @@ struct Node {
     path_bytes: usize,
     /// Live ones.
     children: u32,
-    /// The latest whole scan that has seen it.
+    /// The latest whole scan that saw it.
     scan: u32,
     level: u8,
-    /// The uid of its directory when that was last looked at.
+    /// The owner of its directory, a uid, when that was last read.
     directory_owner: u32,
-    /// How often it was looked at.
+    /// How often that was read.
     owner_looks: u8,
     is_live: bool,
-    /// An event has told of it (else a listing has).
+    /// Whether an event reported it, and not a listing.
     told: bool,
-    /// It can't be read, so that nobody knows what is below it.
+    /// Whether it can't be read, so that nobody knows what is below it.
     is_closed: bool,
 }
 
@@ -59,27 +59,27 @@ struct Node {
 struct Nameless {
     parent: u64,
     name: Name,
-    /// The id of one that was made later, once one was: ids rise.
+    /// The id of a cgroup that was made later, once there is one. Ids always rise.
     before: Option<u64>,
 }
 
-/// How a cgroup was met.
+/// How a cgroup was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Met {
-    /// An event has told of it.
+    /// An event reported it.
     Told,
-    /// It was listed below one that an event has told of.
+    /// It was listed below one that an event reported.
     Below,
-    /// It was listed in a scan of what there is: it may have been there for long.
+    /// A scan of everything listed it, so it may have been there for long.
     Scanned,
 }
 
-/// What became of a cgroup that was met.
+/// What happened to a cgroup that was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Found {
     /// It was not known.
     New,
-    /// It was.
+    /// It was known.
     Known,
     /// It is not followed: its account is crowded, or it is too deep.
     Beyond,
@@ -99,7 +99,7 @@ pub struct Nodes {
     dead_accounts: VecDeque<u64>,
     /// Live cgroups at each level.
     levels: Vec<u32>,
-    /// Accounts with a nameless one after which nothing was made yet.
+    /// Accounts with a nameless cgroup after which no other was made yet.
     unnamed: BTreeSet<u64>,
     live: usize,
     path_bytes: usize,
@@ -107,9 +107,9 @@ pub struct Nodes {
     scan: u32,
     /// Level and id of every cgroup below which nothing is followed.
     opaque: BTreeSet<(u8, u64)>,
-    /// Paths of removed cgroups that root had given away, and whose they were. Latest last.
+    /// Paths of removed cgroups that root had given away, with their owners. The latest is the last.
     given: VecDeque<(String, u32)>,
-    /// Accounts that became crowded, or whose top has gone, since this was last taken.
+    /// Accounts that became crowded or lost their top since this was last taken.
     pub ended: Vec<u64>,
 }
 
@@ -155,7 +155,7 @@ impl Nodes {
         self.root
     }
 
-    /// A cgroup was met below `parent`.
+    /// A cgroup was found below `parent`.
     pub fn add(&mut self, parent: u64, name: &[u8], id: u64, met: Met, now: Instant) -> Found {
         let told = met == Met::Told;
         if !self.is_followed(parent) {
@@ -169,7 +169,7 @@ impl Nodes {
                 let told_twice = node.told && told;
                 node.told |= told;
                 if told_twice {
-                    // The one that the first event meant was gone before.
+                    // The one that the first event was about was gone before.
                     self.miss(parent, name, Some(id), now);
                 }
                 return if self.is_live(id) { Found::Known } else { Found::Beyond };
@@ -211,7 +211,7 @@ impl Nodes {
     /// It was removed.
     pub fn remove(&mut self, id: u64) {
         if self.by_id.get(&id).is_some_and(|node| node.is_live && node.children > 0) {
-            // The news of what was below it has not come yet, or never will.
+            // The events about what was below it have not come yet, or never will.
             let mut below: Vec<_> =
                 self.by_id.iter().filter(|(_, n)| n.is_live).map(|(id, n)| (n.level, *id)).collect();
             below.retain(|(_, below)| *below != id && self.is_below(*below, id));
@@ -268,7 +268,7 @@ impl Nodes {
         }
     }
 
-    /// Forgets removed cgroups but for those that `keep` holds for, the latest ones, and what their paths need.
+    /// Forgets removed cgroups, except those that `keep` holds for, the latest ones, and what their paths need.
     pub fn forget(&mut self, keep: impl Fn(u64) -> bool) {
         let mut needed = HashSet::new();
         let too_old = self.dead_accounts.len().saturating_sub(REMEMBERED_ACCOUNTS);
@@ -337,12 +337,12 @@ impl Nodes {
         }
     }
 
-    /// Begins a scan of the whole tree or of one account; [`Self::end_scan`] buries what it has not met.
+    /// Begins a scan of the whole tree or of one account. [`Self::end_scan`] buries what it has not found.
     pub fn begin_scan(&mut self) {
         self.scan = self.scan.wrapping_add(1);
     }
 
-    /// Whether anything was not met. `account`: the root's id stands for the whole tree.
+    /// Buries what the scan has not found; whether there was anything. `account`: the root's id stands for the whole tree.
     pub fn end_scan(&mut self, account: u64) -> bool {
         let missing = |(id, node): &(&u64, &Node)| {
             let scanned = account == self.root || (node.account == account && **id != account);
@@ -374,14 +374,14 @@ impl Nodes {
         account.nameless.push_back(Nameless { parent, name: name.into(), before });
         if account.nameless.len() > REMEMBERED_NAMELESS {
             account.nameless.pop_front();
-            // The oldest stands for those that are forgotten: theirs is their account's, and nobody else's.
+            // The oldest stands for the forgotten ones, whose bytes belong to their account and nobody else's.
             if let Some((oldest, (parent, name))) = account.nameless.front_mut().zip(top) {
                 (oldest.parent, oldest.name) = (parent, name);
             }
         }
     }
 
-    /// What could not be named so far was made before `id`.
+    /// What could not be named so far was made before the cgroup `id`.
     fn name_later_ones(&mut self, id: u64) {
         for account in std::mem::take(&mut self.unnamed) {
             let Some(account) = self.accounts.get_mut(&account) else { continue };
@@ -391,9 +391,9 @@ impl Nodes {
         }
     }
 
-    /// Where an id belongs that is not known: the cgroup that was gone before its id could be read; where it may have been one
-    /// of several, what they have in common; if there were none, what those have in common below which nothing is followed;
-    /// the root if there are none either.
+    /// Where an unknown id belongs. If one cgroup was gone before its id could be read, it is that one; if it may be one of
+    /// several, what they have in common. If there were none, it is what the cgroups have in common below which nothing is
+    /// followed; without such cgroups it is the root.
     pub fn nearest(&self, id: u64) -> String {
         let nameless = || self.accounts.values().flat_map(|account| &account.nameless);
         let candidates = || nameless().filter(|nameless| nameless.before.is_none_or(|before| id < before));
@@ -452,18 +452,18 @@ impl Nodes {
         self.by_id.get(&id).map(|node| node.account)
     }
 
-    /// The account whose events tell what happens in a cgroup: the root's for the top of another.
+    /// The account whose events report what happens in a cgroup. For an account's top, that is the root's account.
     pub fn teller(&self, id: u64) -> u64 {
         self.by_id.get(&id).filter(|node| node.level > ACCOUNT_LEVEL).map_or(self.root, |node| node.account)
     }
 
-    /// Whether what is made below a cgroup is to be looked at.
+    /// Whether what is made below a cgroup is followed.
     pub fn is_followed(&self, id: u64) -> bool {
         let crowded = |node: &Node| self.accounts.get(&node.account).is_some_and(|account| account.crowded.is_some());
         self.by_id.get(&id).is_some_and(|node| node.is_live && !crowded(node) && node.level < DEEPEST)
     }
 
-    /// Whether it is there.
+    /// Whether it exists.
     pub fn is_live(&self, id: u64) -> bool {
         self.by_id.get(&id).is_some_and(|node| node.is_live)
     }
@@ -473,7 +473,7 @@ impl Nodes {
         self.by_id.get(&id).is_some_and(|node| node.is_closed)
     }
 
-    /// Whether it was seen to go.
+    /// Whether it was seen to be removed.
     pub fn is_dead(&self, id: u64) -> bool {
         self.by_id.get(&id).is_some_and(|node| !node.is_live)
     }
@@ -483,7 +483,7 @@ impl Nodes {
         self.by_name.get(&(parent, Name::from(name))).copied()
     }
 
-    /// Every cgroup that is known, live or not: id, parent, name, whether it is live. The root is not among them.
+    /// Every known cgroup except the root, live or not: id, parent, name, whether it is live.
     pub fn all(&self) -> impl Iterator<Item = (u64, u64, &[u8], bool)> {
         let others = self.by_id.iter().filter(|(id, _)| **id != self.root);
         others.map(|(id, node)| (*id, node.parent, &*node.name, node.is_live))
@@ -526,7 +526,7 @@ fn common(mut paths: impl Iterator<Item = String>) -> String {
     shared
 }
 
-/// The bytes of a name where it is written as JSON: a control character takes six, what is no UTF-8 up to three for each byte.
+/// The length of a name as JSON: a control character takes six bytes, and invalid UTF-8 up to three for each byte.
 fn cost(name: &[u8]) -> usize {
     String::from_utf8_lossy(name)
         .bytes()

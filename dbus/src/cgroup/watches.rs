@@ -1,5 +1,5 @@
-//! What tells of cgroups that are made and removed: inotify, with an instance for each account, so that nobody's events can
-//! crowd out another's. It knows ids, not paths.
+//! Reports cgroups that are made and removed: inotify, with an instance for each account, so that nobody's events can push out
+//! another's. It knows ids, not paths.
 
 use std::{
     collections::HashMap,
@@ -16,10 +16,10 @@ use rustix::{
     io::Errno,
 };
 
-/// The kernel lets root have 128 instances by default, for all of its programs together.
+/// By default the kernel allows root 128 instances, for all of its programs together.
 const MOST_INSTANCES: usize = 32;
-/// Bytes of events that are read at once: an event takes 16 and its name, so these are some 700. They take their follower some
-/// 20 ms at most.
+/// Bytes of events that are read at once. An event takes 16 bytes and its name, so these are some 700 events. Following them
+/// takes some 20 ms at most.
 const BUFFER_BYTES: usize = 1 << 15;
 
 /// Whether a cgroup is watched now.
@@ -49,10 +49,10 @@ pub struct Event {
 /// All watches.
 #[derive(Debug)]
 pub struct Watches {
-    /// Is readable while any instance is.
+    /// Readable while any instance is.
     epoll: OwnedFd,
     instances: HashMap<u64, Instance>,
-    /// The account whose instance serves all that have none of their own.
+    /// The account whose instance serves all accounts without one of their own.
     common: u64,
 }
 
@@ -70,7 +70,7 @@ impl AsFd for Watches {
 }
 
 impl Watches {
-    /// With one instance, for `common` and whoever has none.
+    /// With one instance, for `common` and all accounts without one of their own.
     pub fn open(common: u64) -> Result<Self, Errno> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         let mut this = Self { epoll, instances: HashMap::new(), common };
@@ -83,12 +83,12 @@ impl Watches {
         self.instances.contains_key(&self.common)
     }
 
-    /// Lets go of all of them. What is waited on stays the same.
+    /// Releases all of them. The descriptor to wait on stays the same.
     pub fn give_up(&mut self) {
         self.instances.clear();
     }
 
-    /// Asks the kernel anew.
+    /// Asks the kernel again.
     pub fn begin_again(&mut self) {
         _ = self.begin(self.common); // see `are_given`
     }
@@ -107,7 +107,7 @@ impl Watches {
         }
         let account = if self.instances.contains_key(&account) { account } else { self.common };
         let Some(instance) = self.instances.get_mut(&account) else { return Watched::Refused };
-        // By descriptor: a path may lead to another cgroup by now, or be too long.
+        // By descriptor, because a path may lead to another cgroup by now, or be too long.
         let path = format!("/proc/self/fd/{}", directory.as_raw_fd());
         match inotify::add_watch(&instance.fd, path, WatchFlags::CREATE | WatchFlags::DELETE | WatchFlags::ONLYDIR) {
             Ok(watch) => {
@@ -132,7 +132,7 @@ impl Watches {
         instance.is_some()
     }
 
-    /// Ends the watches of the common instance but for those that `keep` holds for.
+    /// Ends the watches of the common instance, except those that `keep` holds for.
     pub fn end_common(&mut self, keep: impl Fn(u64) -> bool) {
         let Some(Instance { fd, of }) = self.instances.get_mut(&self.common) else { return };
         of.retain(|watch, id| {
@@ -144,7 +144,7 @@ impl Watches {
         });
     }
 
-    /// The accounts of which something is to be told.
+    /// The accounts with events to take in.
     pub fn ready(&self) -> Vec<u64> {
         let mut buffer = [MaybeUninit::<epoll::Event>::uninit(); MOST_INSTANCES];
         let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };

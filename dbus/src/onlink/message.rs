@@ -1,5 +1,5 @@
-//! What the kernel's messages say about one route or one link. Pure, and without an allocation: a full routing table has
-//! hundreds of thousands of them.
+//! Reads the kernel's messages about one route or one link. Pure, and without allocations, because a full routing table has
+//! hundreds of thousands of routes.
 
 use std::{
     collections::hash_map::DefaultHasher,
@@ -21,7 +21,7 @@ const ROUTE_HEADER_BYTES: usize = 12;
 /// `AF_INET` and `AF_INET6`.
 const INET: u8 = 2;
 const INET6: u8 = 10;
-/// `RTM_F_CLONED`: no route, but what the kernel has learned about one destination of it.
+/// `RTM_F_CLONED`: not a route, but what the kernel has learned about one of its destinations.
 const CLONED: u32 = 0x200;
 /// `RTN_*`.
 const UNICAST: u8 = 1;
@@ -43,7 +43,7 @@ const NH_ID: u16 = 30;
 const NHA_ID: u16 = 1;
 const NEXTHOP_HEADER_BYTES: usize = 8;
 
-/// Where in the kernel's tables a route of some destination stands. The kernel has one there, unless others were appended.
+/// The place of a destination's route in the kernel's tables. The kernel has one route there, unless others were appended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Place {
     table: u32,
@@ -59,9 +59,9 @@ pub(super) struct Route {
     pub(super) link: u32,
     /// The nexthop object that it goes through; 0: none.
     pub(super) nexthop: u32,
-    /// To an address of this host's own, or a broadcast address.
+    /// Whether it leads to an address of this host or a broadcast address.
     pub(super) own: bool,
-    /// Tells it from every other route to the same destination.
+    /// Distinguishes it from every other route to the same destination.
     identity: u64,
 }
 
@@ -77,8 +77,8 @@ pub(super) struct Said {
     /// The destination; host bits are zero.
     pub(super) net: IpNet,
     pub(super) place: Place,
-    /// `None`: it leads to a router, or to nobody. Otherwise it makes its destination internal, unless its link has no
-    /// neighbours: see [`Said::internal`].
+    /// `None`: it leads to a router, or nowhere. Otherwise it makes its destination internal, unless its link has no neighbours:
+    /// see [`Said::internal`].
     pub(super) direct: Option<Route>,
 }
 
@@ -89,7 +89,7 @@ impl Said {
     }
 }
 
-/// Reads `RTM_NEWROUTE` and `RTM_DELROUTE`. `None`: no route of IPv4 or IPv6 that has a destination.
+/// Reads `RTM_NEWROUTE` and `RTM_DELROUTE`. `None`: not an IPv4 or IPv6 route with a destination.
 pub(super) fn route(payload: &[u8]) -> Result<Option<Said>, Error> {
     let malformed = |what| move || Error::malformed(what, payload);
     let header: &[u8; ROUTE_HEADER_BYTES] = payload.first_chunk().ok_or_else(malformed("route header"))?;
@@ -131,13 +131,13 @@ pub struct PolicyRoute {
     pub table: u32,
     /// Its destination.
     pub net: IpNet,
-    /// Of two to the same destination the lower one is taken.
+    /// Of two routes to the same destination, the one with the lower number is used.
     pub priority: u32,
-    /// What takes it is delivered to this host.
+    /// Whether packets that take it are delivered to this host.
     pub local: bool,
 }
 
-/// Reads `RTM_NEWROUTE` and `RTM_DELROUTE`. `None`: no such route. All but a few routes are passed over by their header.
+/// Reads `RTM_NEWROUTE` and `RTM_DELROUTE`. `None`: not such a route. All but a few routes are skipped by their header.
 pub(super) fn policy_route(payload: &[u8]) -> Result<Option<PolicyRoute>, Error> {
     /// `RT_TABLE_LOCAL`.
     const LOCAL_TABLE: u32 = 255;
@@ -166,8 +166,8 @@ pub(super) fn policy_route(payload: &[u8]) -> Result<Option<PolicyRoute>, Error>
     Ok(Some(PolicyRoute { table, net, priority, local: kind == LOCAL }).filter(|route| route.table != LOCAL_TABLE))
 }
 
-/// A number that is the same in every message about a route. The kernel tells IPv4 routes apart by all that they have, IPv6
-/// routes by little: the rest of them may change unsaid (fib6_remove_prefsrc in net/ipv6/route.c).
+/// A number that is the same in every message about a route. The kernel distinguishes IPv4 routes by everything they have, but
+/// IPv6 routes by little; the rest may change without a message (fib6_remove_prefsrc in net/ipv6/route.c).
 fn identity(header: &[u8; ROUTE_HEADER_BYTES], attributes: &[u8]) -> u64 {
     let mut hasher = DefaultHasher::new();
     let [family, length, source_length, tos, table, protocol, scope, kind, ..] = *header;
@@ -183,12 +183,12 @@ fn identity(header: &[u8; ROUTE_HEADER_BYTES], attributes: &[u8]) -> u64 {
     hasher.finish()
 }
 
-/// What an interface is like, as far as it matters to routes.
+/// The properties of an interface that matter to routes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Link {
-    /// Its routes are in force.
+    /// Whether its routes are in force.
     pub(super) up: bool,
-    /// What goes through it without a gateway goes to a neighbour, and not to a router at the other end.
+    /// Whether what goes through it without a gateway goes to a neighbour, and not to a router at the other end.
     pub(super) has_neighbours: bool,
 }
 

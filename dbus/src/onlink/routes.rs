@@ -1,6 +1,6 @@
-//! The routes that make something internal, and the interfaces they go through. Pure: it is told what the kernel said.
+//! The routes that make something internal, and the interfaces that they go through. Pure: it gets what the kernel said.
 //!
-//! Of a full routing table next to nothing is kept here: what leads to a router makes nothing internal.
+//! Next to nothing of a full routing table is kept here, because routes to a router make nothing internal.
 
 use std::{
     cmp::Reverse,
@@ -11,21 +11,21 @@ use ipnet::IpNet;
 
 use super::message::{Link, PolicyRoute, Route, Said};
 
-/// Routes that are kept, and as many more to networks and to this host's own addresses, so that no number of neighbours with
-/// a route of their own takes the place of these. What is kept beyond [`MOST_PREFIXES`] is there to be told when others go.
+/// So many routes are kept, and as many more to networks and to this host's own addresses, so that no number of neighbours with
+/// a route of their own can displace these. Those beyond [`MOST_PREFIXES`] are reported when others go.
 const MOST_ROUTES: usize = 50_000;
-/// Prefixes that are told: as many as the kernel takes in one transaction, with room for the user's.
+/// So many prefixes are reported: as many as the kernel takes in one transaction, with room for the user's.
 pub const MOST_PREFIXES: usize = 20_000;
 
 /// Routes that decide where policy rules lead; nobody has more than a few.
 const MOST_POLICY_ROUTES: usize = 1024;
 
-/// Whether what was said fits what is known.
+/// Whether a message fits what is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fit {
     /// It is taken in, or doesn't matter.
     Fits,
-    /// What is known may be wrong now: only the whole table tells.
+    /// What is known may be wrong now. Only the whole table can tell.
     Unclear,
 }
 
@@ -38,9 +38,9 @@ pub(super) struct Routes {
     count: usize,
     /// See [`MOST_ROUTES`].
     most: usize,
-    /// Some were not kept.
+    /// Whether some were not kept.
     pub(super) overflowed: bool,
-    /// There may be other prefixes than when this was last made false.
+    /// Whether the prefixes may have changed since this was last set to false.
     pub(super) changed: bool,
 }
 
@@ -56,7 +56,7 @@ impl Routes {
         Self { by_net, links, policy, count: 0, most, overflowed: false, changed: false }
     }
 
-    /// A route exists. `replaces`: it may have taken the place of another one, about which nothing is said.
+    /// A route exists. `replaces`: it may have replaced another one without a message about that.
     pub(super) fn exists(&mut self, said: &Said, replaces: bool) -> Fit {
         let new = said.internal(|link| self.has_neighbours(link));
         let mut fit = Fit::Fits;
@@ -82,7 +82,7 @@ impl Routes {
         fit
     }
 
-    /// A route that decides where policy rules lead exists; it may have taken the place of another one.
+    /// A route that decides where policy rules lead exists. It may have replaced another one.
     pub(super) fn policy_exists(&mut self, new: PolicyRoute) {
         self.policy.remove(&PolicyRoute { local: !new.local, ..new });
         if self.policy.len() < MOST_POLICY_ROUTES {
@@ -90,7 +90,7 @@ impl Routes {
         }
     }
 
-    /// A route is no more.
+    /// A route was deleted.
     pub(super) fn is_gone(&mut self, said: &Said) -> Fit {
         let Some(gone) = said.internal(|link| self.has_neighbours(link)) else { return Fit::Fits };
         let Some(routes) = self.by_net.get_mut(&said.net) else { return Fit::Fits };
@@ -105,30 +105,30 @@ impl Routes {
         if self.overflowed && self.count < self.most / 10 * 9 { Fit::Unclear } else { Fit::Fits }
     }
 
-    /// An interface exists and is so.
+    /// An interface exists, and what it is like.
     pub(super) fn link_is(&mut self, index: u32, link: Link) -> Fit {
         let Some(before) = self.links.insert(index, link) else {
-            // Its routes may have been heard of before it was.
+            // Its routes may have been reported before it was.
             let judged = !link.has_neighbours && self.any(|route| !route.own && route.link == index);
             return if judged { Fit::Unclear } else { Fit::Fits };
         };
-        // When it goes down, its IPv4 routes go and nothing is said of them.
+        // When it goes down, its IPv4 routes go without a message.
         let went_down = before.up && !link.up && self.any(|route| route.link == index);
         if went_down || before.has_neighbours != link.has_neighbours { Fit::Unclear } else { Fit::Fits }
     }
 
-    /// An interface is no more.
+    /// An interface was deleted.
     pub(super) fn link_is_gone(&mut self, index: u32) -> Fit {
         self.links.remove(&index);
         if self.any(|route| route.link == index) { Fit::Unclear } else { Fit::Fits }
     }
 
-    /// A nexthop object is no more: its IPv4 routes go and nothing is said of them.
+    /// A nexthop object was deleted. Its IPv4 routes go without a message.
     pub(super) fn nexthop_is_gone(&self, id: u32) -> Fit {
         if self.any(|route| route.nexthop == id) { Fit::Unclear } else { Fit::Fits }
     }
 
-    /// The prefixes, sorted, and how many there are besides, beyond [`MOST_PREFIXES`]: those with the fewest addresses.
+    /// The prefixes, sorted, and how many more there are beyond [`MOST_PREFIXES`]: those with the fewest addresses.
     pub(super) fn prefixes(&self) -> (Vec<IpNet>, usize) {
         self.most_of(MOST_PREFIXES)
     }

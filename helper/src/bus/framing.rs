@@ -73,7 +73,7 @@ impl Framing {
                 }
             }
             let Some(head) = waiting.get(..FIXED) else { return Ok(None) };
-            let length = length(head).ok_or_else(|| invalid("the bus sent what is no D-Bus message"))?;
+            let length = length(head).ok_or_else(|| invalid("the bus sent something that is not a D-Bus message"))?;
             match usize::try_from(length) {
                 Ok(length) if length <= MOST_MESSAGE => {
                     let piece = self.filled.start..self.filled.start + length;
@@ -91,7 +91,7 @@ impl Framing {
     fn line(&mut self) -> io::Result<Option<Piece>> {
         let waiting = self.buffer.get(self.filled.clone()).unwrap_or_default();
         let Some(end) = waiting.iter().position(|byte| *byte == b'\n') else {
-            return if waiting.len() > LINE { Err(invalid("the bus's handshake has no end")) } else { Ok(None) };
+            return if waiting.len() > LINE { Err(invalid("the bus's handshake does not end")) } else { Ok(None) };
         };
         let piece = self.filled.start..self.filled.start + end + 1;
         self.filled.start = piece.end;

@@ -57,7 +57,7 @@ pub enum Error {
     #[error("cannot connect to {1}")]
     Connect(#[source] io::Error, String),
     /// The address of a system bus names a Unix socket.
-    #[error("{0} is no address that the helper can use: it needs a Unix socket")]
+    #[error("the helper cannot use the address {0}: it needs a Unix socket")]
     Address(String),
 }
 
@@ -80,7 +80,7 @@ impl Bus {
         let asking = connect(socket::asking).await?;
         if let Err(error) = asking.request_name(ASKING).await {
             log(format_args!(
-                "others may send to the connection that asks polkit, as the bus does not give it a name: {error}"
+                "others can send to the connection that asks polkit, because the bus gave it no name: {error}"
             ));
         }
         Ok(Self { serving, asking, callers })

@@ -70,7 +70,7 @@ pub enum Error {
         source: io::Error,
     },
     /// A reply that makes no sense.
-    #[error("cannot understand the kernel about {what}")]
+    #[error("cannot understand the kernel's answer about {what}")]
     Malformed {
         /// The request.
         what: &'static str,
@@ -84,7 +84,7 @@ pub enum Error {
         what: &'static str,
     },
     /// Counters were deleted and not all of their last values came back.
-    #[error("{deleted} counters were deleted, but the last values of {} came", last.len())]
+    #[error("{deleted} counters were deleted, but only {} last values came", last.len())]
     Lost {
         /// How many were deleted.
         deleted: usize,

@@ -51,10 +51,10 @@ pub fn of_failure(
 
 /// What [`super::cgroups::CHILD`] adds to its parent's path.
 const CHILD_OF_APP: &str = "/child";
-const NOTHING: &str = "nothing of it was counted, so the figures are too low by all of it. The table's chains do not see these packets: \
-     look whether their rules are all there (nft list ruleset).";
+const NOTHING: &str = "none of it was counted, so the figures are too low by all of it. The table's chains do not see these packets: \
+     check that all their rules are there (nft list ruleset).";
 
-const RESET: &str = "what was counted after another program had set the counters back to zero is missing, so the figures are too low \
+const RESET: &str = "what was counted after another program had reset the counters to zero is missing, so the figures are too low \
      whenever somebody does that (nft reset, accounting scripts).";
 
 fn swapped(expected: &Figures, counted: &Figures) -> Option<String> {
@@ -73,14 +73,14 @@ fn elsewhere(case: &Case, cgroup: &str, expected: &Figures, counted: &Figures, s
     let first = strays.first()?;
     if counted == expected {
         return Some(format!(
-            "the same bytes were booked to {} as well, so they are counted twice. A rule lacks its `accept`.",
+            "the same bytes were also counted for {}, so they are counted twice. A rule lacks its `accept`.",
             first.cgroup
         ));
     }
     if case.actor == Actor::Child && cgroup.strip_prefix(&first.cgroup).is_some_and(|rest| rest == CHILD_OF_APP) {
         return Some(format!(
-            "it was booked to the app's own cgroup above, {}: the app's total is right, but this part of it can't be seen by \
-             itself. The rules for level {} of the cgroup tree are missing.",
+            "it was counted for the app's own cgroup above, {}. The app's total is right, but this part of it can't be seen \
+             separately. The rules for level {} of the cgroup tree are missing.",
             first.cgroup,
             cgroup.matches('/').count()
         ));
@@ -88,13 +88,13 @@ fn elsewhere(case: &Case, cgroup: &str, expected: &Figures, counted: &Figures, s
     let is_ancestor = |stray: &Stray| cgroup.strip_prefix(&stray.cgroup).is_some_and(|rest| rest.starts_with('/'));
     Some(match strays.iter().find(|stray| is_ancestor(stray)) {
         Some(ancestor) => format!(
-            "it was booked to the cgroup above, {}, so the app's own figures are too low by it and another row has it. The rules \
+            "it was counted for the cgroup above, {}, so it is missing from the app's own figures and is in another row. The rules \
              for level {} of the cgroup tree are missing.",
             ancestor.cgroup,
             cgroup.matches('/').count()
         ),
         None => format!(
-            "it was booked to {}, which is not this app: the figures of applications are mixed up and can't be trusted.",
+            "it was counted for {}, which is not this app. The figures of applications are mixed up and can't be trusted.",
             first.cgroup
         ),
     })
@@ -104,15 +104,14 @@ fn as_estimate(case: &Case, counted: &Figures) -> Option<String> {
     let Payload { rx_bytes, tx_bytes } = case.sent();
     if case.is_tcp() && sum(counted) == [rx_bytes, tx_bytes] {
         return Some(
-            "the figure is the payload alone, without any packet's header. That is the estimate out of the sockets' own books, \
-             which sees no UDP and no QUIC: it must not be called exact."
+            "the figure is only the payload, without any packet's header. That is what the estimate has, which sees no UDP \
+             and no QUIC. It must not be called exact."
                 .to_owned(),
         );
     }
     (!case.is_tcp() && sum(counted) == [0, 0]).then(|| {
-        "nothing of these datagrams was counted, so the figures are too low by all UDP (QUIC, calls, DNS). An estimate out of \
-         the sockets' own books is blind to them; exact figures have them. If the figures come from the table, rules are missing \
-         in it (nft list ruleset)."
+        "none of these datagrams were counted, so the figures are too low by all UDP (QUIC, calls, DNS). The estimate can't \
+         see them, but exact counting must. If the figures come from the table, it lacks rules (nft list ruleset)."
             .to_owned()
     })
 }
@@ -120,8 +119,8 @@ fn as_estimate(case: &Case, counted: &Figures) -> Option<String> {
 fn through_tunnel(case: &Case, expected: &Figures, counted: &Figures) -> Option<String> {
     let more = |a: Ways, b: Ways| a[0] > b[0] || a[1] > b[1];
     (case.is_tunnelled() && more(sum(counted), sum(expected))).then(|| {
-        "the tunnel's own packets were counted beside those that they carry, so behind a VPN the figures are about twice too \
-         high. The rule that leaves out outer packets (@ll,0,8 >= 0x0 accept) is missing in the output chain."
+        "the tunnel's own packets were counted as well as those that they carry, so with a VPN the figures are about twice as \
+         high as they should be. The rule that leaves out outer packets (@ll,0,8 >= 0x0 accept) is missing in the output chain."
             .to_owned()
     })
 }
@@ -129,8 +128,8 @@ fn through_tunnel(case: &Case, expected: &Figures, counted: &Figures) -> Option<
 fn redirected(case: &Case, expected: &Figures, counted: &Figures) -> Option<String> {
     let one_way = external(counted) != [0, 0] && internal(counted) != [0, 0];
     (case.redirected.is_some() && one_way && sum(counted) == sum(expected)).then(|| {
-        "what is sent was counted on one side and what is received on the other, as the answers of a redirected connection carry \
-         the address that the app knows. The rules that ask connection tracking (nft list ruleset, chain translated) are \
+        "what was sent was counted on one side and what was received on the other, because the answers of a redirected \
+         connection carry the address that the app knows. The rules that ask connection tracking (nft list ruleset, chain translated) are \
          missing."
             .to_owned()
     })
@@ -157,10 +156,10 @@ fn wrong_scope(case: &Case, expected: &Figures, counted: &Figures) -> Option<Str
                 .to_owned()
         }
         (Scope::Internal, true) => {
-            format!("The rule for {} of one direction is missing, the one that asks for @{}.", family.0, family.1)
+            format!("The {} rule that looks up @{} is missing for one direction.", family.0, family.1)
         }
         (Scope::Internal, false) => {
-            format!("No prefix in the set {} covers {}, or the rules that ask for it are missing.", family.1, case.on_wire())
+            format!("No prefix in the set {} covers {}, or the rules that look it up are missing.", family.1, case.on_wire())
         }
         (Scope::External, _) => {
             format!("A prefix in the set {} covers {}, which is not internal, or a rule is wrong.", family.1, case.on_wire())
@@ -168,11 +167,11 @@ fn wrong_scope(case: &Case, expected: &Figures, counted: &Figures) -> Option<Str
     };
     Some(match case.scope {
         Scope::Internal => format!(
-            "{way} was counted as external, so the figures are too high by what the app moves there, which never leaves your own \
-             networks. {look}"
+            "{way} was counted as external, so the figures are too high by all traffic of this kind, which never leaves your \
+             own networks. {look}"
         ),
         Scope::External => format!(
-            "{way} was counted as internal and left out, so the figures are too low by what the app moves there. {look}"
+            "{way} was counted as internal and left out, so the figures are too low by all traffic of this kind. {look}"
         ),
     })
 }
@@ -182,8 +181,8 @@ fn half(expected: &Figures, counted: &Figures) -> Option<String> {
     let ([rx, tx], [counted_rx, counted_tx]) = (sum(expected), sum(counted));
     let text = |way: &str, shown: &str, chain: &str| {
         format!(
-            "nothing of what was {way} was counted, so the {shown} is too low by all of it. A rule of the chain {chain} is missing, \
-             its last one (goto) most likely (nft list ruleset)."
+            "none of what was {way} was counted, so the {shown} is too low by all of it. A rule of the chain {chain} is missing, \
+             most likely its last one (goto). Check with nft list ruleset."
         )
     };
     match (counted_rx, counted_tx) {
@@ -202,7 +201,7 @@ fn wrong_amount(expected: &Figures, counted: &Figures) -> String {
     };
     let ways = [way("received", expected[0], counted[0]), way("sent", expected[1], counted[1])];
     format!(
-        "{}. The figures of this app are off by as much.",
+        "{}. The figures of this app are wrong by that much.",
         ways.into_iter().flatten().collect::<Vec<_>>().join(", ")
     )
 }

@@ -38,7 +38,7 @@ pub use world::{World, run};
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Not root.
-    #[error("it needs root for the few seconds it takes: it makes scratch network namespaces and cgroups")]
+    #[error("it needs root for a few seconds, to make scratch network namespaces and cgroups")]
     NotRoot,
     /// The rules could crash this kernel, in a scratch network too.
     #[error("{0}. Nothing was tried")]
@@ -74,7 +74,7 @@ pub enum Error {
         source: io::Error,
     },
     /// A signal came.
-    #[error("stopped before all was tried")]
+    #[error("stopped before everything was tested")]
     Stopped,
 }
 

@@ -27,7 +27,7 @@ pub fn compare(setup: &Path) -> Result<Case, Error> {
     let mut running = Nft::open()?;
     let rules = running.rules()?;
     let (verdict, meaning) = if rules.is_empty() {
-        let why = "Exact counting does not run on this host, so there is no table to compare. What was tried above is the one \
+        let why = "Exact counting is off on this host, so there is no table to compare. What was tested above is the one \
                    that it would load.";
         (Outcome::Skipped, Some(why.to_owned()))
     } else {
@@ -57,7 +57,7 @@ fn difference(running: &mut Nft, rules: &[Rule], setup: &Path) -> Result<Option<
     let failed = Error::network("read the routing table");
     let mut onlink = Onlink::open().map_err(&failed)?;
     let host = onlink.changed().map_err(&failed)?.unwrap_or_default();
-    let redirected = redirects::look(onlink.policy_routes()).map_err(Error::network("look for what is redirected"))?;
+    let redirected = redirects::look(onlink.policy_routes()).map_err(Error::network("find out what is redirected"))?;
     let prefixes = Prefixes::new(&host, &setup.internal, &setup.external);
     let (v4, v6) = (prefixes.internal_v4(), prefixes.internal_v6());
     let levels = rules.iter().filter(|rule| ruleset::is_level_rule(Counter::TxExternal, rule)).count();
@@ -77,7 +77,7 @@ fn difference(running: &mut Nft, rules: &[Rule], setup: &Path) -> Result<Option<
         let of = |rules: &[Rule]| rules.iter().filter(|rule| rule.chain == *chain).cloned().collect::<Vec<_>>();
         if of(&rules) != of(&expected_rules) {
             return Ok(Some(format!(
-                "The chain {chain} of the running table has other rules than netglance gives it, so what was proved above does \
+                "The chain {chain} of the running table has other rules than netglance's, so what was proved above does \
                  not hold for the figures you see. Turn exact counting off and on again in netglance's settings."
             )));
         }
@@ -85,7 +85,7 @@ fn difference(running: &mut Nft, rules: &[Rule], setup: &Path) -> Result<Option<
     for set in ["internal4", "internal6", "near4", "near6"] {
         if running.keys(set)? != expected.keys(set)? {
             return Ok(Some(format!(
-                "The set {set} of the running table holds other prefixes than this host's routing table and settings say, so some \
+                "The set {set} of the running table has other prefixes than this host's routing table and settings, so some \
                  traffic is on the wrong side. Restart the helper: systemctl restart netglance-helper"
             )));
         }

@@ -155,8 +155,7 @@ impl World {
                 movers.push((case.actor, mover));
             }
             if !self.begin_redirecting(&case)? {
-                let why =
-                    "This kernel translates no addresses for nf_tables, so that nothing could be redirected to try it.";
+                let why = "This kernel can't translate addresses with nf_tables, so redirecting could not be tested.";
                 rows.push(row(&case, None, Outcome::Skipped, Some(why.to_owned())));
                 continue;
             }
@@ -199,7 +198,7 @@ impl World {
         }
         if self.fault != Some(Fault::NotRedirected) {
             let found = self.host.inside(|| redirects::look(&BTreeSet::new()))?;
-            self.nft.redirect(&found.map_err(Error::network("look for what is redirected"))?)?;
+            self.nft.redirect(&found.map_err(Error::network("find out what is redirected"))?)?;
         }
         Ok(true)
     }
@@ -217,14 +216,14 @@ impl World {
             return Some("This host has no IPv6, so there is nothing to leave out or to count.".to_owned());
         }
         (case.is_tunnelled() && !self.has_tunnel)
-            .then(|| "This kernel has no VXLAN, so that no tunnel could be made to try it.".to_owned())
+            .then(|| "This kernel has no VXLAN, so no tunnel could be made to test it.".to_owned())
     }
 
     fn try_one(&mut self, case: &Case, mover: &mut Mover, stop: &Stop) -> Result<verify::Case, Error> {
         let key = self.key(case.actor.cgroup())?;
         let (before, passed_before) = (self.booked()?, self.passed(case.on_wire())?);
         if case.is_reset && !self.host.inside(Nft::open)??.reset_counters()? {
-            let why = "This kernel (before 6.5) can't set such counters back, so nobody can.".to_owned();
+            let why = "This kernel (before 6.5) can't reset such counters, so nobody can.".to_owned();
             return Ok(row(case, None, Outcome::Skipped, Some(why)));
         }
         match mover.run(&case.task, stop) {

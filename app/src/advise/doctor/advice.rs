@@ -15,6 +15,7 @@ use super::{
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 const NOTHING: &str = "not needed";
+
 /// The way of counting that fits, and why.
 pub fn design(facts: &Facts) -> (Option<Design>, String) {
     if !has_v2(facts) {
@@ -22,31 +23,34 @@ pub fn design(facts: &Facts) -> (Option<Design>, String) {
     }
     let mut missing = lacks(facts);
     if facts.systemd.is_none() {
-        missing.push("no systemd that answers, which starts the helper".to_owned());
+        missing.push("no systemd that could start the helper".to_owned());
     }
     if missing.is_empty() {
-        let others = facts.others.map_or(0, |others| others.count);
-        let mut why = "This host has what exact counting needs: every packet is booked to the cgroup of its socket, UDP and QUIC too".to_owned();
+        let others = facts.others.filter(|_| !facts.app.all).map_or(0, |others| others.count);
+        let mut why = "This host has what exact counting needs: every packet is counted for the cgroup of its socket, including UDP and QUIC.".to_owned();
         if others > 0 {
-            why.push_str(&format!(", apart from {} of the same user", many(others, "other app")));
+            why.push_str(&format!(" {} of the same user {} kept apart.", many(others, "other app"), are(others)));
         }
         if let Some(sockets @ 1..) = facts.app.udp_sockets {
             why.push_str(&format!(
-                "; the estimate leaves {} of {} unmeasured now",
+                " The estimate leaves out {} of {} now.",
                 many(sockets, "UDP socket"),
                 facts.app.name
             ));
         }
-        return (Some(Design::Exact), why + ".");
+        return (Some(Design::Exact), why);
     }
     let missing = missing.join("; ");
     if facts.estimate_fails.is_some() {
-        return (None, format!("Exact counting: {missing}. And the estimate does not work either."));
+        return (None, format!("Exact counting is not possible here: {missing}. The estimate does not work either."));
     }
-    let why = format!(
-        "Exact counting can't be had here: {missing}. The estimate needs no more than there is; it sees TCP payload, not UDP."
-    );
+    let why =
+        format!("Exact counting is not possible here: {missing}. The estimate works; it has TCP payload, but no UDP.");
     (Some(Design::Estimate), why)
+}
+
+fn are(count: usize) -> &'static str {
+    if count == 1 { "is" } else { "are" }
 }
 
 fn has_v2(facts: &Facts) -> bool {
@@ -60,15 +64,16 @@ pub fn blind_spots(facts: &Facts) -> Vec<BlindSpot> {
     let has = |wanted: &[Neighbour]| facts.neighbours.iter().any(|neighbour| wanted.contains(neighbour));
     let app = &facts.app;
     if has(&[Neighbour::Docker, Neighbour::Podman, Neighbour::Libvirt]) {
-        spot("containers", "What containers and virtual machines with a network of their own send is forwarded by this host: it comes from no socket here.".into());
+        spot("containers", "Traffic of containers and virtual machines with a network of their own: this host only forwards it, so it belongs to no socket here.".into());
     }
     if let Some(n @ 1..) = app.elsewhere {
         spot(
             "namespaces",
             format!(
-                "{} of {} in another network namespace: nothing is counted there. (A browser's sandbox has one, and no traffic in it.)",
+                "{} of {} {} in another network namespace, where nothing is counted. (Browsers use one as a sandbox, without traffic.)",
                 many(n, "process"),
-                app.name
+                app.name,
+                are(n)
             ),
         );
     }
@@ -78,7 +83,7 @@ pub fn blind_spots(facts: &Facts) -> Vec<BlindSpot> {
         spot(
             "redirected",
             format!(
-                "Connections of {} to outside addresses end at a proxy on this host ({}): they are internal, and what the proxy moves outside belongs to it.",
+                "Connections of {} to external addresses are redirected to a proxy on this host ({}). They count as internal; the external traffic belongs to the proxy.",
                 app.name,
                 app.redirected_to.join(", ")
             ),
@@ -88,7 +93,7 @@ pub fn blind_spots(facts: &Facts) -> Vec<BlindSpot> {
         spot(
             "proxy",
             format!(
-                "{}'s environment names a proxy at an internal address: what it sends through it is left out, and belongs to the proxy outside.",
+                "The environment of {} names a proxy at an internal address. Traffic to it is left out; the external traffic belongs to the proxy.",
                 app.name
             ),
         );
@@ -96,7 +101,7 @@ pub fn blind_spots(facts: &Facts) -> Vec<BlindSpot> {
         spot(
             "proxy",
             format!(
-                "What {} sends through a proxy on this host ({}) is loopback traffic to it, and belongs to the proxy outside.",
+                "Traffic of {} to a proxy on this host ({}) is loopback traffic and left out; the external traffic belongs to the proxy.",
                 app.name, proxies
             ),
         );
@@ -104,40 +109,47 @@ pub fn blind_spots(facts: &Facts) -> Vec<BlindSpot> {
     if has(&[Neighbour::Vpn, Neighbour::Tailscale]) {
         spot(
             "vpn",
-            "What a VPN's own process adds for the app (headers, handshakes, keep-alives) belongs to that process."
+            "What a VPN program adds to the app's traffic (headers, handshakes, keep-alives) belongs to that program."
                 .into(),
         );
     }
     if matches!(facts.dns, Dns::Resolved | Dns::Local) {
         let who = if facts.dns == Dns::Resolved { "systemd-resolved" } else { "a program on this host" };
-        spot("dns", format!("Names are looked up by {who}, in its own cgroup: that is some hundred bytes a name."));
+        spot(
+            "dns",
+            format!("DNS traffic: {who} looks up names, in its own cgroup. That is a few hundred bytes for each name."),
+        );
     }
     if !app.socket_units.is_empty() {
         spot(
             "socket-activation",
             format!(
-                "systemd made the listening sockets of {}; connections accepted on them stay in systemd's cgroup.",
+                "systemd opened the listening sockets of {}. Connections that are accepted on them stay in systemd's cgroup.",
                 app.socket_units.join(", ")
             ),
         );
     }
     if let Some(n @ 1..) = app.handed_over {
-        let stays = if n == 1 { "it stays" } else { "they stay" };
+        let (opened, stays) = if n == 1 { ("was opened", "It stays") } else { ("were opened", "They stay") };
         let sockets = many(n, "socket");
         let text =
-            format!("{sockets} of {} with an external peer, made in another cgroup: {stays} there for life.", app.name);
+            format!("{sockets} of {} with an external peer {opened} in another cgroup. {stays} there.", app.name);
         spot("handed-over", text);
     }
     if let n @ 1.. = app.packet_sockets {
         let sockets = many(n, "packet socket");
-        spot("packet-sockets", format!("What goes through {sockets} of {}: that is below nftables.", app.name));
+        spot(
+            "packet-sockets",
+            format!("What goes through {sockets} of {}, because packet sockets bypass nftables.", app.name),
+        );
     }
     if let Some(n @ 1..) = facts.root_sockets {
         spot(
             "root-cgroup",
             format!(
-                "{} with an external peer in the root cgroup: the kernel's own, or those of a program in no unit. No app's figures have them.",
-                many(n, "socket")
+                "{} with an external peer {} in the root cgroup, opened by the kernel or by a program in no unit. No app's figures include them.",
+                many(n, "socket"),
+                are(n)
             ),
         );
     }
@@ -156,7 +168,7 @@ pub fn steps(facts: &Facts, design: Option<Design>) -> Vec<Step> {
             steps.push(user(
                 facts,
                 "verify",
-                "Proves on this host that internal traffic is left out and external traffic is in.",
+                "Proves on this host that internal traffic is left out and external traffic is counted.",
                 NOTHING,
             ));
             steps.push(watch(facts, Some("exact")));
@@ -185,12 +197,12 @@ fn mend(facts: &Facts, rules: &SavedRules) -> Option<Step> {
         Saved::Listed if quoted(file) == *file => {
             let command = format!("sed -i{KEPT} '/^table inet netglance *{{ *\\(#.*\\)*$/,/^}}/d' {file}");
             let undo = format!("mv {file}{KEPT} {file}");
-            let text = "Takes netglance's table out of the saved rules and leaves all else; the file as it was is kept beside it.";
+            let text = "Removes netglance's table from the saved firewall rules, and nothing else. The original file is kept beside it.";
             Some(root(facts, &command, text, Some(&undo)))
         }
         Saved::Listed | Saved::Otherwise => {
-            let text = format!("Edit {file}: take out what makes `table inet netglance`, and no more.");
-            Some(Step { who: Who::Root, command: None, text, undo: "put it in again".to_owned() })
+            let text = format!("Edit {file}: remove what makes `table inet netglance`, and nothing else.");
+            Some(Step { who: Who::Root, command: None, text, undo: "put it back".to_owned() })
         }
     }
 }
@@ -205,8 +217,8 @@ fn root(facts: &Facts, command: &str, text: &str, undo: Option<&str>) -> Step {
     Step { who: Who::Root, command: Some(as_root(facts, command)), text: text.to_owned(), undo }
 }
 
-/// A command as it is typed to run as root. It may hold "$PWD" and no other double quotation mark. pkexec needs an agent: on a
-/// terminal without one, polkit 122 (Debian 12) refuses the right password too.
+/// A command as it is typed to run as root. Its only double quotation marks may be those of "$PWD". pkexec needs an agent: on a
+/// terminal without one, polkit 122 (Debian 12) refuses even the right password.
 fn as_root(facts: &Facts, command: &str) -> String {
     if facts.root {
         command.to_owned()
@@ -219,7 +231,7 @@ fn as_root(facts: &Facts, command: &str) -> String {
     }
 }
 
-/// What brings the helper from where it is to counting.
+/// The steps that are left until the helper counts.
 fn helper_steps(facts: &Facts) -> Vec<Step> {
     let mut steps = match &facts.helper {
         Helper::Counting { .. } => return Vec::new(),
@@ -227,20 +239,25 @@ fn helper_steps(facts: &Facts) -> Vec<Step> {
             let log = "journalctl --unit netglance-helper.service --boot --no-pager";
             let restart = "systemctl restart netglance-helper.service";
             return vec![
-                root(facts, log, "Says why the helper can't count.", None),
-                root(facts, restart, "Starts it anew; the kernel keeps its counters meanwhile.", None),
+                root(facts, log, "Shows why the helper can't count.", None),
+                root(facts, restart, "Restarts it. The kernel keeps its counters meanwhile.", None),
             ];
         }
         Helper::Idle { .. } | Helper::Unconfirmed { .. } => Vec::new(),
         Helper::Unannounced => vec![
-            root(facts, "systemctl daemon-reload", "systemd takes up the helper's unit.", None),
-            root(facts, "systemctl reload dbus.service", "The system bus takes up the helper's name and policy.", None),
+            root(facts, "systemctl daemon-reload", "Makes systemd read the helper's unit.", None),
+            root(
+                facts,
+                "systemctl reload dbus.service",
+                "Makes the system bus read the helper's name and policy.",
+                None,
+            ),
         ],
         Helper::Absent => match &facts.netglance {
             Came::Packaged => vec![package(facts)],
             Came::Beside(helper) => return vec![set_up(facts, helper)],
             Came::Alone => {
-                let text = "Builds the helper, as yourself. In the folder of netglance's source.";
+                let text = "Builds the helper. Run it as yourself, in the folder with netglance's source.";
                 let command = "cargo build --release --package netglance-helper".to_owned();
                 let build = Step {
                     who: Who::User,
@@ -253,7 +270,7 @@ fn helper_steps(facts: &Facts) -> Vec<Step> {
         },
     };
     if facts.polkit || facts.root {
-        let mut text = "Starts exact counting, now and after every boot. One password, in a dialog or here in the terminal. The same as the button \"Count exactly…\" in the window.".to_owned();
+        let mut text = "Starts exact counting, now and after every boot. Asks for a password once, in a dialog or here in the terminal. The button \"Count exactly…\" in the window does the same.".to_owned();
         if leaks(facts) {
             text.push_str(" Asks first, because of the kernel's bug.");
         }
@@ -277,8 +294,8 @@ fn call(method: &str) -> String {
 /// The helper from its package.
 fn package(facts: &Facts) -> Step {
     if !facts.apt {
-        let text = "Install the package netglance-helper the way netglance itself was installed.";
-        return Step { who: Who::Root, command: None, text: text.to_owned(), undo: "remove that package".to_owned() };
+        let text = "Install the package netglance-helper in the same way as netglance itself.";
+        return Step { who: Who::Root, command: None, text: text.to_owned(), undo: "remove the package".to_owned() };
     }
     let architecture = match std::env::consts::ARCH {
         "x86_64" => "amd64",
@@ -286,13 +303,13 @@ fn package(facts: &Facts) -> Step {
         other => other,
     };
     let command = format!(r#"apt install "$PWD"/netglance-helper_{VERSION}*_{architecture}.deb"#);
-    let text = "Puts the helper on the system; it counts nothing yet. In the folder that holds the packages.";
+    let text = "Installs the helper, which does not count yet. Run it in the folder that contains the packages.";
     root(facts, &command, text, Some("apt purge netglance-helper"))
 }
 
 /// The helper from a build or an archive.
 fn set_up(facts: &Facts, helper: &str) -> Step {
-    let mut text = "Puts the helper on the system and starts exact counting, now and after every boot: one password. The same as the button \"Count exactly…\" in the window.".to_owned();
+    let mut text = "Installs the helper and starts exact counting, now and after every boot. Asks for a password once. The button \"Count exactly…\" in the window does the same.".to_owned();
     let mut command = format!("{helper} set-up");
     if leaks(facts) {
         text.push_str(" Agrees to the kernel's bug.");
@@ -309,17 +326,17 @@ fn watch(facts: &Facts, source: Option<&str>) -> Step {
     if let Some(source) = source {
         arguments.push_str(&format!(" --source {source}"));
     }
-    let text = format!("Shows what {} moves; `{}` alone opens the window.", facts.app.name, facts.program);
+    let text = format!("Shows the traffic of {}. `{}` alone opens the window.", facts.app.name, facts.program);
     user(facts, &arguments, &text, NOTHING)
 }
 
 /// Neither way works: what the host lacks.
 fn missing_basics(facts: &Facts) -> Vec<Step> {
     if has_v2(facts) {
-        let text = "A kernel of Linux 5.7 or newer with CONFIG_INET_DIAG and CONFIG_SOCK_CGROUP_DATA lists sockets with their cgroup. Where the module alone is missing, this loads it.";
+        let text = "The estimate needs Linux 5.7 or newer with CONFIG_INET_DIAG and CONFIG_SOCK_CGROUP_DATA. If only the module is missing, this loads it.";
         return vec![root(facts, "modprobe tcp_diag", text, Some("modprobe --remove tcp_diag"))];
     }
-    let text = "Boot with systemd.unified_cgroup_hierarchy=1 on the kernel's command line (Debian and Ubuntu: append it to GRUB_CMDLINE_LINUX_DEFAULT in /etc/default/grub, run update-grub, reboot). Then run this command again.";
-    let undo = "take the word out again, update-grub, reboot".to_owned();
+    let text = "Boot with systemd.unified_cgroup_hierarchy=1 on the kernel's command line, then run netglance doctor again. On Debian and Ubuntu, add it to GRUB_CMDLINE_LINUX_DEFAULT in /etc/default/grub, run update-grub and reboot.";
+    let undo = "remove it again, run update-grub, reboot".to_owned();
     vec![Step { who: Who::Root, command: None, text: text.to_owned(), undo }]
 }

@@ -1,5 +1,5 @@
-//! Findings about bytes that are booked to the app and never reached anybody, or went past the books; and about rules that
-//! were saved with netglance's table in them, or can't be listed. Pure; each is there where its case is.
+//! Findings about bytes that are counted although nobody got them, or not counted although somebody did; and about firewall
+//! rules that were saved with netglance's table in them, or can't be listed. Pure. A finding is there only where it applies.
 
 use super::{
     Finding, Status,
@@ -25,7 +25,7 @@ fn filters(facts: &Facts) -> Option<Finding> {
             units => format!("{} filter", units.join(", ")),
         }
     );
-    let detail = "systemd's IPAddressDeny= and its like apply after nftables: what they refuse is counted as sent or received all the same.";
+    let detail = "systemd applies IPAddressDeny= and similar settings after nftables. Packets that they refuse are still counted as sent or received.";
     Some(Finding::new("ip-filter", Status::Note, title, detail))
 }
 
@@ -35,9 +35,9 @@ fn shared_ports(facts: &Facts) -> Option<Finding> {
         return None;
     }
     let title = format!("{} shared with another control group", many(ports.len(), "UDP port"));
-    let line = |shared: &SharedPort| format!("Port {} with {}.\n", shared.port, shared.with.join(", "));
+    let line = |shared: &SharedPort| format!("Port {} is shared with {}.\n", shared.port, shared.with.join(", "));
     let detail = ports.iter().map(line).collect::<String>()
-        + "Where a BPF program of theirs chooses who gets a datagram (SO_REUSEPORT), part of what one receives is counted for the other. What is sent is counted right.";
+        + "If a BPF program chooses who gets each datagram (SO_REUSEPORT), part of what one receives is counted for the other. What is sent is counted correctly.";
     Some(Finding::new("shared-ports", Status::Note, title, detail))
 }
 
@@ -45,14 +45,14 @@ fn packet_sockets(facts: &Facts) -> Option<Finding> {
     let app = &facts.app;
     if app.packet_sockets > 0 {
         let title = format!("{} of {}", many(app.packet_sockets, "packet socket"), app.name);
-        let detail = "They are below nftables: nothing that goes through them is counted, in either direction.";
+        let detail = "Packet sockets bypass nftables. Nothing that goes through them is counted, in either direction.";
         return Some(Finding::new("packet-sockets", Status::Note, title, detail));
     }
     if app.packet_sockets_unseen == 0 {
         return None;
     }
     let detail = format!(
-        "The same user has {} that may be {}'s: not all of its processes can be looked into, except by root. Nothing that goes through one is counted.",
+        "The same user has {} that may belong to {}. Only root can look into all of its processes. Nothing that goes through a packet socket is counted.",
         many(app.packet_sockets_unseen, "packet socket"),
         app.name
     );
@@ -68,7 +68,7 @@ fn old_program(facts: &Facts) -> Option<Finding> {
     if numbers.is_empty() || numbers >= OLDEST_PROGRAM.to_vec() {
         return None;
     }
-    let detail = "While exact counting runs, `nft list ruleset` crashes and shows no rules at all, so a file that is saved with it would be empty. Upgrade nftables to 0.9.9 or newer before you turn exact counting on.";
+    let detail = "While exact counting is on, `nft list ruleset` crashes and shows no rules at all, so a file saved with it would be empty. Upgrade nftables to 0.9.9 or newer before you turn exact counting on.";
     Some(Finding::new("nft-program", Status::Warning, format!("nft {version} can't list netglance's table"), detail))
 }
 
@@ -80,15 +80,20 @@ fn saved_rules(facts: &Facts) -> Option<Finding> {
     let (holding, unreadable) = (of(false), of(true));
     if !holding.is_empty() {
         let detail = format!(
-            "In {holding}. It came there with `nft list ruleset`; one that an earlier netglance had made may keep nft from loading any rule of that file. Nobody needs it: the helper makes the table itself."
+            "It is in {holding}, and was saved with `nft list ruleset`. It is not needed there: the helper makes the table itself. If an earlier netglance had made it, it may keep nft from loading any rule of that file."
         );
-        return Some(Finding::new("saved-rules", Status::Warning, "the saved rules hold netglance's table", detail));
+        return Some(Finding::new(
+            "saved-rules",
+            Status::Warning,
+            "the saved firewall rules contain netglance's table",
+            detail,
+        ));
     }
     if unreadable.is_empty() {
         return None;
     }
     let detail = format!(
-        "{unreadable} can't be read. If it was saved with `nft list ruleset`, netglance's table may be in it: `table inet netglance`. Nobody needs it there: the helper makes the table itself."
+        "{unreadable} can't be read. If it was saved with `nft list ruleset`, it may contain netglance's table (`table inet netglance`). It is not needed there: the helper makes the table itself."
     );
-    Some(Finding::new("saved-rules", Status::Unknown, "saved rules: unknown", detail))
+    Some(Finding::new("saved-rules", Status::Unknown, "saved firewall rules: unknown", detail))
 }

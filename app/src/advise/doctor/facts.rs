@@ -1,10 +1,10 @@
-//! What was seen of a host, before it is judged. Plain data; `None` is unknown throughout.
+//! What was found on a host, before it is judged. Plain data; `None` means unknown everywhere.
 
 use netglance_dbus::kernel::Kernel;
 
 use crate::look::rate::Rate;
 
-/// A host as seen by one of its users.
+/// A host, as one of its users sees it.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Facts {
     /// `PRETTY_NAME` of os-release(5).
@@ -13,7 +13,7 @@ pub struct Facts {
     pub container: bool,
     /// What it says of itself.
     pub kernel: Kernel,
-    /// Whether uid 0 looks.
+    /// Whether doctor runs as root.
     pub root: bool,
     /// The cgroup tree.
     pub cgroup: Cgroups,
@@ -21,7 +21,7 @@ pub struct Facts {
     pub nft: Nft,
     /// The version of the program `nft`, such as "1.0.6"; `None`: it isn't there, or doesn't say.
     pub nft_program: Option<String>,
-    /// Why the estimate can't be made; `None`: it can.
+    /// Why the estimate doesn't work; `None`: it works.
     pub estimate_fails: Option<String>,
     /// systemd's own version, where it is PID 1 and answers on the system bus.
     pub systemd: Option<String>,
@@ -29,11 +29,11 @@ pub struct Facts {
     pub user_manager: bool,
     /// Whether the system bus answers.
     pub system_bus: bool,
-    /// The app that is asked about.
+    /// What the report is about.
     pub app: App,
     /// The user's other apps; `None`: the cgroup tree can't be read.
     pub others: Option<Others>,
-    /// Programs that meddle with the network here, each once.
+    /// Programs that affect the network here, each once.
     pub neighbours: Vec<Neighbour>,
     /// Where names are looked up.
     pub dns: Dns,
@@ -41,7 +41,7 @@ pub struct Facts {
     pub polkit: bool,
     /// The process name of a polkit agent of this user that is known to be one.
     pub polkit_agent: Option<String>,
-    /// The user's session in front of a screen.
+    /// The user's session at a screen.
     pub session: Option<Session>,
     /// Who would show a tray icon.
     pub tray: Tray,
@@ -49,7 +49,7 @@ pub struct Facts {
     pub helper: Helper,
     /// Sockets of the root cgroup with an external peer.
     pub root_sockets: Option<usize>,
-    /// Rules that are loaded at a boot: files with netglance's table in them, and those that can't be read.
+    /// Files of firewall rules that are loaded at boot: those with netglance's table in them, and those that can't be read.
     pub saved: Vec<SavedRules>,
     /// How netglance itself came here.
     pub netglance: Came,
@@ -59,7 +59,7 @@ pub struct Facts {
     pub apt: bool,
     /// Whether there is pkexec.
     pub pkexec: bool,
-    /// Whether there is sudo, and the user is in a group that it is usually for.
+    /// Whether there is sudo, and the user is in a group that usually may use it.
     pub sudo: bool,
 }
 
@@ -107,44 +107,46 @@ pub enum Part {
     Cgroup,
 }
 
-/// The app that is asked about, as it is now.
+/// The app, or all applications, that the report is about, as they are now.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct App {
     /// What a person reads.
     pub name: String,
+    /// Whether none was named, so that it is all applications of the user (of the host for root).
+    pub all: bool,
     /// Its unit patterns, cgroups or id.
     pub pattern: String,
-    /// The arguments that name it to `netglance watch`, as typed; empty for what is taken without any.
+    /// The arguments that name it to `netglance watch`, as typed; empty where `watch` chooses it by itself.
     pub arguments: String,
     /// Its units that run.
     pub units: Vec<AppUnit>,
-    /// Names nearly like the wanted ones, where none runs.
+    /// Names similar to the wanted ones, where none is running.
     pub near: Vec<String>,
     /// Its external rate, by the estimate.
     pub rate: Option<Rate>,
-    /// Its UDP sockets that can reach the outside.
+    /// How many UDP sockets it has that can reach the outside.
     pub udp_sockets: Option<usize>,
     /// Socket units with a network address that start it.
     pub socket_units: Vec<String>,
-    /// Of its sockets with an external peer, those made in another cgroup. `None`: its processes can't be looked at.
+    /// How many of its sockets with an external peer were opened in another cgroup. `None`: its processes can't be looked at.
     pub handed_over: Option<usize>,
-    /// Its processes in another network namespace.
+    /// How many of its processes are in another network namespace.
     pub elsewhere: Option<usize>,
     /// The proxy that its environment names.
     pub proxy: Option<Proxy>,
-    /// Units on this host to which connections of its own to outside addresses are redirected now.
+    /// Units on this host to which its connections to external addresses are redirected now.
     pub redirected_to: Vec<String>,
-    /// Units that filter its packets by address or interface: its own and those that they are in.
+    /// Units that filter its packets by address or interface: its own, and those above them in the tree.
     pub filters: Vec<String>,
-    /// Its UDP ports at which others' sockets are too.
+    /// UDP ports that it shares with others.
     pub shared_ports: Vec<SharedPort>,
-    /// Packet sockets that its processes hold.
+    /// How many packet sockets its processes hold.
     pub packet_sockets: usize,
-    /// Those that they may hold, where not all of them can be looked into.
+    /// How many more they may hold, where not all processes can be looked into.
     pub packet_sockets_unseen: usize,
 }
 
-/// A UDP port at which sockets of several control groups are.
+/// A UDP port with sockets of several cgroups.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SharedPort {
     /// The port.
@@ -153,23 +155,23 @@ pub struct SharedPort {
     pub with: Vec<String>,
 }
 
-/// A file of rules that are loaded at a boot.
+/// A file of firewall rules that are loaded at boot.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SavedRules {
     /// Its path.
     pub file: String,
-    /// What is worth saying of it.
+    /// What was found in it.
     pub saved: Saved,
 }
 
-/// What the name of a file ends in that is kept as it was.
+/// The suffix of the copy of a file before it was changed.
 pub const KEPT: &str = ".before-netglance";
 
 /// Whether a file holds netglance's table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Saved {
-    /// As `nft list ruleset` prints it: from a line of its own to a line that begins with a brace. And a copy beside the
-    /// file, with [`KEPT`], is included by nothing.
+    /// As `nft list ruleset` prints it, from a line of its own to a line that begins with a brace. And no file includes what is
+    /// called like this one with [`KEPT`].
     Listed,
     /// In another way.
     Otherwise,
@@ -177,7 +179,7 @@ pub enum Saved {
     Unreadable,
 }
 
-/// One unit of the app.
+/// A unit of the app.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AppUnit {
     /// The unit's name.
@@ -186,7 +188,7 @@ pub struct AppUnit {
     pub cgroup: String,
     /// Whether the cgroup is the caller's own.
     pub own: bool,
-    /// In it and all below it.
+    /// How many are in it and below it.
     pub processes: Option<usize>,
 }
 
@@ -253,7 +255,7 @@ pub enum Dns {
     External,
 }
 
-/// A login in front of a screen, as logind knows it.
+/// A login at a screen, as logind knows it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Session {
     /// x11, wayland, tty.
@@ -284,11 +286,11 @@ pub enum Helper {
     /// None of its files.
     #[default]
     Absent,
-    /// Its files are here and the system bus does not know it.
+    /// Its files are here, but the system bus does not know it.
     Unannounced,
-    /// The bus knows it, and it can't be reached: why.
+    /// The bus knows it, but it can't be reached: why.
     Unreachable(String),
-    /// It answers and counts nothing.
+    /// It answers, and exact counting is not turned on.
     Idle {
         /// Its version.
         version: String,
@@ -311,22 +313,22 @@ pub enum Helper {
     },
     /// It counts.
     Counting {
-        /// What it warns of; empty while all is well.
+        /// Its warning; empty if there is none.
         warning: String,
         /// Its version.
         version: String,
-        /// How many cgroups of this user it has counters of.
+        /// For how many cgroups of this user it has counters.
         rows: usize,
     },
 }
 
-/// How a program came to a host.
+/// How netglance was installed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Came {
     /// In a package: it is in /usr/bin.
     #[default]
     Packaged,
-    /// Built here or unpacked, the helper's program beside it: the path to that, as it is typed.
+    /// Built here or unpacked, with the helper's program beside it: the path to that, as it is typed.
     Beside(String),
     /// Built here or unpacked, without the helper.
     Alone,

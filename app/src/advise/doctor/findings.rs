@@ -34,7 +34,7 @@ fn distribution(facts: &Facts) -> Finding {
     let title = facts.distribution.clone().unwrap_or_else(|| "an unnamed distribution".to_owned());
     if facts.container {
         let detail =
-            "This is a container: what is said here holds inside it. The host's applications are counted on the host.";
+            "This is a container. What follows is true inside it; the host's applications are counted on the host.";
         return Finding::new("distribution", Status::Note, format!("{title}, in a container"), detail);
     }
     match facts.distribution {
@@ -75,25 +75,28 @@ fn kernel(facts: &Facts) -> Finding {
 }
 
 fn cgroup(facts: &Facts) -> Finding {
-    let absent = "netglance tells applications apart by their cgroup v2, and none is mounted.";
+    let absent = "netglance tells applications apart by their cgroup v2, but no cgroup v2 tree is mounted.";
     match &facts.cgroup {
-        Cgroups::Absent => Finding::new("cgroup", Status::Problem, "no cgroup v2", format!("{absent} Neither is v1.")),
-        Cgroups::V1 => {
-            Finding::new("cgroup", Status::Problem, "cgroup v1 alone", format!("{absent} The last step changes that."))
-        }
+        Cgroups::Absent => Finding::new("cgroup", Status::Problem, "no cgroup v2", format!("{absent} Nor is v1.")),
+        Cgroups::V1 => Finding::new(
+            "cgroup",
+            Status::Problem,
+            "cgroup v1 alone",
+            format!("{absent} The last step below changes that."),
+        ),
         Cgroups::Unified { mount } => Finding::new(
             "cgroup",
             Status::Ok,
             format!("cgroup v2 at {mount}"),
-            "A socket belongs for life to the cgroup that made it.",
+            "A socket always belongs to the cgroup that opened it.",
         ),
         Cgroups::Hybrid { mount } => {
             let title = format!("hybrid: cgroup v2 at {mount}, beside v1");
             if facts.kernel.base().is_some_and(|version| version < HYBRID_SAFE) {
-                let detail = "Before Linux 5.15 a use of v1's net_cls or net_prio makes the kernel forget the v2 cgroup of sockets.";
+                let detail = "Before Linux 5.15, using v1's net_cls or net_prio makes the kernel forget which v2 cgroup a socket belongs to.";
                 return Finding::new("cgroup", Status::Warning, title, detail);
             }
-            Finding::new("cgroup", Status::Ok, title, "The v2 tree is what counts; v1 does not get in its way.")
+            Finding::new("cgroup", Status::Ok, title, "netglance uses the v2 tree, and v1 does not get in its way.")
         }
     }
 }
@@ -105,23 +108,24 @@ fn nft(facts: &Facts) -> Finding {
             return find(
                 Status::Ok,
                 "nftables counts per cgroup",
-                "Known from the helper, whose table is in the kernel.".into(),
+                "The helper is doing it: its table is in the kernel.".into(),
             );
         }
         Helper::Failing { error, unsupported: true, .. } => {
             return find(
                 Status::Problem,
                 "nftables can't count per cgroup",
-                format!("The helper's dry run says: {error}"),
+                format!("The helper's dry run failed: {error}"),
             );
         }
         _ => {}
     }
     let source = match facts.nft.source.as_slice() {
-        [] => "the kernel's version alone: neither its configuration nor its modules can be read".to_owned(),
-        files => format!("the kernel's version, {}", files.join(", ")),
+        [] => "the kernel's version alone, as neither its configuration nor its modules can be read".to_owned(),
+        [file] => format!("the kernel's version and {file}"),
+        files => format!("the kernel's version, {}", files.join(" and ")),
     };
-    let judged = format!("Judged by {source}; the helper makes a dry run before it counts.");
+    let judged = format!("Judged by {source}. The helper makes a dry run before it counts.");
     let lacks = lacks(facts);
     let unknown: Vec<_> =
         facts.nft.parts.iter().filter(|(_, has)| has.is_none()).map(|(part, _)| name(*part)).collect();
@@ -132,7 +136,7 @@ fn nft(facts: &Facts) -> Finding {
         (true, true) => find(Status::Ok, "nftables can count per cgroup", judged),
         (true, false) if unknown.is_empty() => find(Status::Unknown, "nftables: probably", judged),
         (true, false) => {
-            find(Status::Unknown, "nftables: probably", format!("Not known: {}. {judged}", unknown.join(", ")))
+            find(Status::Unknown, "nftables: probably", format!("Unknown: {}. {judged}", unknown.join(", ")))
         }
     }
 }
@@ -143,7 +147,7 @@ fn inet_diag(facts: &Facts) -> Finding {
             "inet-diag",
             Status::Ok,
             "the estimate works",
-            "TCP payload per cgroup, as the sockets' own books have it; no privilege. Tried just now.",
+            "It has the TCP payload of each cgroup, as the kernel reports it for each socket, and needs no privileges. Tried just now.",
         ),
         Some(error) => Finding::new("inet-diag", Status::Problem, "the estimate does not work", format!("{error}.")),
     }
@@ -152,27 +156,30 @@ fn inet_diag(facts: &Facts) -> Finding {
 fn systemd(facts: &Facts) -> Finding {
     let Some(version) = &facts.systemd else {
         let detail = if facts.system_bus {
-            "systemd does not answer on the system bus. It starts the helper and gives each service and app a cgroup of its own."
+            "systemd does not answer on the system bus. It starts the helper, and it gives each service and app a cgroup of its own."
         } else {
-            "There is no system bus. The helper is reached over it, and started by systemd."
+            "There is no system bus. netglance talks to the helper over it, and systemd starts the helper."
         };
         return Finding::new("systemd", Status::Warning, "no systemd", detail);
     };
     let title = format!("systemd {version}");
     let number = version.split(|c: char| !c.is_ascii_digit()).next().and_then(|n| n.parse::<u32>().ok());
     match number {
-        None => Finding::new("systemd", Status::Unknown, title, "This version has no number that can be read."),
-        Some(n) if n < OLDEST_SYSTEMD => {
-            Finding::new("systemd", Status::Note, title, "Older than 252, the oldest on which the helper was tried.")
-        }
+        None => Finding::new("systemd", Status::Unknown, title, "Its version number can't be read."),
+        Some(n) if n < OLDEST_SYSTEMD => Finding::new(
+            "systemd",
+            Status::Note,
+            title,
+            "Older than 252, the oldest version that the helper was tested with.",
+        ),
         Some(_) => {
             let manager = if facts.user_manager {
-                "The user's systemd answers as well."
+                "Your own systemd (--user) answers too."
             } else {
-                "The user's systemd is not reached from here."
+                "Your own systemd (--user) can't be reached from here."
             };
             let detail =
-                format!("Its descriptor store keeps the counters over restarts and upgrades of the helper. {manager}");
+                format!("It keeps the counters while the helper restarts or is upgraded (descriptor store). {manager}");
             Finding::new("systemd", Status::Ok, title, detail)
         }
     }
@@ -180,13 +187,18 @@ fn systemd(facts: &Facts) -> Finding {
 
 fn app(facts: &Facts) -> Finding {
     let app = &facts.app;
+    if app.units.is_empty() && app.all {
+        let detail = "They can't be told apart without the cgroup tree.";
+        return Finding::new("app", Status::Unknown, format!("{}: unknown", app.name), detail);
+    }
     if app.units.is_empty() {
-        let near = if app.near.is_empty() { String::new() } else { format!(" Near names: {}.", app.near.join(", ")) };
+        let near =
+            if app.near.is_empty() { String::new() } else { format!(" Similar names: {}.", app.near.join(", ")) };
         let detail = format!(
-            "Nothing matches {} now.{near} `netglance apps` lists what runs; name it with --app or --unit.",
+            "Nothing matches {} now.{near} `netglance apps` lists what is running. Name an app with --app or --unit.",
             app.pattern
         );
-        return Finding::new("app", Status::Note, format!("{} does not run", app.name), detail);
+        return Finding::new("app", Status::Note, format!("{} is not running", app.name), detail);
     }
     let processes: usize = app.units.iter().filter_map(|unit| unit.processes).sum();
     let title = format!("{}: {}, {}", app.name, many(app.units.len(), "unit"), many(processes, "process"));
@@ -194,9 +206,15 @@ fn app(facts: &Facts) -> Finding {
         let processes = unit.processes.map_or("processes unknown".to_owned(), |n| many(n, "process"));
         format!("{} ({processes}) at {}", unit.unit, unit.cgroup)
     };
-    let mut detail = app.units.iter().map(line).collect::<Vec<_>>().join("\n");
+    let mut detail = if app.all {
+        "`netglance apps` lists them. Name one with --app or --unit to learn more about it.".to_owned()
+    } else {
+        app.units.iter().map(line).collect::<Vec<_>>().join("\n")
+    };
     if app.units.iter().any(|unit| !unit.own) {
-        detail.push_str("\nNot all of this is yours: the helper shows others' counters to an administrator alone.");
+        detail.push_str(
+            "\nNot all of this is yours. The helper shows the counters of other users to an administrator only.",
+        );
         return Finding::new("app", Status::Note, title, detail);
     }
     Finding::new("app", Status::Ok, title, detail)
@@ -209,8 +227,8 @@ fn sockets(facts: &Facts) -> Finding {
             return Finding::new(
                 "sockets",
                 Status::Unknown,
-                "sockets: not looked at",
-                "The app's processes don't run or aren't yours.",
+                "sockets: not checked",
+                "The app is not running, or its processes are not yours.",
             );
         }
         Some(n) => n,
@@ -219,17 +237,17 @@ fn sockets(facts: &Facts) -> Finding {
         return Finding::new(
             "sockets",
             Status::Ok,
-            format!("sockets: all of {}'s own making", app.name),
-            "None was made in another cgroup.",
+            format!("sockets: all opened by {}", app.name),
+            "None was handed over by another program.",
         );
     }
     let title = format!("{} from another cgroup", many(handed_over, "socket"));
     let units = if app.socket_units.is_empty() {
         String::new()
     } else {
-        format!(" {} starts it.", app.socket_units.join(", "))
+        format!(" systemd opens those of {}.", app.socket_units.join(", "))
     };
-    Finding::new("sockets", Status::Note, title, format!("A socket is booked where it was made.{units}"))
+    Finding::new("sockets", Status::Note, title, format!("A socket is counted for the cgroup that opened it.{units}"))
 }
 
 fn other_apps(facts: &Facts) -> Finding {
@@ -237,32 +255,49 @@ fn other_apps(facts: &Facts) -> Finding {
         return Finding::new(
             "other-apps",
             Status::Unknown,
-            "other apps of the user",
-            "Without the cgroup tree they can't be told apart.",
+            "other apps: unknown",
+            "They can't be told apart without the cgroup tree.",
         );
     };
-    if others.count == 0 {
+    if others.count <= usize::from(facts.app.all) {
         return Finding::new("other-apps", Status::Ok, "no other app of the same user", "");
     }
     let rates = |rate: Option<Rate>| {
-        rate.map_or("unknown".to_owned(), |r| {
-            format!("{} down, {} up", format::rate(r.rx, Unit::Bytes), format::rate(r.tx, Unit::Bytes))
+        rate.map_or("an unknown rate".to_owned(), |r| {
+            format!("{} down and {} up", format::rate(r.rx, Unit::Bytes), format::rate(r.tx, Unit::Bytes))
         })
     };
+    if facts.app.all {
+        let detail = format!(
+            "A tool that counts by user (uid) can't tell them apart; netglance can. The estimate is {} for all of them now.",
+            rates(others.rate)
+        );
+        return Finding::new(
+            "other-apps",
+            Status::Note,
+            format!("{} of the same user", many(others.count, "app")),
+            detail,
+        );
+    }
     let detail = format!(
-        "A tool that goes by uid would mix them in. Now, by the estimate: they {}; {} {}.",
+        "A tool that counts by user (uid) would mix them up with {name}. The estimate is {} for them now, and {} for {name}.",
         rates(others.rate),
-        facts.app.name,
-        rates(facts.app.rate)
+        rates(facts.app.rate),
+        name = facts.app.name,
     );
     Finding::new("other-apps", Status::Note, format!("{} of the same user", many(others.count, "other app")), detail)
 }
 
 fn polkit(facts: &Facts) -> Finding {
     if facts.polkit {
-        return Finding::new("polkit", Status::Ok, "polkit is there", "It asks for the one password.");
+        return Finding::new(
+            "polkit",
+            Status::Ok,
+            "polkit is available",
+            "It asks for the password when exact counting is turned on.",
+        );
     }
-    Finding::new("polkit", Status::Warning, "no polkit", "Nobody but root can switch exact counting on here.")
+    Finding::new("polkit", Status::Warning, "no polkit", "Only root can turn exact counting on here.")
 }
 
 fn polkit_agent(facts: &Facts) -> Finding {
@@ -270,48 +305,48 @@ fn polkit_agent(facts: &Facts) -> Finding {
         return Finding::new(
             "polkit-agent",
             Status::Unknown,
-            "a password dialog: nobody to show one for",
-            "Without polkit no password is asked for.",
+            "password dialog: none without polkit",
+            "Without polkit, nothing asks for a password.",
         );
     }
     let session = match &facts.session {
         Some(Session { remote: true, .. }) => {
-            " This session came over the network: polkit asks there too, where an agent runs."
+            " You are logged in over the network. polkit asks there too if an agent is running."
         }
-        Some(Session { active: false, .. }) => " The session is not in front now.",
+        Some(Session { active: false, .. }) => " Your session is not the one on the screen now.",
         Some(_) => "",
-        None => " logind knows of no session of this user in front of a screen.",
+        None => " logind knows of no session of yours with a screen.",
     };
     match &facts.polkit_agent {
         Some(agent) => Finding::new(
             "polkit-agent",
             Status::Ok,
-            format!("a password dialog: {agent}"),
-            format!("The agent that shows it runs.{session}"),
+            format!("password dialog: {agent}"),
+            format!("This polkit agent is running.{session}"),
         ),
         None => {
             let detail = format!(
-                "No process that is known to be one (polkit doesn't say which are). netglance asks in the terminal then.{session}"
+                "No polkit agent that netglance knows is running (polkit doesn't tell which are). If there is none, netglance asks in the terminal.{session}"
             );
-            Finding::new("polkit-agent", Status::Unknown, "a password dialog: unknown", detail)
+            Finding::new("polkit-agent", Status::Unknown, "password dialog: unknown", detail)
         }
     }
 }
 
 fn tray(facts: &Facts) -> Finding {
     let (status, title, detail) = match facts.tray {
-        Tray::Host => (Status::Ok, "a tray is there", "The icon shows in it."),
+        Tray::Host => (Status::Ok, "there is a tray", "It shows netglance's icon."),
         Tray::NoHost => (
             Status::Warning,
             "no tray shows icons",
-            "StatusNotifierWatcher runs, and no host has registered. Closing the window quits.",
+            "StatusNotifierWatcher is running, but no panel has registered with it. Closing the window quits netglance.",
         ),
         Tray::Nobody => (
             Status::Warning,
             "no tray",
-            "Nobody on the session bus shows StatusNotifier icons: closing the window quits. Xfce and KDE have one; GNOME needs its AppIndicator extension.",
+            "Nothing on the session bus shows StatusNotifier icons, so closing the window quits netglance. Xfce and KDE have a tray; GNOME needs its AppIndicator extension.",
         ),
-        Tray::NoBus => (Status::Unknown, "a tray: unknown", "No session bus is reached from here."),
+        Tray::NoBus => (Status::Unknown, "tray: unknown", "The session bus can't be reached from here."),
     };
     Finding::new("tray", status, title, detail)
 }
@@ -320,17 +355,18 @@ fn helper(facts: &Facts) -> Finding {
     let find = |status, title: String, detail: String| Finding::new("helper", status, title, detail);
     match &facts.helper {
         Helper::Absent => {
-            find(Status::Note, "the helper is not installed".into(), "So everything shown is an estimate.".into())
+            find(Status::Note, "the helper is not installed".into(), "All figures are estimates until it is.".into())
         }
         Helper::Unannounced => {
-            let detail =
-                "Its files are here, but the system bus has not taken them up; a reload or a reboot does that.";
+            let detail = "Its files are installed, but the system bus has not read them yet. Reloading the bus or restarting the computer does that.";
             find(Status::Warning, "the helper is not on the bus".into(), detail.into())
         }
         Helper::Unreachable(error) => find(Status::Problem, "the helper does not answer".into(), format!("{error}.")),
-        Helper::Idle { version } => {
-            find(Status::Note, format!("the helper {version} counts nothing yet"), "Its files are installed.".into())
-        }
+        Helper::Idle { version } => find(
+            Status::Note,
+            format!("the helper {version} is not counting yet"),
+            "It is installed, but exact counting is not turned on.".into(),
+        ),
         Helper::Unconfirmed { version, why } => {
             find(Status::Warning, format!("the helper {version} waits for your word"), format::sentence(why))
         }
@@ -338,19 +374,19 @@ fn helper(facts: &Facts) -> Finding {
             find(Status::Problem, format!("the helper {version} can't count"), format!("{error}."))
         }
         Helper::Counting { version, warning, .. } if !warning.is_empty() => {
-            let title = format!("the helper {version} counts, with a warning");
+            let title = format!("the helper {version} is counting, with a warning");
             find(Status::Warning, title, format::sentence(warning))
         }
         Helper::Counting { version, rows, .. } => {
             let other = env!("CARGO_PKG_VERSION");
             if version != other {
-                let detail = format!("This netglance is {other}: install both of one version.");
-                return find(Status::Warning, format!("the helper {version} counts"), detail);
+                let detail = format!("This netglance is {other}. Install the same version of both.");
+                return find(Status::Warning, format!("the helper {version} is counting"), detail);
             }
             find(
                 Status::Ok,
-                format!("the helper {version} counts"),
-                format!("{} of yours. `{} uninstall` ends it.", many(*rows, "cgroup"), facts.program),
+                format!("the helper {version} is counting"),
+                format!("It has {} of yours. `{} uninstall` stops it.", many(*rows, "cgroup"), facts.program),
             )
         }
     }

@@ -1,11 +1,11 @@
-//! What this host is like for netglance: findings, which way of counting fits, what it can't see here, and what to do.
+//! How netglance works on this host: findings, the best method, what neither method counts here, and what to do.
 //!
-//! [`gather()`] looks, as an ordinary user and without starting anything; all else is pure: [`diagnose`] judges the [`Facts`],
-//! [`report`] puts the result into words on a page. Nothing here changes the host.
+//! [`gather()`] looks at the host as an ordinary user, without starting anything. All else is pure: [`diagnose`] judges the
+//! [`Facts`], [`report`] puts the result into words on a page. Nothing here changes the host.
 //!
-//! nf_tables can be asked by root alone, and the ruleset is the helper's. So what the kernel can do is the helper's word where
-//! it counts already, and otherwise a judgement by the kernel's version, configuration and modules; the finding says which.
-//! (A dry run in a user namespace of one's own would need the ruleset twice, and Debian lets an administrator forbid those.)
+//! Only root can ask nf_tables, and the ruleset is the helper's. So if the helper counts already, its word shows what the kernel
+//! can do. Otherwise the kernel's version, configuration and modules are judged; the finding says which of the two it was.
+//! (A dry run in a user namespace would need the ruleset twice, and Debian lets an administrator forbid those namespaces.)
 
 mod advice;
 mod caveats;
@@ -24,22 +24,22 @@ pub use self::{facts::Facts, gather::gather};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
-    /// As it should be.
+    /// All is well.
     Ok,
-    /// Good to know; nothing to do.
+    /// Good to know. Nothing needs to be done.
     Note,
-    /// Something is missing or worse than it could be.
+    /// Something is missing, or could be better.
     Warning,
     /// netglance, or a part that is set up, doesn't work here.
     Problem,
-    /// It could not be found out.
+    /// It is not known.
     Unknown,
 }
 
 /// One thing about this host.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    /// What it is about; stable.
+    /// What it is about. It never changes.
     pub id: &'static str,
     /// How much it matters.
     pub status: Status,
@@ -61,14 +61,14 @@ impl Finding {
 pub enum Design {
     /// The helper's counters: every packet.
     Exact,
-    /// What the sockets' own books say: TCP payload.
+    /// What the kernel reports for each socket: TCP payload.
     Estimate,
 }
 
-/// Something of the app's traffic that is not counted here, whichever way.
+/// Something of the app's traffic that neither method counts here.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct BlindSpot {
-    /// What it is; stable.
+    /// What it is. It never changes.
     pub id: &'static str,
     /// What is not seen, and why.
     pub text: String,
@@ -78,18 +78,18 @@ pub struct BlindSpot {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Who {
-    /// Anyone, without a password of root's.
+    /// Anybody, without root's password.
     User,
     /// Root; the command asks for the password itself.
     Root,
 }
 
-/// Something to do, in its order.
+/// Something to do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Step {
     /// By whom.
     pub who: Who,
-    /// To be typed exactly so in a terminal. `None`: `text` says it all.
+    /// To be typed in a terminal exactly like this. `None`: `text` says it all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub command: Option<String>,
     /// What it does, or what to do.
@@ -101,15 +101,15 @@ pub struct Step {
 /// All that `netglance doctor` says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Report {
-    /// In the order to be read.
+    /// In the order in which to read them.
     pub findings: Vec<Finding>,
     /// Which way of counting fits this host; `None`: none works.
     pub design: Option<Design>,
     /// Why that one.
     pub why: String,
-    /// Those that apply here.
+    /// What neither method counts here.
     pub blind_spots: Vec<BlindSpot>,
-    /// In order.
+    /// In the order in which to take them.
     pub steps: Vec<Step>,
 }
 

@@ -12,22 +12,22 @@ pub fn findings(facts: &Facts) -> Vec<Finding> {
 }
 
 fn neighbour(neighbour: &Neighbour, facts: &Facts) -> Finding {
-    let cleared = "Its reload clears other tables, not netglance's: that one is owned, and a flush leaves it and its counts alone. What it drops is not counted.";
+    let cleared = "When it reloads its rules, netglance's table and counts stay: the table has an owner, so others can't clear it. Packets that it drops are not counted.";
     let (id, title, detail) = match neighbour {
         Neighbour::Docker => (
             "docker",
             "Docker runs",
-            "A container with a network of its own is forwarded, not counted. One with the host's network has a cgroup of its own.",
+            "A container with a network of its own is not counted: the host only forwards its traffic. One that uses the host's network has a cgroup of its own.",
         ),
         Neighbour::Podman => (
             "podman",
             "Podman runs",
-            "As root: forwarded, not counted. As a user: its network program (pasta, slirp4netns) is counted, in that program's cgroup.",
+            "If root runs it, it is not counted: the host only forwards the traffic. If a user runs it, the traffic is counted for its network program (pasta, slirp4netns).",
         ),
         Neighbour::Libvirt => (
             "libvirt",
             "libvirt runs",
-            "Machines behind virbr0 are forwarded, not counted. What the host itself says to virbr0 is internal.",
+            "Virtual machines behind virbr0 are not counted: the host only forwards their traffic. Traffic between the host itself and virbr0 is internal.",
         ),
         Neighbour::Firewalld => ("firewalld", "firewalld runs", cleared),
         Neighbour::Ufw => ("ufw", "ufw filters", cleared),
@@ -35,26 +35,26 @@ fn neighbour(neighbour: &Neighbour, facts: &Facts) -> Finding {
         Neighbour::Tailscale => (
             "tailscale",
             "Tailscale runs",
-            "The tailnet is internal and left out. Through an exit node the app's own packets are counted on their way in; tailscaled's outer ones belong to tailscaled.",
+            "The tailnet is internal and left out. With an exit node, the app's own packets are counted as they enter the tunnel; the outer ones belong to tailscaled.",
         ),
         Neighbour::Wireguard => (
             "wireguard",
             "a WireGuard device is up",
-            "The kernel sends the app's packet twice; the inner one is counted, the outer one is not.",
+            "The kernel sends each packet of the app inside an outer one. The inner one is counted, the outer one is not.",
         ),
         Neighbour::Vpn => (
             "vpn",
-            "a VPN in a process of its own",
-            "The app's own packets are counted on their way into it. The outer ones belong to the VPN's cgroup.",
+            "a VPN program runs",
+            "The app's own packets are counted as they enter the tunnel. The outer ones belong to the VPN program.",
         ),
         Neighbour::Proxy(name) => {
-            let detail = "What the app sends through it goes to loopback and is left out; the proxy's own cgroup has the external traffic.";
+            let detail = "What the app sends through it goes to loopback and is left out. The external traffic is counted for the proxy.";
             return Finding::new("proxy", Status::Note, format!("a local proxy runs ({name})"), detail);
         }
         Neighbour::NodeExporter => (
             "node-exporter",
             "node_exporter runs",
-            "It has the totals of interfaces (LAN included), not of apps: good for the sum, no more.",
+            "It knows the totals of network interfaces, LAN included, but not those of apps.",
         ),
     };
     let quiet =
@@ -65,26 +65,25 @@ fn neighbour(neighbour: &Neighbour, facts: &Facts) -> Finding {
 fn dns(facts: &Facts) -> Finding {
     let note = |title: &str, detail: &str| Finding::new("dns", Status::Note, title, detail);
     match facts.dns {
-        Dns::Unknown => Finding::new("dns", Status::Unknown, "names: unknown", "/etc/resolv.conf names no server."),
-        Dns::Resolved => note(
-            "systemd-resolved looks up names",
-            "Its questions and answers belong to systemd-resolved, not to the app.",
-        ),
+        Dns::Unknown => Finding::new("dns", Status::Unknown, "DNS: unknown", "/etc/resolv.conf names no server."),
+        Dns::Resolved => {
+            note("systemd-resolved looks up names", "Its DNS traffic is counted for systemd-resolved, not for the app.")
+        }
         Dns::Local => note(
             "a program on this host looks up names",
-            "Its questions and answers belong to that program, not to the app.",
+            "Its DNS traffic is counted for that program, not for the app.",
         ),
         Dns::Internal => Finding::new(
             "dns",
             Status::Ok,
-            "names are looked up inside",
-            "The app asks a server at an internal address: left out.",
+            "the DNS server is internal",
+            "The app asks it directly. That traffic is left out.",
         ),
         Dns::External => Finding::new(
             "dns",
             Status::Ok,
-            "names are looked up outside",
-            "The app asks itself. Exact counting has it; the estimate doesn't (UDP).",
+            "the DNS server is external",
+            "The app asks it directly. Exact counting includes that traffic; the estimate does not (UDP).",
         ),
     }
 }

@@ -72,10 +72,10 @@ pub fn text(report: &Report, colour: bool) -> String {
         _ = writeln!(page, "{head} {}", bold(&finding.title));
         wrap(&mut page, INDENT, &finding.detail);
     }
-    _ = writeln!(page, "\n{}", bold(&format!("What fits this host: {}", word(report.design))));
+    _ = writeln!(page, "\n{}", bold(&format!("Best method for this host: {}", word(report.design))));
     wrap(&mut page, 2, &report.why);
     if !report.blind_spots.is_empty() {
-        _ = writeln!(page, "\n{}", bold("Not seen here, whichever way"));
+        _ = writeln!(page, "\n{}", bold("Not counted here by either method"));
         for spot in &report.blind_spots {
             wrap_after(&mut page, "  - ", &spot.text);
         }
@@ -103,9 +103,9 @@ pub fn markdown(report: &Report) -> String {
         let (title, detail) = (plain(title), plain(detail));
         _ = writeln!(page, "| {} {} | {title} | {detail} |", status.mark(), status.word());
     }
-    _ = writeln!(page, "\n**What fits this host: {}.** {}", word(report.design), plain(&report.why));
+    _ = writeln!(page, "\n**Best method for this host: {}.** {}", word(report.design), plain(&report.why));
     if !report.blind_spots.is_empty() {
-        page.push_str("\n### Not seen here, whichever way\n\n");
+        page.push_str("\n### Not counted here by either method\n\n");
         for spot in &report.blind_spots {
             _ = writeln!(page, "- {}", plain(&spot.text));
         }

@@ -1,4 +1,4 @@
-//! Settings written into the text of their file, of which everything else stays: comments, order, spelling. Pure.
+//! Writes settings into the text of their file and keeps everything else: comments, order, spelling. Pure.
 
 use ipnet::IpNet;
 use toml_edit::{Array, DocumentMut, Item, RawString, Table, Value};
@@ -6,8 +6,8 @@ use toml_edit::{Array, DocumentMut, Item, RawString, Table, Value};
 use super::{Settings, Theme, Unit, prefix};
 
 impl Settings {
-    /// `text`, a file without a mistake, so changed that it says these settings. What says so already is left alone, and a
-    /// key that is missing stays so while its default is meant.
+    /// `text`, a file without a mistake, changed so that it has these settings. What is right already is left alone, and a
+    /// missing key stays missing if the setting has its default.
     pub(super) fn written_into(&self, text: &str) -> Result<String, toml_edit::TomlError> {
         let mut document: DocumentMut = text.parse()?;
         let default = Self::default();
@@ -46,7 +46,7 @@ impl Settings {
     }
 }
 
-/// Sets a key; what stands around its value, a comment for instance, stays.
+/// Sets a key. What is around its value, such as a comment, stays.
 fn put(table: &mut Table, key: &str, mut value: Value) {
     match table.get_mut(key).and_then(Item::as_value_mut) {
         Some(before) => {
@@ -72,7 +72,7 @@ fn replace_prefixes(array: &mut Array, wanted: &[IpNet]) {
     }
 }
 
-/// What toml_edit calls an item's prefix begins with the comment on the line of the item before.
+/// In toml_edit, an item's prefix begins with the comment that is on the previous item's line.
 fn remove(array: &mut Array, at: usize) {
     let removed = array.remove(at);
     let before = removed.decor().prefix().and_then(RawString::as_str).unwrap_or_default().to_owned();
@@ -92,7 +92,7 @@ fn remove(array: &mut Array, at: usize) {
     }
 }
 
-/// On a line of its own where the last one has one.
+/// On a line of its own if the last one has one.
 fn add(array: &mut Array, net: IpNet) {
     let trailing = array.trailing().as_str().unwrap_or_default().to_owned();
     let last = array.len().checked_sub(1).and_then(|at| array.get(at));

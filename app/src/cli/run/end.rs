@@ -25,7 +25,7 @@ const NAMED: usize = 3;
 pub const BLIND: &str = "this kernel does not tell which processes the command starts (CONFIG_PROC_CHILDREN is off), so the \
                          traffic of those that move to another control group is not counted.";
 /// Said where the counters began anew.
-pub const RESTARTED: &str = "counting started again while the command ran, so bytes may be missing from these figures.";
+pub const RESTARTED: &str = "counting restarted while the command ran, so these figures may be too low.";
 
 /// How a command's figures came to their end.
 #[derive(Debug, Default)]
@@ -124,21 +124,18 @@ impl<'a> From<&'a End> for JsonEnd<'a> {
 }
 
 /// Why a cgroup is not counted that no process of the command was seen in.
-const APPEARED: &str = "nothing tells whether the command started it";
+const APPEARED: &str = "it is not known whether the command started them";
 
 /// What became of a cgroup to which processes of the command have moved.
 pub fn moved(cgroup: &str, moved: Moved) -> String {
     let name = printable(cgroup);
     match moved {
-        Moved::Counted => format!("part of the command has moved to {name}, which is counted too."),
+        Moved::Counted => format!("part of the command moved to {name}, which is counted too."),
         Moved::Joined => {
-            format!("processes that the command didn't start have come into {name}; they are counted with it.")
+            format!("{name} now also contains processes that the command didn't start; they are counted too.")
         }
         Moved::Left(why) => {
-            format!(
-                "part of the command has moved to {name}, which is not counted: {why}. To watch it: {}",
-                watch(cgroup)
-            )
+            format!("part of the command moved to {name}, which is not counted: {why}. To watch it: {}", watch(cgroup))
         }
     }
 }
@@ -147,8 +144,8 @@ pub fn moved(cgroup: &str, moved: Moved) -> String {
 pub fn waiting(unsent: &[Ending], at_most_secs: u64) -> String {
     let bytes = unsent.iter().map(|socket| socket.unacknowledged_bytes).sum();
     format!(
-        "the command has ended, and the kernel is still delivering {} for it ({}). Waiting up to {at_most_secs} s; Ctrl+C ends \
-         the wait.",
+        "the command has exited, but the kernel is still sending {} for it ({}). Waiting up to {at_most_secs} s; press Ctrl+C \
+         to stop waiting.",
         format::bytes(bytes),
         many(unsent.len(), "connection")
     )
@@ -157,7 +154,7 @@ pub fn waiting(unsent: &[Ending], at_most_secs: u64) -> String {
 /// That nobody knows what there is to wait for, and why.
 pub fn unknown(why: &str) -> String {
     format!(
-        "cannot tell whether all that the command sent is delivered, so bytes may be missing from these figures: {why}."
+        "cannot tell whether everything the command sent has been delivered, so these figures may be too low: {why}."
     )
 }
 
@@ -166,8 +163,8 @@ pub fn unsent(unsent: &[Ending]) -> Option<String> {
     let of = |bytes: fn(&Ending) -> u64| format::bytes(unsent.iter().map(bytes).sum());
     (!unsent.is_empty()).then(|| {
         format!(
-            "no longer waiting for {}: {} were not sent yet and are missing from these figures, and {} are not \
-             acknowledged yet.",
+            "stopped waiting for {}: {} had not been sent and are missing from these figures, and {} had not been \
+             acknowledged.",
             many(unsent.len(), "connection"),
             of(|socket| socket.unsent_bytes),
             of(|socket| socket.unacknowledged_bytes),
@@ -181,11 +178,11 @@ pub fn background(remaining: &BTreeMap<String, usize>) -> Option<String> {
     let cgroups: Vec<_> = remaining.keys().map(String::as_str).collect();
     (processes > 0).then(|| {
         format!(
-            "the command has ended, but {} of it {} on in the background; what {} from now on is not in these figures. \
-             To watch {}: {}",
+            "the command has exited, but {} of it {} still running in the background; {} further traffic is not in these \
+             figures. To watch {}: {}",
             many(processes, "process"),
-            if processes == 1 { "goes" } else { "go" },
-            if processes == 1 { "it moves" } else { "they move" },
+            if processes == 1 { "is" } else { "are" },
+            if processes == 1 { "its" } else { "their" },
             if processes == 1 { "it" } else { "them" },
             watch_all(&cgroups),
         )
@@ -209,7 +206,7 @@ pub fn appeared(uncounted: &[Uncounted]) -> Option<String> {
     let cgroups: Vec<_> = appeared.iter().take(NAMED).map(|uncounted| uncounted.cgroup.as_str()).collect();
     (!appeared.is_empty()).then(|| {
         format!(
-            "while the command ran, {}{more} appeared and moved bytes. They are not counted, as {APPEARED}. \
+            "while the command ran, {}{more} appeared and sent or received data. They are not counted, because {APPEARED}. \
              To watch: {}",
             named.join(", "),
             watch_all(&cgroups)
@@ -220,7 +217,7 @@ pub fn appeared(uncounted: &[Uncounted]) -> Option<String> {
 /// What is to be said of the sources of all readings.
 pub fn mixed(sources: &[Source]) -> Option<String> {
     (sources.contains(&Source::Exact) && sources.contains(&Source::Estimate))
-        .then(|| "part of the time these figures were an estimate, which sees TCP payload only.".to_owned())
+        .then(|| "for part of the time these figures were an estimate, which counts TCP payload only.".to_owned())
 }
 
 /// The cgroup of the unit that a cgroup belongs to, or itself.
@@ -262,19 +259,19 @@ mod tests {
         assert_eq!((unsent(&[]), background(&BTreeMap::new()), appeared(&[])), (None, None, None));
         assert_eq!(
             unsent(&[ending(2_000_000, 1_500_000), ending(500_000, 0)]).unwrap(),
-            "no longer waiting for 2 connections: 1.50 MB were not sent yet and are missing from these figures, and 2.50 MB \
-             are not acknowledged yet."
+            "stopped waiting for 2 connections: 1.50 MB had not been sent and are missing from these figures, and 2.50 MB \
+             had not been acknowledged."
         );
         assert!(waiting(&[ending(2_000_000, 0)], 30).contains("2.00 MB for it (1 connection). Waiting up to 30 s;"));
         let remaining =
             |counts: &[(&str, usize)]| counts.iter().map(|(path, count)| ((*path).to_owned(), *count)).collect();
         assert_eq!(
             background(&remaining(&[("/a b/netglance-run-1.scope", 1)])).unwrap(),
-            "the command has ended, but 1 process of it goes on in the background; what it moves from now on is not in these \
-             figures. To watch it: netglance watch --cgroup '/a b/netglance-run-1.scope'"
+            "the command has exited, but 1 process of it is still running in the background; its further traffic is not in \
+             these figures. To watch it: netglance watch --cgroup '/a b/netglance-run-1.scope'"
         );
         let two = background(&remaining(&[("/a", 2), ("/b", 3)])).unwrap();
-        assert!(two.contains("5 processes of it go on") && two.ends_with("--cgroup /a /b"), "{two}");
+        assert!(two.contains("5 processes of it are still running") && two.ends_with("--cgroup /a /b"), "{two}");
         let one = |cgroup: &str, rx| Uncounted {
             cgroup: cgroup.to_owned(),
             bytes: Bytes { rx, ..Bytes::default() },

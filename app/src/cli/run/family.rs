@@ -34,12 +34,12 @@ pub enum Why {
     NotOwn,
 }
 
-/// What became of a cgroup that processes of the command have moved to.
+/// What happens to a cgroup that processes of the command have moved to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Moved {
     /// It is counted with the command.
     Counted,
-    /// It is counted, but others came in later.
+    /// It is counted, but processes of others came in later.
     Joined,
     /// It isn't counted.
     Left(Why),
@@ -52,9 +52,9 @@ pub struct Family {
     strangers: HashSet<i32>,
     /// The cgroups that were there before the command.
     before: HashSet<String>,
-    /// The cgroups outside the command's own in which its processes were met.
+    /// The cgroups outside the command's own in which its processes were found.
     moved: BTreeMap<String, Moved>,
-    /// Not before then …
+    /// Not looked again before then …
     next: Instant,
     /// … and where one has ended not before then.
     next_at_end: Instant,
@@ -66,7 +66,7 @@ pub struct Family {
 struct Process {
     pid: i32,
     cgroup: String,
-    /// It has ended, and its parent has not asked how.
+    /// It has ended, and its parent has not asked for its status.
     is_zombie: bool,
 }
 
@@ -99,12 +99,12 @@ impl Family {
         self.moved.iter().map(|(cgroup, moved)| (cgroup.as_str(), *moved))
     }
 
-    /// As [`Self::look`], where that does not cost too much by now.
+    /// Like [`Self::look`], but only if that doesn't cost too much by now.
     pub fn glance(&mut self, monitor: &mut Monitor) -> Vec<(String, Moved)> {
         if Instant::now() < self.next { Vec::new() } else { self.look(monitor) }
     }
 
-    /// Whether to look as a process has ended: always where it is the command, else where that does not cost too much by now.
+    /// Whether to look because a process has ended: always if it is the command, otherwise if that doesn't cost too much by now.
     pub fn is_due_at_end(&self, command: Pid) -> bool {
         Instant::now() >= self.next_at_end || has_ended(command)
     }
@@ -114,7 +114,7 @@ impl Family {
         self.next_at_end = Instant::now() + took * SHARE_AT_ENDS;
     }
 
-    /// Looks where the processes are, and has the monitor count the new cgroups that are theirs alone. What is another now.
+    /// Looks where the processes are, and makes the monitor count the new cgroups that are theirs alone. What is another now.
     pub fn look(&mut self, monitor: &mut Monitor) -> Vec<(String, Moved)> {
         let began = Instant::now();
         let mut news = Vec::new();
@@ -198,7 +198,7 @@ fn has_ended(child: Pid) -> bool {
     !matches!(rustix::process::waitid(WaitId::Pid(child), options), Ok(None))
 }
 
-/// The command's own end, once it has come. Children that others have left to this process are waited for as well.
+/// The command's own end, once it has ended. Children that others have left to this process are waited for too.
 pub fn reap(command: Pid) -> io::Result<Option<WaitStatus>> {
     let mut ended = None;
     loop {
@@ -211,8 +211,8 @@ pub fn reap(command: Pid) -> io::Result<Option<WaitStatus>> {
     }
 }
 
-/// The cgroup as which a process's own one is counted: the highest in its path that is new, but for slices, which are there for
-/// several units.
+/// The cgroup that is counted for a process: the highest new one in its path that is not a slice, as a slice is for several
+/// units.
 fn topmost(path: &str, is_older: impl Fn(&str) -> bool) -> &str {
     let ends = path.match_indices('/').map(|(at, _)| at).skip(1).chain([path.len()]);
     let mut above = ends.filter_map(|end| path.get(..end));

@@ -8,7 +8,7 @@ use zbus::{OwnedObjectPath, Variant};
 
 use crate::{cli::Error, look::monitor::Monitor};
 
-/// How the names of cgroups for commands begin.
+/// The beginning of the names of cgroups for commands.
 pub const PREFIX: &str = "netglance-run-";
 
 /// The cgroup made for the command.
@@ -19,11 +19,11 @@ pub struct OwnCgroup {
     pub directory: Option<PathBuf>,
 }
 
-/// A transient scope of the user's systemd, or a child cgroup where there is none.
+/// A transient scope of the user's systemd, or a child cgroup if there is no such systemd.
 pub async fn own_cgroup(pid: Pid, monitor: &Monitor) -> Result<OwnCgroup, Error> {
     let systemd = match scope(pid).await {
         Ok(()) => return Ok(OwnCgroup { path: cgroup_of(&pid.to_string())?, directory: None }),
-        Err(error) => format!("the user's systemd gives no scope ({error})"),
+        Err(error) => format!("the user's systemd does not make a scope ({error})"),
     };
     let name = format!("{PREFIX}{pid}");
     let own = cgroup_of("self")?;
@@ -89,5 +89,5 @@ async fn scope(pid: Pid) -> Result<(), zbus::Error> {
             };
         }
     }
-    Err(zbus::Error::Failure("the bus hung up".to_owned()))
+    Err(zbus::Error::Failure("the bus closed the connection".to_owned()))
 }

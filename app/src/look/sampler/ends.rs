@@ -1,7 +1,7 @@
-//! Which connections end on this host although their address is outside: a local proxy has the other end. Pure.
+//! Which connections end on this host although their address is external, because a local proxy has the other end. Pure.
 //!
-//! An application that is redirected to a proxy on this host (nft's `redirect`, TPROXY) goes on seeing the outside address. But
-//! the proxy's socket is listed as well, and its other side is the application's own address and port. With TPROXY the two
+//! An application that is redirected to a proxy on this host (nft's `redirect`, TPROXY) still sees the external address. But
+//! the proxy's socket is listed too, and its other side is the application's own address and port. With TPROXY the two
 //! mirror each other; with a redirect the proxy's socket has an address of its own, and no socket mirrors it.
 
 use std::{
@@ -33,9 +33,9 @@ impl Sides {
 /// A list of sockets, some of which may be a proxy's. Kept for its space.
 #[derive(Debug, Default)]
 pub struct Ends {
-    /// With a number of the caller's, and whether it may be a proxy's.
+    /// Each with a number that the caller gave it, and whether it may be a proxy's.
     listed: Vec<(Sides, u64, bool)>,
-    /// Those of which the other side is an address of this host that has outside connections; sorted by that side.
+    /// Those whose other side is an address of this host that has outside connections, sorted by that side.
     candidates: Vec<(SocketAddr, Sides, u64)>,
     mirrors: HashSet<Sides>,
 }
@@ -48,8 +48,8 @@ impl Ends {
         self.mirrors.clear();
     }
 
-    /// Adds a socket. One whose other side has ended the connection is no proxy's any more (`answered`), but still shows whose
-    /// end its other side is: anybody could shut down half of a connection with themselves.
+    /// Adds a socket. If its other side has ended the connection, it is no proxy's any more (`answered`). But it still shows
+    /// whose end its other side is, because anybody could shut down half of a connection with themselves.
     pub fn add(&mut self, sides: Sides, number: u64, answered: bool) {
         self.listed.push((sides, number, answered));
     }
@@ -71,8 +71,8 @@ impl Ends {
         }
     }
 
-    /// The number of the socket at the other end of an outside connection, if it is on this host; one of those for whose number
-    /// `possible` holds.
+    /// The number of the socket at the other end of an outside connection, if that is on this host and `possible` holds for
+    /// the number.
     pub fn other_end(&self, outside: Sides, possible: impl Fn(u64) -> bool) -> Option<u64> {
         let first = self.candidates.partition_point(|(remote, ..)| *remote < outside.local);
         let same = self.candidates.iter().skip(first).take_while(|(remote, ..)| *remote == outside.local);

@@ -1,6 +1,6 @@
-//! Exact: the helper's counters, read over the system bus. It asks for no right: that is `Install`'s business.
+//! The exact source: the helper's counters, read over the system bus. It needs no authorisation; only `Install` does.
 //!
-//! Where there is no helper, or it doesn't count, it is not asked again until the bus says that something has changed.
+//! If there is no helper, or it doesn't count, it is not asked again until the bus says that something has changed.
 
 use std::time::{Duration, Instant};
 
@@ -17,25 +17,25 @@ use zbus::{
     proxy::CacheProperties,
 };
 
-/// A helper that answers later than this is as good as gone; its next owner of the name is heard of.
+/// A helper that takes longer to answer counts as gone. The bus reports when its name has a new owner.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// After a failure that no signal will end.
+/// The wait after a failure that no signal will end.
 const AGAIN_AFTER: Duration = Duration::from_secs(10);
 
 /// Whether the helper counts, as far as is known. The text is for a person.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Deserialize, serde::Serialize, thiserror::Error)]
 pub enum Exact {
-    /// Nobody has set one up, or there is no system bus.
+    /// None is installed, or there is no system bus.
     #[default]
-    #[error("there is no netglance-helper on this computer, which exact counting needs")]
+    #[error("exact counting needs netglance-helper, which is not on this computer")]
     Absent,
-    /// It is there, and nobody has let it count.
+    /// It is installed, but exact counting is not turned on.
     #[error("exact counting is not set up on this computer: choose \"Count exactly…\" in netglance")]
     NotInstalled,
     /// It counts only after an administrator has agreed to what that does on this kernel: what that is.
     #[error("{0}")]
     Unconfirmed(String),
-    /// It should count and can't; why.
+    /// It should count but can't: why.
     #[error("{0}")]
     Failed(String),
     /// It counts.
@@ -97,29 +97,29 @@ async fn waiting<S: Stream + Unpin>(stream: &mut S) -> Vec<S::Item> {
 }
 
 impl Helper {
-    /// Connects. Fails never: where there is no bus there is no helper.
+    /// Connects. Never fails: without a bus there is no helper.
     pub async fn open() -> Self {
         let bus = Bus::open().await.ok();
         let again = bus.is_some().then(Instant::now);
         Self { bus, state: Exact::Absent, warning: None, again }
     }
 
-    /// What is known of it.
+    /// Its state, as far as it is known.
     pub fn state(&self) -> &Exact {
         &self.state
     }
 
-    /// What is wrong with its counting though it counts, as it says itself.
+    /// Its warning, if it counts but something is wrong.
     pub fn warning(&self) -> Option<&str> {
         self.warning.as_deref()
     }
 
-    /// Has the next read ask, whatever was said before.
+    /// Makes the next read ask the helper, whatever it said before.
     pub fn look_again(&mut self) {
         self.again = Some(Instant::now());
     }
 
-    /// What is internal to its counters; `None` where it doesn't count or doesn't say.
+    /// The prefixes that its counters treat as internal. `None`: it doesn't count, or doesn't say.
     pub async fn internal_prefixes(&self) -> Option<Vec<IpNet>> {
         let bus = self.bus.as_ref().filter(|_| self.state == Exact::Counting)?;
         let prefixes = bus.helper.internal_prefixes().await.ok()?;

@@ -1,8 +1,8 @@
-//! The estimate: what the sockets' own books say, asked of the kernel with no privilege at all. TCP payload only.
+//! The estimate: what the kernel reports for each socket, without any privilege. TCP payload only.
 //!
-//! inet_diag lists this network namespace's TCP sockets with their cgroup and `tcp_info`; a second netlink socket hears
-//! the last figures of each socket that is destroyed. What it can't see: UDP's bytes, and a connection that is made and
-//! gone between two looks.
+//! inet_diag lists this network namespace's TCP sockets with their cgroup and `tcp_info`; a second netlink socket gets
+//! the last figures of each socket that is destroyed. It can't see the bytes of UDP, nor a connection that opens and closes
+//! between two looks.
 
 use std::{
     collections::HashMap,
@@ -52,12 +52,12 @@ const ANSWERED: u32 = 1 << 1 | 1 << 4 | 1 << 5;
 /// Why there are no figures.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The exact source was insisted on.
+    /// Only the exact source was wanted.
     #[error("{0}")]
     NotExact(String),
-    /// It was insisted on for what is not the caller's.
+    /// Only the exact source was wanted, for what is not the caller's.
     #[error(
-        "the helper shows the rows of others to root alone: run netglance as root, \
+        "the helper shows the figures of others only to root: run netglance as root, \
          or leave out --source exact to see the estimate"
     )]
     NotOwn,
@@ -72,7 +72,7 @@ pub enum Error {
     NoInetDiag,
     /// The kernel lists sockets without their cgroup.
     #[error(
-        "the kernel lists sockets without their cgroup, so they cannot be told apart by application. \
+        "the kernel lists sockets without their cgroup, so netglance cannot tell which application they belong to. \
          It needs Linux 5.7 or newer built with CONFIG_SOCK_CGROUP_DATA"
     )]
     NoCgroupId,
@@ -91,8 +91,8 @@ pub(crate) struct Listed {
     /// The interface that it is bound to; 0 for none.
     pub(crate) interface: u32,
     pub(crate) cgroup_id: Option<u64>,
-    /// Whether there is more of it than what is left of a closed one: TIME_WAIT of a connection that waits in FIN_WAIT2 for
-    /// the other side's end is listed as FIN_WAIT2, without any attribute (net/ipv4/inet_diag.c, `inet_twsk_diag_fill`).
+    /// Whether it is more than the remains of a closed one: the TIME_WAIT of a connection that waits in FIN_WAIT2 for the
+    /// other side's end is listed as FIN_WAIT2, without any attribute (net/ipv4/inet_diag.c, `inet_twsk_diag_fill`).
     is_full: bool,
     bytes: Option<Transferred>,
     /// Bytes that wait to be sent for the first time, the FIN among them.

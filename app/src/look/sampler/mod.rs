@@ -20,11 +20,11 @@ pub use unsent::{Ending, ending_sockets};
 pub enum Source {
     /// The helper's nftables counters: every IP packet, headers included.
     Exact,
-    /// The sockets' own books (inet_diag): TCP payload only.
+    /// What the kernel reports for each socket (inet_diag): TCP payload only.
     Estimate,
 }
 
-/// A sample and what its source has to say beside it.
+/// A sample and what its source says about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Look {
     /// Where the counters come from.
@@ -57,7 +57,7 @@ pub struct OpenSocket {
     pub local: SocketAddr,
     /// The other side has not ended the connection.
     pub answered: bool,
-    /// The other side; the unspecified address where a UDP socket has none in particular.
+    /// The other side; the unspecified address if a UDP socket has no particular one.
     pub remote: SocketAddr,
     /// The cgroup that it was made in.
     pub cgroup_id: Option<u64>,
@@ -73,7 +73,7 @@ pub struct Sampler {
 }
 
 impl Sampler {
-    /// Looks for the helper. `only`: insist on a source, instead of the exact one where it is to be had.
+    /// Looks for the helper. `only`: use this source and no other; otherwise the exact one is used if it is available.
     pub async fn open(only: Option<Source>) -> Self {
         Self { helper: Helper::open().await, estimate: None, only }
     }
@@ -88,18 +88,18 @@ impl Sampler {
         self.helper.warning()
     }
 
-    /// Has the next look ask the helper, whatever it said before.
+    /// Makes the next look ask the helper, whatever it said before.
     pub fn look_for_helper(&mut self) {
         self.helper.look_again();
     }
 
-    /// What is internal to the helper's counters, where those are in use.
+    /// The prefixes that the helper's counters treat as internal, if those counters are in use.
     pub async fn internal_prefixes(&self) -> Option<Vec<IpNet>> {
         self.helper.internal_prefixes().await
     }
 
-    /// All rows of this moment. `own`: nothing but the caller's own cgroups is wanted; of others the helper tells root alone.
-    /// The first look of the estimate after another source is where its counting begins.
+    /// All rows of this moment. `own`: only the caller's own cgroups are wanted; the helper tells about others only to root.
+    /// After another source, the estimate begins to count with its first look.
     pub async fn look(&mut self, own: bool, tree: &Tree, prefixes: &Prefixes) -> Result<Look, Error> {
         let own = own || rustix::process::getuid().is_root();
         if self.only != Some(Source::Estimate)
@@ -115,7 +115,7 @@ impl Sampler {
         self.listen(tree, prefixes)
     }
 
-    /// Looks at the estimate, if that is what is in use.
+    /// Looks at the estimate, if it is in use.
     pub fn listen(&mut self, tree: &Tree, prefixes: &Prefixes) -> Result<Look, Error> {
         let estimate = match self.estimate.take() {
             Some(estimate) => estimate,

@@ -18,11 +18,11 @@ pub struct Ending {
     pub cgroup_id: u64,
     /// Bytes of payload that the other side has not acknowledged.
     pub unacknowledged_bytes: u64,
-    /// Those of them that were not sent at all yet.
+    /// Those of them that had not been sent yet.
     pub unsent_bytes: u64,
 }
 
-/// Every TCP socket of this network namespace that no process has open any more and whose bytes are still on their way.
+/// Every TCP socket of this network namespace that no process has open any more, but that still has bytes to deliver.
 pub fn ending_sockets() -> Result<Vec<Ending>, Error> {
     let mut requests = Socket::open(Some(rustix::net::netlink::SOCK_DIAG), 0)?;
     let mut sockets = Vec::new();

@@ -1,4 +1,4 @@
-//! What the cgroups of one account may cost, and what becomes of an account that exceeds it. Pure.
+//! What the cgroups of one account may cost, and what happens to an account that exceeds that. Pure.
 
 use std::{
     cmp::Reverse,
@@ -11,26 +11,26 @@ use super::{ACCOUNT_LEVEL, Met, Nameless, Nodes};
 
 /// Cgroups that one account may have.
 pub const LIVE_AN_ACCOUNT: usize = 16_384;
-/// Cgroups in all. Where there are more, the largest account is crowded.
+/// Cgroups in all. If there are more, the largest account is crowded.
 pub(super) const LIVE_IN_ALL: usize = 24_576;
-/// Bytes of all paths of one account: what its rows can have at most.
+/// Bytes of all paths of one account, which limits the size of its rows.
 pub(super) const PATH_BYTES_AN_ACCOUNT: usize = 2 << 20;
 /// The same in all.
 pub(super) const PATH_BYTES_IN_ALL: usize = 8 << 20;
-/// Cgroups that one account may make in one go …
+/// Cgroups that one account may make at once …
 pub(super) const MADE_AT_ONCE: u32 = 16_384;
-/// … and how often one in the long run. Each costs its follower some 25 µs, removal included.
+/// … and how often it may make one in the long run. Following one costs some 25 µs, removal included.
 pub(super) const MADE_EVERY: Duration = Duration::from_millis(2);
-/// What one that can't be read costs: as much as so many that are made, as the kernel's rules are written anew.
+/// An unreadable cgroup costs as much as making so many, because the kernel's rules are written anew.
 pub(super) const CLOSED_COSTS: u32 = 16;
-/// An account with so many is crowded where the kernel gives no more watches. Where none has, all can be read each time.
+/// If the kernel gives no more watches, an account with so many cgroups is crowded. If no account has, all can be read each time.
 pub(super) const WATCHED_AN_ACCOUNT: usize = 1024;
 /// Unreadable cgroups that one account may have.
 pub(super) const CLOSED_AN_ACCOUNT: usize = 256;
 /// Levels below its top at which one account may have unreadable cgroups, and all accounts together: each level costs every
-/// packet a look.
+/// packet a look-up.
 pub(super) const CLOSED_LEVELS: [usize; 2] = [2, 4];
-/// How long an account stays crowded at least.
+/// The shortest time for which an account stays crowded.
 pub(super) const CROWDED_FOR: Duration = Duration::from_secs(60);
 
 /// Why an account is crowded.
@@ -48,8 +48,8 @@ pub(super) struct Account {
     pub(super) live: usize,
     pub(super) path_bytes: usize,
     pub(super) closed: usize,
-    /// Each cgroup that is made moves this on by [`MADE_EVERY`], whether it could be looked at or was gone; it may be
-    /// [`MADE_AT_ONCE`] times that ahead of now.
+    /// Each new cgroup moves this on by [`MADE_EVERY`], whether it could be looked at or was gone. It may be [`MADE_AT_ONCE`]
+    /// times that ahead of now.
     pub(super) paid_until: Option<Instant>,
     pub(super) crowded: Option<(Why, Instant)>,
     /// Oldest first.
@@ -75,8 +75,8 @@ impl Nodes {
         false
     }
 
-    /// Something happened in an account that takes its follower as much time as so many cgroups that are made. Whether it may
-    /// go on so; it is crowded if not.
+    /// Something happened in an account that takes as much time to follow as so many new cgroups. Whether that is still
+    /// allowed; if not, the account is crowded.
     pub(super) fn charge(&mut self, account_id: u64, times: u32, now: Instant) -> bool {
         if account_id == self.root {
             return true;
@@ -91,18 +91,18 @@ impl Nodes {
         may
     }
 
-    /// The kernel gives no more watches: whoever has the most of them has none any more. Whether anybody had many.
+    /// The kernel gives no more watches, so the account with the most loses all of its watches. Whether any account had many.
     pub fn spare_watches(&mut self, now: Instant) -> bool {
         let many = |_, account: &Account| if account.live > WATCHED_AN_ACCOUNT { account.live } else { 0 };
         self.crowd_the_largest(many, Why::Watches, now)
     }
 
-    /// More happened in an account than the kernel keeps for its follower.
+    /// More happened in an account than the kernel's queue can hold.
     pub fn overrun(&mut self, account: u64, now: Instant) {
         self.crowd(account, Why::Churn, now);
     }
 
-    /// Follows nothing below an account's top any more, and forgets what is there.
+    /// Stops following what is below an account's top, and forgets it.
     pub(super) fn crowd(&mut self, account_id: u64, why: Why, now: Instant) {
         let Some(account) = self.accounts.get_mut(&account_id).filter(|account| account.crowded.is_none()) else {
             return;
@@ -127,7 +127,7 @@ impl Nodes {
         self.opaque.insert((ACCOUNT_LEVEL, account_id));
     }
 
-    /// Crowds the account with the most of something; whether there was one. One that has its top alone would give nothing.
+    /// Crowds the account with the most of something. Whether there was one. An account with nothing but its top doesn't count.
     pub(super) fn crowd_the_largest(&mut self, of: impl Fn(u64, &Account) -> usize, why: Why, now: Instant) -> bool {
         let can_be = |(id, account): &(&u64, &Account)| {
             **id != self.root && account.crowded.is_none() && account.live > 1 && of(**id, account) > 0
@@ -231,7 +231,7 @@ impl Nodes {
         }
     }
 
-    /// Level and id of every cgroup below which nothing is followed, so that its traffic is to be booked to it.
+    /// Level and id of every cgroup below which nothing is followed, so that all traffic there is booked to it.
     pub fn opaque(&self) -> &BTreeSet<(u8, u64)> {
         &self.opaque
     }
@@ -251,7 +251,7 @@ impl Nodes {
                     Why::Paths => "has control groups with very long names".to_owned(),
                     Why::Churn => format!("makes more than {} control groups a second", 1000 / MADE_EVERY.as_millis()),
                     Why::Closed => "has too many control groups that cannot be read".to_owned(),
-                    Why::Watches => "has more control groups than this kernel gives watches for \
+                    Why::Watches => "has more control groups than this kernel allows watches for \
                                      (fs.inotify.max_user_watches)"
                         .to_owned(),
                 };

@@ -1,22 +1,22 @@
-//! Whose the cgroups are, by [`crate::owner`]. Pure.
+//! Whose the cgroups are, decided by [`crate::owner`]. Pure.
 
 use std::collections::HashMap;
 
 use super::{ACCOUNT_LEVEL, Nodes};
 use crate::owner;
 
-/// Removed cgroups that root had given to a user: so many are remembered, as their rows remain. Only root makes such ones.
+/// So many removed cgroups that root had given to a user are remembered, because their rows remain. Only root makes such ones.
 const REMEMBERED_GIVEN: usize = 256;
 
-/// A cgroup that is made anew is root's until root gives it away; it is believed to stay root's after so many looks, the first
-/// of which is when it is met.
+/// A new cgroup is root's until root gives it away. After so many looks, the first of which is when it is found, it is assumed
+/// to stay root's.
 const LOOKS: u8 = 3;
 
-/// Owners by id that were found so far, for the time of one question about many cgroups.
+/// The owners by id that were found so far, during one question about many cgroups.
 pub type Known = HashMap<u64, Option<u32>>;
 
 impl Nodes {
-    /// Whose directory a cgroup is.
+    /// Who owns a cgroup's directory.
     pub fn set_directory_owner(&mut self, id: u64, uid: u32) {
         if let Some(node) = self.by_id.get_mut(&id) {
             node.directory_owner = uid;
@@ -26,7 +26,7 @@ impl Nodes {
 
     /// Whose a cgroup is that exists or existed a while ago; `None`: root's.
     pub fn owner(&self, id: u64, known: &mut Known) -> Option<u32> {
-        // What an account's top is, all of it is.
+        // Everything in an account has the owner of its top.
         if let Some(Some(owner)) = self.by_id.get(&id).and_then(|node| known.get(&node.account)) {
             return Some(*owner);
         }
@@ -49,7 +49,7 @@ impl Nodes {
         owner
     }
 
-    /// Whose a path is: the cgroup that has it now, or had it last.
+    /// Whose a path is: that of the cgroup that has it now, or had it last.
     pub fn owner_of_path(&self, path: &str) -> Option<u32> {
         owner::of(path, |above| {
             let live = self.at(above).and_then(|id| self.by_id.get(&id));
@@ -59,8 +59,8 @@ impl Nodes {
         })
     }
 
-    /// The live cgroups whose directories' owners decide, so that they have to be looked at again: those that are in nobody's
-    /// slice and below nothing that root has given away. Root has made them all.
+    /// The live cgroups whose owners have to be read again, because the owners of their directories decide: those that are in
+    /// nobody's slice and below nothing that root has given away. Root has made them all.
     pub fn deciding(&self) -> Vec<u64> {
         let mut known = Known::new();
         let live = self.by_id.iter().filter(|(id, node)| node.is_live && **id != self.root);
@@ -72,7 +72,7 @@ impl Nodes {
         deciding.map(|(id, _)| *id).collect()
     }
 
-    /// Of a cgroup that is about to be buried.
+    /// To be called before a cgroup is buried.
     pub(super) fn remember_owner(&mut self, id: u64) {
         let Some(node) = self.by_id.get(&id).filter(|node| node.is_live) else { return };
         let Some(uid) = owner::given(node.directory_owner) else { return };

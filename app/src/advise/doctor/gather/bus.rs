@@ -1,4 +1,4 @@
-//! What the two buses say. Calls that hang are given up, and what they would have said stays unknown.
+//! What the two buses say. A call that hangs is given up, and its answer stays unknown.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -10,7 +10,7 @@ use crate::{
     look::{sampler, target::Target},
 };
 
-/// Far longer than a bus takes; the helper may have to be started.
+/// Far longer than a bus takes: the helper may have to be started.
 const PATIENCE: Duration = Duration::from_secs(5);
 const SYSTEMD: &str = "org.freedesktop.systemd1";
 const MANAGER: &str = "/org/freedesktop/systemd1";
@@ -20,7 +20,7 @@ const TRAY: &str = "org.kde.StatusNotifierWatcher";
 /// `org.freedesktop.systemd1.Manager.ListUnits`: name, description, load, active and sub state, followed unit, path, job.
 type Unit = (String, String, String, String, String, String, OwnedObjectPath, u32, String, OwnedObjectPath);
 
-/// Asks both.
+/// Asks both buses.
 pub async fn ask(facts: &mut Facts, target: &Target, uid: u32) {
     if let Some(system) = soon(Connection::system()).await {
         facts.system_bus = true;
@@ -80,7 +80,7 @@ async fn units(bus: &Connection) -> Vec<Unit> {
     soon(manager.call::<_, _, Vec<Unit>>("ListUnits", &())).await.unwrap_or_default()
 }
 
-/// The user's session in front of a screen.
+/// The user's session at a screen.
 async fn session(bus: &Connection, uid: u32) -> Option<Session> {
     let manager = object(bus, LOGIND, "/org/freedesktop/login1", "Manager").await?;
     let user: OwnedObjectPath = soon(manager.call("GetUser", &uid)).await?;
@@ -95,7 +95,7 @@ async fn session(bus: &Connection, uid: u32) -> Option<Session> {
 
 async fn helper(bus: &Connection) -> Helper {
     let Some(helper) = soon(sampler::helper::helper(bus)).await else { return Helper::Absent };
-    // This starts it where it doesn't run, which everybody may; it leaves again by itself.
+    // This starts it if it isn't running, which anybody may do; it exits again by itself.
     let read = tokio::time::timeout(PATIENCE, helper.read()).await;
     let Ok(read) = read else { return Helper::Unreachable("it has not answered for 5 seconds".to_owned()) };
     let version = soon(helper.version()).await.unwrap_or_else(|| "of unknown version".to_owned());
@@ -114,7 +114,7 @@ async fn helper(bus: &Connection) -> Helper {
     }
 }
 
-/// What runs by systemd's account.
+/// What systemd says is running.
 fn add_neighbours(facts: &mut Facts, units: &[Unit]) {
     let active = |name: &str| units.iter().any(|unit| unit.0 == name && unit.3 == "active");
     let known = [
@@ -148,7 +148,8 @@ async fn socket_units(bus: &Connection, units: &[Unit], starts: impl Fn(&str) ->
     found
 }
 
-/// Units that have the kernel refuse packets of the app: the system's. A user's systemd lacks the right to, whatever its units say.
+/// System units that make the kernel refuse packets of the app. A user's systemd isn't allowed to do that, whatever its units
+/// say.
 async fn filters(bus: &Connection, units: &[Unit], app: &App) -> Vec<String> {
     let wanted: BTreeSet<_> = app.units.iter().flat_map(|unit| system_units(&unit.cgroup)).collect();
     let mut found = Vec::new();
@@ -170,8 +171,7 @@ async fn filters(bus: &Connection, units: &[Unit], app: &App) -> Vec<String> {
     found
 }
 
-/// The system's units that a cgroup is in, with their kind as an interface's name; what is below a user's systemd is not among
-/// them.
+/// The system units that a cgroup is in, each with its kind as an interface's name. Units below a user's systemd are left out.
 fn system_units(cgroup: &str) -> impl Iterator<Item = (&str, &'static str)> {
     let mut own = true;
     let systems = cgroup.split('/').take_while(move |name| {

@@ -1,5 +1,5 @@
-//! Looks at the host: files of /proc, /sys and /etc, one beat of the estimate, and the two buses. It judges nothing and
-//! changes nothing; what can't be seen stays unknown.
+//! Looks at the host: files in /proc, /sys and /etc, one beat of the estimate, and the two buses. It judges nothing and
+//! changes nothing. What can't be seen stays unknown.
 
 mod bus;
 mod kernel;
@@ -16,6 +16,7 @@ use std::{
 use netglance_dbus::{
     error::chain,
     onlink::Onlink,
+    place,
     scope::{Prefixes, Scope},
 };
 
@@ -32,7 +33,8 @@ use crate::{
     },
 };
 
-/// Looks, which takes a beat. `monitor` is one that estimates. `arguments` are what named the target on the command line.
+/// Looks at the host, which takes a beat. `monitor` is one that estimates. `arguments` named the target on the command line;
+/// they are empty if nothing did.
 pub async fn gather(monitor: Result<Monitor, monitor::Error>, target: Target, arguments: &str) -> Facts {
     let processes = process::all();
     let uid = rustix::process::getuid();
@@ -64,8 +66,11 @@ pub async fn gather(monitor: Result<Monitor, monitor::Error>, target: Target, ar
         sudo: Path::new("/usr/bin/sudo").exists() && is_administrator(&text("/etc/group")),
         ..Facts::default()
     };
+    let all = arguments.is_empty() && target != Target::stb();
+    let are_own = all && !facts.root && target.describe() != "/";
     facts.app = App {
-        name: target.name.clone(),
+        name: if are_own { "your applications".to_owned() } else { target.name.clone() },
+        all,
         pattern: target.describe(),
         arguments: arguments.to_owned(),
         ..App::default()
@@ -118,7 +123,7 @@ fn cgroups(mountinfo: &str) -> Cgroups {
     }
 }
 
-/// What one beat of the estimate says.
+/// What the estimate says after one beat.
 async fn estimate(facts: &mut Facts, monitor: &mut Monitor, target: &Target) {
     let beat = monitor.settings().settings.beat;
     if let Some(reading) = monitor.look(beat).await.pop() {
@@ -129,7 +134,8 @@ async fn estimate(facts: &mut Facts, monitor: &mut Monitor, target: &Target) {
         facts.app.udp_sockets = reading.unmeasured_udp_sockets.and_then(|n| n.try_into().ok());
     }
     let apps = monitor.apps();
-    let others = apps.iter().filter(|app| !app.cgroups.iter().any(|cgroup| target.unit_of(cgroup).is_some()));
+    let is_asked = |cgroup: &String| target.unit_of(cgroup).is_some();
+    let others = apps.iter().filter(|app| facts.app.all || !app.cgroups.iter().any(is_asked));
     let mut sum = Others { count: 0, rate: Some(Rate::default()) };
     for app in others {
         sum.count += 1;
@@ -138,7 +144,7 @@ async fn estimate(facts: &mut Facts, monitor: &mut Monitor, target: &Target) {
     facts.others = Some(sum);
 }
 
-/// The app's units and processes, and what is particular about its sockets.
+/// The app's units and processes, and what is special about its sockets.
 fn look_at_app(facts: &mut Facts, monitor: &Monitor, target: &Target, prefixes: &Prefixes) {
     let tree = monitor.tree();
     let app = &mut facts.app;
@@ -190,7 +196,7 @@ fn look_at_app(facts: &mut Facts, monitor: &Monitor, target: &Target, prefixes: 
     });
 }
 
-/// Where a proxy's URL leads.
+/// Where a proxy's URL points.
 fn proxy(url: &str, prefixes: &Prefixes) -> Proxy {
     let host = url.split_once("://").map_or(url, |(_, rest)| rest);
     let host = host.split('/').next().unwrap_or_default();
@@ -209,7 +215,7 @@ fn proxy(url: &str, prefixes: &Prefixes) -> Proxy {
     }
 }
 
-/// From resolv.conf(5): the first server is the one that is asked.
+/// From resolv.conf(5): only the first server counts, as it is asked first.
 fn dns(resolv_conf: &str, prefixes: &Prefixes) -> Dns {
     let servers = resolv_conf.lines().filter_map(|line| line.trim_start().strip_prefix("nameserver"));
     let first = servers.filter_map(|rest| rest.split('%').next()?.trim().parse::<IpAddr>().ok()).next();
@@ -224,7 +230,7 @@ fn dns(resolv_conf: &str, prefixes: &Prefixes) -> Dns {
     }
 }
 
-/// Names of processes, cut to 15 characters as the kernel cuts them.
+/// Names of processes, cut to 15 characters by the kernel.
 const BY_PROCESS: [(&str, Neighbour); 13] = [
     ("dockerd", Neighbour::Docker),
     ("conmon", Neighbour::Podman),
@@ -256,7 +262,7 @@ const PROXIES: [&str; 12] = [
     "mihomo",
 ];
 
-/// By process, device and file; the bus adds what only systemd knows.
+/// Those found by process, device and file; the bus adds what only systemd knows.
 fn neighbours(processes: &[Process]) -> Vec<Neighbour> {
     let runs = |name: &str| processes.iter().any(|process| process.name == name);
     let mut found: Vec<_> =
@@ -283,7 +289,7 @@ fn neighbours(processes: &[Process]) -> Vec<Neighbour> {
     found
 }
 
-/// Those that desktops start. polkit tells nobody which agents have registered.
+/// Whether it is one that desktops start. polkit doesn't tell which agents have registered.
 fn is_polkit_agent(name: &str) -> bool {
     let known = [
         "gnome-shell",
@@ -302,7 +308,7 @@ fn is_polkit_agent(name: &str) -> bool {
     known.contains(&name) || name.starts_with("polkit-")
 }
 
-/// Whether this process is in a group that distributions let use sudo.
+/// Whether this process is in a group that may use sudo on most distributions.
 fn is_administrator(groups: &str) -> bool {
     let own = rustix::process::getgroups().unwrap_or_default();
     groups.lines().any(|line| {
@@ -312,12 +318,31 @@ fn is_administrator(groups: &str) -> bool {
     })
 }
 
-/// From a package, from `netglance-helper set-up`.
-fn helper_is_here() -> bool {
-    ["/usr/libexec/netglance-helper", "/usr/local/libexec/netglance-helper"].iter().any(|file| Path::new(file).exists())
+/// Whether systemd has a unit file of the target's, for the system or for users (systemd.unit(5), "Unit File Load Path").
+pub fn is_installed(target: &Target) -> bool {
+    let shared = ["/etc", "/run", "/usr/local/lib", "/usr/lib"].map(|base| Path::new(base).join("systemd"));
+    let shared = shared.iter().flat_map(|folder| [folder.join("user"), folder.join("system")]);
+    let home = |variable: &str, default: &str| {
+        let base = env::var_os(variable).map(PathBuf::from).or_else(|| Some(env::home_dir()?.join(default)));
+        base.map(|base| base.join("systemd/user"))
+    };
+    let own = [home("XDG_CONFIG_HOME", ".config"), home("XDG_DATA_HOME", ".local/share")];
+    shared.chain(own.into_iter().flatten()).any(|folder| has_unit_file(&folder, target))
 }
 
-/// netglance as it was called; a package's is in everybody's PATH.
+fn has_unit_file(folder: &Path, target: &Target) -> bool {
+    let files = fs::read_dir(folder).into_iter().flatten().flatten();
+    files
+        .filter_map(|file| file.file_name().into_string().ok())
+        .any(|name| target.unit_of(&format!("/{name}")).is_some())
+}
+
+/// From a package, or from `netglance-helper set-up`.
+fn helper_is_here() -> bool {
+    [place::HELPER, place::OWN_HELPER].iter().any(|file| Path::new(file).exists())
+}
+
+/// netglance as it was called; just its name if it is a package's, which is in everybody's PATH.
 fn program() -> String {
     let called = env::args().next().filter(|called| called != "/usr/bin/netglance");
     called.map_or_else(|| "netglance".to_owned(), |called| quoted(&called))
@@ -332,7 +357,7 @@ fn came() -> Came {
     if helper.exists() { Came::Beside(typed(&helper)) } else { Came::Alone }
 }
 
-/// A path as it is typed, without the name of anybody's home.
+/// A path as it is typed, without the name of anybody's home directory.
 fn typed(path: &Path) -> String {
     let within = |variable: &str, folder: Option<PathBuf>| {
         let below = path.strip_prefix(folder?).ok()?;
@@ -343,7 +368,7 @@ fn typed(path: &Path) -> String {
         .unwrap_or_else(|| quoted(&path.to_string_lossy()))
 }
 
-/// A word as a shell takes it.
+/// A word, quoted for a shell where it has to be.
 pub fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "_./+-@:,=".contains(c);
     if !word.is_empty() && word.chars().all(plain) {
@@ -366,6 +391,18 @@ mod tests {
         assert_eq!(cgroups(&v1), Cgroups::V1);
         assert_eq!(cgroups(&v2), Cgroups::Unified { mount: mount() });
         assert_eq!(cgroups(&(v1 + &v2)), Cgroups::Hybrid { mount: mount() });
+    }
+
+    #[test]
+    fn a_template_on_disk_is_installed_whether_it_runs_or_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let check = |expected| assert_eq!(has_unit_file(folder.path(), &Target::stb()), expected);
+        assert!(!has_unit_file(&folder.path().join("absent"), &Target::stb()));
+        check(false);
+        fs::write(folder.path().join("stb-next-other@.service"), "").unwrap();
+        check(false);
+        fs::write(folder.path().join("stb-next-server@.service"), "").unwrap();
+        check(true);
     }
 
     #[test]

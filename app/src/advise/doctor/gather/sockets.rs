@@ -1,4 +1,4 @@
-//! Sockets whose bytes are not where one would look for them: UDP ports of several control groups, and packet sockets.
+//! Sockets whose bytes are counted elsewhere or not at all: UDP ports that several cgroups share, and packet sockets.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -10,10 +10,10 @@ use crate::{
     look::sampler::inet_diag::{self, Listed},
 };
 
-/// Names are asked and services announced there, by multicast, which is internal: many programs share them.
+/// Ports where names are looked up and services announced by multicast, which is internal. Many programs share them.
 const MULTICAST: [u16; 4] = [1900, 3702, 5353, 5355];
 
-/// A UDP socket that takes datagrams from anybody.
+/// A UDP socket that accepts datagrams from anybody.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bound {
     /// Its own address; unspecified: any.
@@ -26,20 +26,20 @@ pub struct Bound {
     pub cgroup_id: u64,
 }
 
-/// All of this network namespace; as many as the kernel lists.
+/// Those of this network namespace, as many as the kernel lists.
 pub fn bound() -> Vec<Bound> {
     inet_diag::unconnected_udp().into_iter().filter_map(Bound::of).collect()
 }
 
 impl Bound {
-    /// `None`: the kernel says no cgroup.
+    /// `None`: the kernel names no cgroup.
     fn of(Listed { local, interface, cgroup_id, .. }: Listed) -> Option<Self> {
         cgroup_id.map(|cgroup_id| Self { address: local.ip(), port: local.port(), interface, cgroup_id })
     }
 }
 
-/// The ports at which datagrams from outside may come to the app's control groups or to another's. `name` is a control
-/// group's; `None`: it is the app's own.
+/// The ports where datagrams from outside may reach either the app's cgroups or another's. `name` names a cgroup; `None`: it is
+/// the app's own.
 pub fn shared(sockets: &[Bound], name: impl Fn(u64) -> Option<String>) -> Vec<SharedPort> {
     let mut groups: BTreeMap<(IpAddr, u16, u32), BTreeSet<u64>> = BTreeMap::new();
     let open = |socket: &&Bound| !socket.address.is_loopback() && !MULTICAST.contains(&socket.port);
@@ -56,7 +56,7 @@ pub fn shared(sockets: &[Bound], name: impl Fn(u64) -> Option<String>) -> Vec<Sh
     ports.into_iter().map(|(port, with)| SharedPort { port, with: with.into_iter().collect() }).collect()
 }
 
-/// From /proc/net/packet: of each packet socket, the uid of who made it, and its inode.
+/// From /proc/net/packet: for each packet socket, the uid of who opened it, and its inode.
 pub fn packet_sockets(table: &str) -> Vec<(u32, u32)> {
     let columns = |line: &str| {
         let mut columns = line.split_whitespace().skip(7);

@@ -1,7 +1,7 @@
-//! The estimate's books: cumulative bytes per cgroup path from what sockets say of themselves. Pure.
+//! The estimate's books: cumulative bytes for each cgroup path, from what the kernel reports for each socket. Pure.
 //!
-//! A connection has one scope from its first byte to its last: that of its address, unless a proxy on this host is found at its
-//! other end while it is new.
+//! A connection has one scope from its first byte to its last. It is that of its address, unless a proxy on this host is found
+//! at its other end while the connection is new.
 
 use std::collections::HashMap;
 
@@ -14,10 +14,10 @@ use netglance_dbus::{
 use super::{Listed, Transferred};
 use crate::look::sampler::ends::{Ends, Sides};
 
-/// Looks after which a socket that is neither listed nor heard of is forgotten.
+/// After so many looks a socket is forgotten that is neither listed nor reported as destroyed.
 const FORGET_AFTER: u64 = 8;
-/// Looks in which a proxy on this host is looked for at the other end of a new connection. It is there from the first one on;
-/// only a list that was under way just then may lack it.
+/// In so many looks a proxy on this host is sought at the other end of a new connection. It is there from the first look on,
+/// but a list that was being made at that moment may lack it.
 const PROXY_SOUGHT: u8 = 2;
 
 /// Of all sockets that a look has listed.
@@ -33,7 +33,7 @@ pub(super) struct Books {
     ends: Ends,
     /// This look's new connections to outside addresses, by cookie, with their bytes.
     outside: Vec<(u64, Sides, Transferred)>,
-    /// There was a connection to a proxy on this host.
+    /// Whether there was a connection to a proxy on this host.
     has_proxy: bool,
 }
 
@@ -44,9 +44,9 @@ struct Known {
     look: u64,
     /// The first look that has listed it.
     since: u64,
-    /// `None`: by its address, and no proxy was found at its other end so far.
+    /// `None`: that of its address, as no proxy was found at its other end so far.
     scope: Option<Scope>,
-    /// Looks in which one was sought.
+    /// In how many looks one was sought.
     sought: u8,
 }
 
@@ -57,7 +57,7 @@ enum Seen {
     Again,
     /// Its address is outside, and whether a proxy here is at its other end is not settled.
     Outside,
-    /// It has moved so much, and the scope if that is settled otherwise than by its address.
+    /// How much it has moved, and its scope if something other than its address decides that.
     Moved(Transferred, Option<Scope>),
 }
 
@@ -83,7 +83,7 @@ impl Books {
         self.outside.clear();
     }
 
-    /// A living socket. What a socket moved before the first look is not counted; all of one that is new later is.
+    /// A living socket. What it moved before the first look is not counted. If it is new in a later look, all of it is.
     pub(super) fn listed(&mut self, socket: &Listed, tree: &Tree, prefixes: &Prefixes) {
         // Between loopback addresses there is no proxy's end for an outside connection: those are most of all, and cost nothing.
         let sides = (!socket.is_loopback()).then(|| Sides::new(socket.local, socket.remote));
@@ -116,7 +116,8 @@ impl Books {
         }
     }
 
-    /// When all are listed: books the new connections to outside addresses, those that end at a proxy on this host as internal.
+    /// To be called when all are listed: books the new connections to external addresses. Those that end at a proxy on this host
+    /// are booked as internal.
     pub(super) fn judge_outside(&mut self) {
         let outside = std::mem::take(&mut self.outside);
         self.ends.index(outside.iter().map(|(_, sides, _)| sides.local.ip()));
@@ -145,7 +146,7 @@ impl Books {
         self.outside = outside;
     }
 
-    /// The last word on a socket. One that no look ever listed has no known cgroup and stays uncounted.
+    /// A destroyed socket's last figures. If no look ever listed it, its cgroup is unknown and it stays uncounted.
     pub(super) fn destroyed(&mut self, socket: &Listed, prefixes: &Prefixes) {
         let Some(mut known) = self.sockets.remove(&socket.cookie) else { return };
         if let Some(bytes) = socket.bytes {
@@ -184,7 +185,7 @@ impl Books {
     }
 }
 
-/// Moves `known` on to `now` and says by how much. A figure that went backwards moves nothing.
+/// Sets `known` to `now` and returns the difference, which is zero for a figure that went backwards.
 fn advance(known: &mut Transferred, now: Transferred) -> Transferred {
     let moved = Transferred { rx: now.rx.saturating_sub(known.rx), tx: now.tx.saturating_sub(known.tx) };
     *known = Transferred { rx: now.rx.max(known.rx), tx: now.tx.max(known.tx) };
