@@ -273,7 +273,7 @@ async fn the_rules_decide(bus: &Bus) {
     ] {
         refused(refusal, "NotAuthorized", "no polkit agent runs in this session");
     }
-    refused(nobody.read().await, "NotInstalled", "Count exactly");
+    refused(nobody.read().await, "NotInstalled", "Count Exactly");
     games.install().await.unwrap();
     games.read_all().await.unwrap();
     games.set_prefixes(vec![(vec![8, 8, 8, 8], 32)], vec![]).await.unwrap();

@@ -175,7 +175,7 @@ fn the_helper_comes_when_called_and_leaves_again() {
     desktop.reboot();
     assert_eq!(property(&desktop, "ActiveState"), "active");
     left(&desktop);
-    refused(&desktop.cad(&call("Read")), "NotInstalled", "Count exactly");
+    refused(&desktop.cad(&call("Read")), "NotInstalled", "Count Exactly");
     assert_eq!(property(&desktop, "ActiveState"), "active");
     nothing_is_counted(&desktop);
 
@@ -315,7 +315,7 @@ fn it_is_remembered_until_it_is_taken_away() {
     desktop.authorize(PASSWORD);
     assert!(ended(uninstall).status.success());
     nothing_is_counted(&desktop);
-    refused(&desktop.cad(&call("Read")), "NotInstalled", "Count exactly");
+    refused(&desktop.cad(&call("Read")), "NotInstalled", "Count Exactly");
     left(&desktop);
     no_complaints(&desktop);
 }

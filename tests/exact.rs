@@ -262,7 +262,7 @@ async fn a_source_can_be_insisted_on() {
     };
     check(USER, &["--source", "exact"], "needs netglance-helper, which is not on this computer");
     let _daemon = Daemon::new(&host.lab, &host.bus).await;
-    check(USER, &["--source", "exact"], "Count exactly");
+    check(USER, &["--source", "exact"], "Count Exactly");
     host.bus.helper_of(0).await.install().await.unwrap();
     let one = |uid, arguments: &[&str]| {
         host.netglance(uid, &[&["watch", "--json"], arguments].concat()).line("a line", |_| true)

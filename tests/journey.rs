@@ -38,10 +38,10 @@ fn shows_the_rate(desktop: &Desktop) {
     });
 }
 
-/// Presses "Count exactly…" once the window offers it.
+/// Presses "Count Exactly…" once the window offers it.
 #[track_caller]
 fn ask(desktop: &Desktop) {
-    desktop.click("push button", "Count exactly…");
+    desktop.click("push button", "Count Exactly…");
 }
 
 /// Waits until the source badge says so.
@@ -147,7 +147,7 @@ fn from_the_first_start_to_exact_figures_after_a_reboot() {
     desktop.click_tray(1);
     badge(&desktop, "Exact");
     shows_the_rate(&desktop);
-    assert!(desktop.find("push button", "Count exactly…").is_empty());
+    assert!(desktop.find("push button", "Count Exactly…").is_empty());
     desktop.screenshot("journey-9-exact-after-the-reboot");
 }
 

@@ -17,7 +17,7 @@ use support::{OTHER, PUBLIC4, Program, SHELL, at, eventually};
 /// What always looks the same while no page is open: the buttons below the list.
 const BUTTONS: &str = "230x40+8+592";
 /// In the second row of the list.
-const SECOND_ROW: [&str; 2] = ["60", "115"];
+const SECOND_ROW: [&str; 2] = ["60", "152"];
 /// The figures, which change while there is traffic.
 const FIGURES: &str = "400x44+270+120";
 /// The middle of the chart.
@@ -136,6 +136,11 @@ impl<'a> Shown<'a> {
                 self.keys(&[key]);
                 self.watches(&[to]);
             }
+            Action::Back => {
+                self.watch("StB");
+                self.keys(&[key]);
+                self.watches(&[]);
+            }
             Action::Toggle => {
                 self.watch("StB");
                 // As a hand does it: the key is down before the button, and after.
@@ -152,8 +157,8 @@ impl<'a> Shown<'a> {
             }
             Action::MoveFocus => {
                 self.watch("StB");
-                // To the search field, from nowhere or from the first row behind it.
-                let before = [&["Escape"][..], &["ctrl+f", "Tab"]][nth];
+                // To the search field, from the button in front of it or from the first row behind it.
+                let before = [&["Escape", "Tab"][..], &["ctrl+f", "Tab"]][nth];
                 self.keys(&[before, &[key]].concat());
                 self.text("electron");
                 self.keys(&["Return"]);
@@ -255,6 +260,7 @@ fn xdotool(press: Press) -> String {
     };
     let key = match key {
         Key::Enter => "Return".to_owned(),
+        Key::Backspace => "BackSpace".to_owned(),
         Key::Tab | Key::Escape | Key::F1 => key.name().to_owned(),
         Key::ArrowUp | Key::ArrowDown | Key::ArrowLeft | Key::ArrowRight => key.name().to_owned(),
         other => other.name().to_lowercase().replace("questionmark", "question"),

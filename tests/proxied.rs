@@ -62,7 +62,7 @@ fn through_proxy(world: &World, family: usize, listen: &str) {
     let direct = sockets.iter().find(|socket| socket["remote"] == PUBLIC4).unwrap();
     assert_eq!((&direct["scope"], &direct["proxy"]), (&"external".into(), &Value::Null), "{direct}");
     let (_, stdout, _) = world.netglance_as_user(&["verify", "--live", "--unit", "stb-next-*.service"]).end();
-    let line = "it ends at a proxy on this computer (app-electron";
+    let line = "ends at a proxy on this computer (app-electron";
     assert!(stdout.iter().any(|text| text.contains(line)), "{stdout:#?}");
     drop(stays);
     assert_eq!(settled(&mut app)[..2], seen[..2], "the end of it is where the beginning was");

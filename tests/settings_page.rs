@@ -155,7 +155,7 @@ fn exact_counting_is_removed_after_a_second_word() {
     screen.show(Update { asking: true, ..exact() });
     screen.says("Waiting for the password…");
     screen.show(reading(Ok(RATE)));
-    screen.click("Count exactly…");
+    screen.click("Count Exactly…");
     assert_eq!(screen.wishes(), [Wish::CountExactly]);
 }
 
@@ -252,7 +252,7 @@ fn tab_walks_through_the_settings_in_view() {
         "System",
         "Blue and orange",
         "Start at login, in the tray",
-        "Count exactly…",
+        "Count Exactly…",
         "Also treat as internal",
         "Always treat as external",
         "All prefixes",

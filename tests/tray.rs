@@ -124,28 +124,28 @@ fn the_icon_moves_and_the_menu_watches_pauses_and_starts_at_login() {
     let traffic = desk.world.traffic(SHELL, &["move", "90000000", "90000000", "400000", &support::at(PUBLIC4)]);
     eventually("the icon shows traffic", || (panel.icon() != idle).then_some(()));
     eventually("the tooltip shows traffic", || panel.tooltip().contains("kB/s").then_some(()));
-    panel.offers("Show | +StB | electron-gpt | Pause | Count exactly… | Start at login | Quit");
+    panel.offers("Show | +StB | electron-gpt | Pause | Count Exactly… | Start at Login | Quit");
     panel.choose("electron-gpt");
-    panel.offers("Show | +StB | +electron-gpt | Pause | Count exactly… | Start at login | Quit");
+    panel.offers("Show | +StB | +electron-gpt | Pause | Count Exactly… | Start at Login | Quit");
     panel.says("\nelectron-gpt  down ");
     panel.choose("StB");
-    panel.offers("Show | StB | +electron-gpt | Pause | Count exactly… | Start at login | Quit");
+    panel.offers("Show | StB | +electron-gpt | Pause | Count Exactly… | Start at Login | Quit");
     eventually("what is watched is kept", || {
         (desk.state()["watched"] == serde_json::json!(["electron-gpt"])).then_some(())
     });
 
     panel.choose("Pause");
     panel.says("Paused");
-    panel.offers("Show | StB | +electron-gpt | +Pause | Count exactly… | Start at login | Quit");
+    panel.offers("Show | StB | +electron-gpt | +Pause | Count Exactly… | Start at Login | Quit");
     panel.choose("Pause");
     panel.says("electron-gpt  down ");
 
-    panel.choose("Start at login");
+    panel.choose("Start at Login");
     let entry = desk.world.home().join("autostart/org.netglance.Netglance.desktop");
     let text = eventually("the autostart entry", || fs::read_to_string(&entry).ok());
     assert!(text.contains(&format!("Exec=\"{}\" --hidden\n", env!("CARGO_BIN_EXE_netglance"))), "{text}");
-    panel.offers("Show | StB | +electron-gpt | Pause | Count exactly… | +Start at login | Quit");
-    panel.choose("Start at login");
+    panel.offers("Show | StB | +electron-gpt | Pause | Count Exactly… | +Start at Login | Quit");
+    panel.choose("Start at Login");
     eventually("no autostart entry", || (!entry.exists()).then_some(()));
 
     desk.world.configure("unit = \"bits\"\n");
@@ -179,7 +179,7 @@ fn what_is_watched_and_the_windows_place_are_remembered() {
     panel.items.lock().unwrap().clear();
 
     let program = desk.start(&[]);
-    panel.offers("Show | +StB | +electron-gpt | Pause | Count exactly… | Start at login | Quit");
+    panel.offers("Show | +StB | +electron-gpt | Pause | Count Exactly… | Start at Login | Quit");
     for _ in 0..3 {
         let window = desk.window();
         eventually("it stands where it stood", || (geometry(&window) == before).then_some(()));
@@ -190,8 +190,8 @@ fn what_is_watched_and_the_windows_place_are_remembered() {
     }
 }
 
-const ESTIMATE: &str = "Show | +StB | Pause | Count exactly… | Start at login | Quit";
-const EXACT: &str = "Show | +StB | Pause | Start at login | Quit";
+const ESTIMATE: &str = "Show | +StB | Pause | Count Exactly… | Start at Login | Quit";
+const EXACT: &str = "Show | +StB | Pause | Start at Login | Quit";
 
 /// Services of the desktop and login sessions are there and not in the menu.
 #[test]
@@ -204,10 +204,10 @@ fn the_menu_has_apps_the_busiest_first_and_no_services() {
     desk.entry("electron-gpt", "Name=Z Assistant");
     let panel = desk.panel();
     let _program = desk.start(&["--hidden"]);
-    panel.offers("Show | +StB | A Mail | Z Assistant | Pause | Count exactly… | Start at login | Quit");
+    panel.offers("Show | +StB | A Mail | Z Assistant | Pause | Count Exactly… | Start at Login | Quit");
     let _traffic = desk.world.traffic(OTHER, &["move", "90000000", "90000000", "400000", &support::at(PUBLIC4)]);
     let _service = desk.world.moved("app.slice/sync.service", 1000, 1000, &[PUBLIC4]);
-    panel.offers("Show | +StB | Z Assistant | sync | A Mail | Pause | Count exactly… | Start at login | Quit");
+    panel.offers("Show | +StB | Z Assistant | sync | A Mail | Pause | Count Exactly… | Start at Login | Quit");
 }
 
 /// What an app has moved while there was no window, and nobody had chosen it, is in its chart at the first click: by then it
@@ -261,12 +261,12 @@ fn count_exactly_asks_the_helper_once_and_a_refusal_changes_nothing() {
     let panel = desk.panel();
     let mut program = desk.start(&["--hidden"]);
     panel.offers(ESTIMATE);
-    panel.choose("Count exactly…");
+    panel.choose("Count Exactly…");
     eventually("the helper is asked", || (switches.lock().unwrap().asked == 1).then_some(()));
     panel.offers(ESTIMATE);
     panel.says("StB  down ");
     switches.lock().unwrap().refuses = false;
-    panel.choose("Count exactly…");
+    panel.choose("Count Exactly…");
     eventually("the helper is read", || (switches.lock().unwrap().reads > 2).then_some(()));
     panel.offers(EXACT);
     assert_eq!(switches.lock().unwrap().asked, 2, "it does not ask by itself");
@@ -296,12 +296,12 @@ fn a_bug_of_the_kernel_is_asked_about_in_the_window() {
     let mut program = desk.start(&["--hidden"]);
     panel.offers(ESTIMATE);
     desk.no_window(&program);
-    panel.choose("Count exactly…");
+    panel.choose("Count Exactly…");
     let window = desk.window();
     assert!(!switches.lock().unwrap().counts);
-    // The first control of the window is the first button.
+    // The window's first button.
     eventually("the button is pressed", || {
-        desk.press(&window, &["Tab", "space"]);
+        desk.ask("xdotool", &["mousemove", "--window", &window, "66", "43", "click", "1"]);
         switches.lock().unwrap().counts.then_some(())
     });
     panel.offers(EXACT);
@@ -368,7 +368,7 @@ fn without_a_helper_on_the_system_pkexec_sets_it_up() {
     {
         fs::write(home.join("pkexec.exits"), exits).unwrap();
         fs::write(home.join("pkexec.says"), says).unwrap();
-        panel.choose("Count exactly…");
+        panel.choose("Count Exactly…");
         expected +=
             &format!("--disable-internal-agent {} set-up\n", program.with_file_name("netglance-helper").display());
         eventually("pkexec is asked", || (asked() == expected).then_some(()));

@@ -13,6 +13,7 @@ use netglance_dbus::{
         Top, Tree,
         nodes::{DEEPEST, Known},
     },
+    error::chain,
     kernel::LEVELS,
     sample::Row,
 };
@@ -21,7 +22,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     books::{Books, Doomed, Held},
-    descriptors, error_chain, log,
+    descriptors, log,
     nft::{
         self, DELETED_AT_ONCE, Nft,
         key::Key,
@@ -159,7 +160,7 @@ impl Counting {
         set_size: u32,
     ) -> Result<Self, Error> {
         let saved: Option<Books> = files.books.load().unwrap_or_else(|error| {
-            log(format_args!("{}; counting starts again", error_chain(&error)));
+            log(format_args!("{}; counting starts again", chain(&error)));
             None
         });
         let last_epoch = saved.as_ref().map_or(0, |books| books.epoch);
@@ -176,7 +177,7 @@ impl Counting {
             if let Err(error) = nft.delete_table()
                 && !error.is_absent()
             {
-                log(error_chain(&error));
+                log(chain(&error));
             }
         }
         let mut nft = Nft::open()?;
@@ -550,7 +551,7 @@ impl Counting {
     /// A file that can't be written is no reason not to count.
     fn note(&mut self, result: Result<(), store::Error>) {
         if let Err(error) = result {
-            let text = error_chain(&error);
+            let text = chain(&error);
             if self.unwritten.is_none() {
                 log(&text);
             }
@@ -583,7 +584,7 @@ impl Counting {
                 Ok(last) => last,
                 Err(nft::Error::Lost { deleted, last }) => {
                     let lost = nft::Error::Lost { deleted, last: last.clone() };
-                    log(format_args!("{}; the last values that were read are used instead", error_chain(&lost)));
+                    log(format_args!("{}; the last values that were read are used instead", chain(&lost)));
                     last
                 }
                 Err(error) => {
@@ -629,7 +630,7 @@ fn clear_leftover(nft: &mut Nft) {
     match nft.clear_leftover() {
         Ok(true) => log("removed a table inet netglance that came from a saved ruleset or an earlier version"),
         Ok(false) => {}
-        Err(error) => log(error_chain(&error)),
+        Err(error) => log(chain(&error)),
     }
 }
 

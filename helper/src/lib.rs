@@ -32,9 +32,3 @@ pub fn log(text: impl Display) {
     // One write, so that lines of two threads do not mix.
     _ = io::stderr().write_all(format!("{}\n", printable_lines(&text.to_string())).as_bytes());
 }
-
-/// An error and what caused it, on one line.
-pub fn error_chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(Some(error), |e| e.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
-}

@@ -11,12 +11,13 @@ use std::{
 };
 
 use netglance_dbus::{
+    error::chain,
     helper1::{BUS_NAME, Helper1, OBJECT_PATH},
     properties::Properties,
 };
 use netglance_helper::{
-    authority::Authority, bus::Bus, counters::Service, descriptors, error_chain, log, nft::ruleset::SET_SIZE,
-    redirects::REST, setup::Command, table::Table,
+    authority::Authority, bus::Bus, counters::Service, descriptors, log, nft::ruleset::SET_SIZE, redirects::REST,
+    setup::Command, table::Table,
 };
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -63,7 +64,7 @@ async fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            log(format_args!("netglance-helper: {}", error_chain(&error)));
+            log(format_args!("netglance-helper: {}", chain(&error)));
             ExitCode::FAILURE
         }
     }
@@ -89,7 +90,7 @@ async fn run() -> Result<(), Error> {
             wait_for(table.frequent_events()?, REST, &happened)?;
         }
         // Whoever calls is told; then it leaves, and the next call tries again.
-        Err(error) => log(format_args!("{}; nothing can be counted", error_chain(error))),
+        Err(error) => log(format_args!("{}; nothing can be counted", chain(error))),
     }
     let bus = Bus::connect().await?;
     let authority = Authority::new(bus.asking.clone(), Arc::clone(&bus.callers));
@@ -135,7 +136,7 @@ async fn serve(bus: &Bus, service: Service, happened: &Notify) -> Result<(), Err
         tokio::select! {
             () = happened_or_due(happened, due) => {
                 if let Err(error) = service.follow() {
-                    log(error_chain(&error));
+                    log(chain(&error));
                 }
             }
             () = service.changed.notified() => {

@@ -1,6 +1,16 @@
 //! Putting files in place and taking them away, below a directory that stands for `/`.
 
-use super::*;
+use std::{
+    fs::{DirBuilder, Permissions},
+    os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _},
+};
+
+use netglance_dbus::place;
+
+use super::{
+    files::{Content, ITEMS, PROGRAM, below_root},
+    *,
+};
 
 fn root() -> (tempfile::TempDir, Files) {
     let directory = tempfile::tempdir().unwrap();

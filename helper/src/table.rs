@@ -11,6 +11,7 @@ use std::{
 use ipnet::{IpNet, Ipv4Subnets, Ipv6Subnets};
 use netglance_dbus::{
     cgroup::{self, RETRIED_AFTER, Tree},
+    error::chain,
     helper1::{self, MOST_PREFIXES, WirePrefix, from_wire, to_wire},
     kernel::{self, Judgement, Kernel},
     netlink,
@@ -23,7 +24,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     counting::{self, Counting, Files, clock_ns},
-    descriptors, error_chain, log,
+    descriptors, log,
     nft::{
         self,
         ruleset::{Internal, Redirected},
@@ -57,7 +58,7 @@ pub enum Error {
     #[error("{0}")]
     Unconfirmed(String),
     /// Nothing is counted.
-    #[error("exact counting is not set up on this computer: choose \"Count exactly…\" in netglance")]
+    #[error("exact counting is not set up on this computer: choose \"Count Exactly…\" in netglance")]
     NotInstalled,
     /// A prefix that can't be.
     #[error("{0}")]
@@ -69,7 +70,7 @@ pub enum Error {
 
 impl From<Error> for helper1::Error {
     fn from(error: Error) -> Self {
-        let text = error_chain(&error);
+        let text = chain(&error);
         match error {
             Error::NotInstalled => Self::NotInstalled(text),
             Error::InvalidPrefix(_) => Self::InvalidPrefix(text),
@@ -134,14 +135,14 @@ impl Table {
     pub fn open(state: &Path, runtime: &Path, kept: Option<OwnedFd>, set_size: u32) -> Result<Self, Error> {
         let setup_file = Store::at(state, "setup.json");
         let setup = setup_file.load().unwrap_or_else(|error| {
-            log(format_args!("{}; continuing as if nothing had been set up", error_chain(&error)));
+            log(format_args!("{}; continuing as if nothing had been set up", chain(&error)));
             None
         });
         let kernel = kernel::running();
         let mut table = Self {
             tree: Tree::open()?,
             onlink: Onlink::open()?,
-            redirects: Redirects::open().map_err(|error| log(error_chain(&Error::Redirects(error)))).ok(),
+            redirects: Redirects::open().map_err(|error| log(chain(&Error::Redirects(error)))).ok(),
             redirected: None,
             host: Vec::new(),
             judgement: kernel.judge(),
@@ -164,7 +165,7 @@ impl Table {
         if table.setup.installed {
             if let Err(error) = table.start() {
                 let again = if table.may_count(false).is_ok() { "; trying again when somebody asks" } else { "" };
-                log(format_args!("{}{again}", error_chain(&error)));
+                log(format_args!("{}{again}", chain(&error)));
             }
         } else if table.kept.take().is_some() {
             descriptors::forget();
@@ -225,7 +226,7 @@ impl Table {
             // It would not count after the next boot, so it does not now.
             if let Some(counting) = self.counting.take() {
                 if let Err(error) = counting.end() {
-                    log(error_chain(&error));
+                    log(chain(&error));
                 }
                 descriptors::forget();
             }
@@ -237,7 +238,7 @@ impl Table {
     pub fn uninstall(&mut self) -> Result<(), Error> {
         let mut failures = Vec::new();
         if let Some(Err(error)) = self.counting.take().map(Counting::end) {
-            failures.push(error_chain(&error));
+            failures.push(chain(&error));
         }
         self.kept = None;
         descriptors::forget();
@@ -246,7 +247,7 @@ impl Table {
         self.prefixes = self.judged();
         for file in [&self.setup_file, &self.files.books, &self.files.paths] {
             if let Err(error) = file.remove() {
-                failures.push(error_chain(&error));
+                failures.push(chain(&error));
             }
         }
         if failures.is_empty() { Ok(()) } else { Err(Error::Several(failures)) }
@@ -277,7 +278,7 @@ impl Table {
         // Whatever is wrong with these says nothing about the routes.
         let retried = if self.is_troubled() && self.tried.elapsed() >= RETRIED_AFTER { self.retry() } else { Ok(()) };
         for error in [retried, self.follow_cgroups(), self.follow_redirects()].into_iter().filter_map(Result::err) {
-            log(error_chain(&error));
+            log(chain(&error));
         }
         let changed = self.onlink.changed()?;
         self.redirect();
@@ -349,7 +350,7 @@ impl Table {
         let counting = self.counting.as_mut().ok_or(Error::NotInstalled)?;
         counting.catch_up(&mut self.tree)?;
         if let Err(error) = counting.tend(&mut self.tree) {
-            log(format_args!("{}; the counters of removed cgroups stay for now", error_chain(&error)));
+            log(format_args!("{}; the counters of removed cgroups stay for now", chain(&error)));
         }
         Ok(())
     }
@@ -411,7 +412,7 @@ impl Table {
             self.trouble = replaced.as_ref().err().map(|error| {
                 format!(
                     "the earlier prefixes still decide what is internal, because the new ones were refused: {}",
-                    error_chain(error)
+                    chain(error)
                 )
             });
             replaced?;
@@ -426,7 +427,7 @@ impl Table {
             if self.kept.take().is_some() {
                 descriptors::forget();
             }
-            self.trouble = Some(error_chain(&error));
+            self.trouble = Some(chain(&error));
             return Err(error);
         }
         self.tree.refresh();
@@ -434,7 +435,7 @@ impl Table {
         let kept = self.kept.as_ref().map(AsFd::as_fd);
         let internal = Internal { v4: &v4, v6: &v6 };
         let started = Counting::start(kept, &self.files, &mut self.tree, internal, self.set_size);
-        self.trouble = started.as_ref().err().map(|error| error_chain(error));
+        self.trouble = started.as_ref().err().map(|error| chain(error));
         self.outdated = false;
         self.counting = Some(started?);
         self.kept = None;
@@ -444,7 +445,7 @@ impl Table {
         // In a table that was kept stands what an earlier process knew.
         self.redirected = None;
         if let Err(error) = self.follow_redirects() {
-            log(error_chain(&error));
+            log(chain(&error));
         }
         Ok(())
     }
@@ -468,7 +469,7 @@ impl Table {
         match counting.redirect(now) {
             Ok(()) => (self.misled, self.redirected) = (None, Some(now.clone())),
             Err(error) => {
-                let text = format!("redirected traffic may be counted on the wrong side: {}", error_chain(&error));
+                let text = format!("redirected traffic may be counted on the wrong side: {}", chain(&error));
                 if self.misled.as_ref() != Some(&text) {
                     log(&text);
                 }

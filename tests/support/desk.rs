@@ -441,7 +441,7 @@ impl Counters for Helper {
     async fn read_all(&self, _call: &Header<'_>) -> Result<Sample, HelperError> {
         let mut switches = self.0.lock().unwrap();
         if !switches.counts {
-            return Err(HelperError::NotInstalled("choose Count exactly".into()));
+            return Err(HelperError::NotInstalled("choose Count Exactly".into()));
         }
         switches.reads += 1;
         Ok(Sample { epoch: 1, boottime_ns: super::support::boottime_ns(), rows: Vec::new() })

@@ -30,7 +30,7 @@ pub enum Event {
     Watch(String),
     /// Stop looking, or look again.
     Pause,
-    /// Count exactly…
+    /// Count Exactly…
     CountExactly,
     /// Start at login, or no longer.
     StartAtLogin,
@@ -208,7 +208,7 @@ fn layout(face: &Face) -> (Menu, Items) {
     let items = Items {
         apps: face.apps.iter().map(app).collect(),
         pause: CheckMenuItem::with_id("pause", "Pause", true, face.paused, None),
-        login: CheckMenuItem::with_id("login", "Start at login", true, face.start_at_login, None),
+        login: CheckMenuItem::with_id("login", "Start at Login", true, face.start_at_login, None),
     };
     // Appending fails for an item of another menu only.
     _ = menu.append(&item("show", "Show"));
@@ -221,7 +221,7 @@ fn layout(face: &Face) -> (Menu, Items) {
     }
     _ = menu.append(&items.pause);
     if face.offers_exact {
-        _ = menu.append(&item("exact", "Count exactly…"));
+        _ = menu.append(&item("exact", "Count Exactly…"));
     }
     _ = menu.append(&items.login);
     _ = menu.append(&PredefinedMenuItem::separator());

@@ -8,8 +8,9 @@ use std::{
     process::ExitCode,
 };
 
+use netglance_dbus::error::chain;
 use netglance_helper::{
-    error_chain, log,
+    log,
     verify::{self, Stop, traffic},
 };
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -42,7 +43,7 @@ fn main() -> ExitCode {
 }
 
 fn could_not(error: &dyn std::error::Error) -> ExitCode {
-    log(format_args!("netglance-verify: {}", error_chain(error)));
+    log(format_args!("netglance-verify: {}", chain(error)));
     ExitCode::from(COULD_NOT)
 }
 

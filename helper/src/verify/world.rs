@@ -12,6 +12,7 @@ use std::{
 use ipnet::IpNet;
 use netglance_dbus::{
     cgroup::Tree,
+    error::chain,
     kernel::{self, Judgement},
     onlink::Onlink,
     scope::Prefixes,
@@ -32,7 +33,7 @@ use super::{
 };
 use crate::{
     books::{Doomed, Held},
-    counting, error_chain,
+    counting,
     nft::{
         Nft,
         key::Key,
@@ -229,11 +230,8 @@ impl World {
         match mover.run(&case.task, stop) {
             Err(Error::Stopped) => return Err(Error::Stopped),
             Err(error) => {
-                let why = format!(
-                    "{}: the bytes could not be moved, so nothing is proved. {}",
-                    case.name,
-                    error_chain(&error)
-                );
+                let why =
+                    format!("{}: the bytes could not be moved, so nothing is proved. {}", case.name, chain(&error));
                 return Ok(row(case, None, Outcome::Fail, Some(why)));
             }
             Ok(()) => {}

@@ -270,7 +270,7 @@ fn helper_steps(facts: &Facts) -> Vec<Step> {
         },
     };
     if facts.polkit || facts.root {
-        let mut text = "Starts exact counting, now and after every boot. Asks for a password once, in a dialog or here in the terminal. The button \"Count exactly…\" in the window does the same.".to_owned();
+        let mut text = "Starts exact counting, now and after every boot. Asks for a password once, in a dialog or here in the terminal. The button \"Count Exactly…\" in the window does the same.".to_owned();
         if leaks(facts) {
             text.push_str(" It asks first, because of the kernel's bug.");
         }
@@ -309,7 +309,7 @@ fn package(facts: &Facts) -> Step {
 
 /// The helper from a build or an archive.
 fn set_up(facts: &Facts, helper: &str) -> Step {
-    let mut text = "Installs the helper and starts exact counting, now and after every boot. Asks for a password once. The button \"Count exactly…\" in the window does the same.".to_owned();
+    let mut text = "Installs the helper and starts exact counting, now and after every boot. Asks for a password once. The button \"Count Exactly…\" in the window does the same.".to_owned();
     let mut command = format!("{helper} set-up");
     if leaks(facts) {
         text.push_str(" It accepts the kernel's bug.");

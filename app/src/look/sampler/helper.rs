@@ -30,7 +30,7 @@ pub enum Exact {
     #[error("exact counting needs netglance-helper, which is not on this computer")]
     Absent,
     /// It is installed, but exact counting is not turned on.
-    #[error("exact counting is not set up on this computer: choose \"Count exactly…\" in netglance")]
+    #[error("exact counting is not set up on this computer: choose \"Count Exactly…\" in netglance")]
     NotInstalled,
     /// It counts only after an administrator has agreed to what that does on this kernel: what that is.
     #[error("{0}")]

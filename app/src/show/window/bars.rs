@@ -21,9 +21,9 @@ pub struct Bars {
 }
 
 /// What the button is called everywhere.
-pub const COUNT_EXACTLY: &str = "Count exactly…";
+pub const COUNT_EXACTLY: &str = "Count Exactly…";
 /// What agrees to the kernel's bug.
-pub const COUNT_ANYWAY: &str = "Count anyway";
+pub const COUNT_ANYWAY: &str = "Count Anyway";
 /// What a person gives and gets for it.
 pub const WHAT_IT_TAKES: &str = "Needs an administrator's password once. Only byte counts are recorded, never content.";
 /// What stands there while a person is asked.
@@ -133,7 +133,7 @@ fn question(ui: &mut Ui, fill: Color32, why: &str) -> Option<bool> {
         ui.add(Label::new(why).wrap());
         ui.horizontal(|ui| {
             let anyway = ui.button(COUNT_ANYWAY).clicked();
-            let not_now = ui.button("Keep the estimate").clicked();
+            let not_now = ui.button("Keep the Estimate").clicked();
             (anyway || not_now).then_some(anyway)
         })
         .inner
