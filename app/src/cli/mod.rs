@@ -11,12 +11,11 @@ mod terminal;
 mod verify;
 mod watch;
 
-pub use completions::{complete, script};
-
 use std::{process::ExitCode, time::Duration};
 
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueHint, error::ErrorKind};
 use clap_complete::engine::ArgValueCompleter;
+pub use completions::{complete, script};
 use netglance_dbus::{error::chain, text::printable};
 
 use crate::{

@@ -6,8 +6,10 @@
 
 use std::sync::{Arc, OnceLock};
 
-use eframe::egui::epaint::text::{FallbackRequest, FontInsert};
-use eframe::egui::{Context, FontProvider};
+use eframe::egui::{
+    Context, FontProvider,
+    epaint::text::{FallbackRequest, FontInsert},
+};
 use egui_system_font_provider::SystemFontProvider;
 
 /// Has the context ask for a font of the system's where its own don't do.
