@@ -195,7 +195,7 @@ async fn everything_is_judged(lab: &Lab, bus: &Bus, polkit: &Polkit, uid: u32) {
     let prefixes: Vec<WirePrefix> = vec![(vec![8, 8, 8, 0], 24)];
 
     for (answer, words) in [
-        (Answer::No, "rules do not allow it to this user"),
+        (Answer::No, "rules do not allow this user to do that"),
         (Answer::Challenge, "no polkit agent runs in this session"),
         (Answer::Dismissed, "dialog was closed"),
     ] {
@@ -407,8 +407,12 @@ async fn sixty_four_callers_are_served_and_one_that_floods_is_limited() {
         .collect();
     asked(&polkit, 2).await;
     for _ in 0..16 {
-        refused(flood.read_all().await, "LimitsExceeded", "2 questions for this user are open");
-        refused(bus.helper_of(USER).await.install().await, "LimitsExceeded", "2 questions for this user are open");
+        refused(flood.read_all().await, "LimitsExceeded", "2 password prompts for this user are already open");
+        refused(
+            bus.helper_of(USER).await.install().await,
+            "LimitsExceeded",
+            "2 password prompts for this user are already open",
+        );
     }
     assert_eq!(polkit.asked.lock().unwrap().questions.len(), 2);
     flood.read().await.unwrap();
@@ -436,7 +440,7 @@ async fn open_questions_of_all_users_together_are_bounded() {
     }
     asked(&polkit, 32).await;
     let nobody = bus.helper_of(NOBODY).await;
-    refused(nobody.install().await, "LimitsExceeded", "32 questions for other users are open");
+    refused(nobody.install().await, "LimitsExceeded", "32 password prompts for other users are open");
     connections.pop().unwrap().close().await.unwrap();
     while polkit.asked.lock().unwrap().cancelled < 2 {
         tokio::task::yield_now().await;

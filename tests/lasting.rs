@@ -215,7 +215,7 @@ async fn counters_that_another_program_sets_back_go_on_where_they_were() {
         counted.settled(&path).await;
     }
     let warning = counted.helper.warning().await.unwrap();
-    assert_eq!(warning.contains("set counters of netglance's table back to zero"), is_known, "{warning}");
+    assert_eq!(warning.contains("reset counters of netglance's table"), is_known, "{warning}");
     println!("the kernel {} counters", if is_known { "sets back" } else { "can't set back" });
     // What ends with a counter that was set back is added up all the same.
     drop(application);

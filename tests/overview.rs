@@ -183,5 +183,5 @@ fn the_overview_pauses_and_has_its_past() {
     gap.overview.as_mut().unwrap().all.rate = Err(Gap::Slept(3600));
     screen.show(gap);
     screen.says("No measurement for 3600 s");
-    screen.says("Download not known");
+    screen.says("Download unknown");
 }

@@ -43,7 +43,7 @@ fn each_open_socket_says_why_it_is_external() {
 
     // A list that is too long is scrolled by the keys; the badge's menu leads to it as well.
     screen.click("Estimate, TCP only");
-    screen.click("Show connections");
+    screen.click("Show Connections");
     screen.show(with_page(Ok(sockets(200)), None));
     screen.says_not("192.168.2.1:642");
     screen.press(Key::End);

@@ -56,7 +56,7 @@ fn settings_that_are_refused_go_back() {
     assert_eq!(screen.wishes(), [Wish::Set(wished)]);
     for _ in 0..5 {
         screen.show(Update { asking: true, ..reading(Ok(RATE)) });
-        screen.says("Remove 203.0.114.0/24 from what is internal");
+        screen.says("Remove 203.0.114.0/24 from the internal addresses");
     }
     for _ in 0..3 {
         screen.show(reading(Ok(RATE)));
@@ -103,18 +103,18 @@ fn prefixes_are_checked_while_they_are_typed() {
     check(
         "10.1.0.0/8",
         false,
-        "\"10.1.0.0/8\" is not a prefix: it has bits behind its length; did you mean 10.0.0.0/8?",
+        "\"10.1.0.0/8\" is not a prefix: it has bits set beyond its length; did you mean 10.0.0.0/8?",
     );
     check("lan", true, "\"lan\" is not a prefix: it should read like 10.0.0.0/8 or 2001:db8::/32.");
     check("10.0.0.7", false, "10.0.0.7/32 is in the other list. Remove it there first.");
     screen.type_into(list, "100.64.3.0/24");
     screen
         .says("100.64.3.0 is currently internal: 100.64.0.0/10, Shared Address Space (CGNAT, the tailnet), RFC 6598.");
-    screen.click("Add to what is internal");
+    screen.click("Add to the internal addresses");
     let added = Settings { internal: vec!["100.64.3.0/24".parse().unwrap()], ..settings.clone() };
     assert_eq!(screen.wishes(), [Wish::Set(added.clone())]);
     screen.show(Update { settings: added.clone(), ..update() });
-    screen.click("Remove 10.0.0.7/32 from what is external");
+    screen.click("Remove 10.0.0.7/32 from the external addresses");
     assert_eq!(screen.wishes(), [Wish::Set(Settings { external: Vec::new(), ..added })]);
 }
 

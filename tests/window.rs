@@ -54,7 +54,7 @@ fn waiting_gaps_and_failures_say_what_and_why() {
     screen.show(reading(Err(Gap::Waiting("stb-next-*.service".into()))));
     screen.says("Waiting for stb-next-*.service");
     screen.says("The chart starts as soon as it does");
-    screen.says("Download not known");
+    screen.says("Download unknown");
     screen.show(reading(Err(Gap::Slept(3600))));
     screen.says("No measurement for 3600 s");
     screen.show(reading(Err(Gap::CountingRestarted)));

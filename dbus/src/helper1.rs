@@ -80,7 +80,7 @@ pub fn from_wire((bytes, length): &WirePrefix) -> Result<IpNet, Error> {
     if prefix.addr() == prefix.network() {
         Ok(prefix)
     } else {
-        Err(invalid(format!("{prefix} has bits set behind its length; did you mean {}?", prefix.trunc())))
+        Err(invalid(format!("{prefix} has bits set beyond its length; did you mean {}?", prefix.trunc())))
     }
 }
 

@@ -88,17 +88,18 @@ impl Authority {
     /// The caller's uid, as the bus vouches for it.
     pub fn uid(&self, call: &Header<'_>) -> Result<u32, Error> {
         let sender = call.sender().ok_or_else(|| refused("a call without a sender can't be answered"))?;
-        self.callers.uid(sender).ok_or_else(|| refused("the caller has left"))
+        self.callers.uid(sender).ok_or_else(|| refused("the caller has disconnected"))
     }
 
     fn open(&self, uid: u32) -> Result<Open<'_>, Error> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         if open.get(&uid).is_some_and(|count| *count >= OPEN) {
-            let text = format!("{OPEN} questions for this user are open already; answer one or wait for it to end");
+            let text =
+                format!("{OPEN} password prompts for this user are already open; answer one or wait for it to close");
             return Err(Error::LimitsExceeded(text));
         }
         if open.values().sum::<usize>() >= OPEN_ALL {
-            let text = format!("{OPEN_ALL} questions for other users are open; try again when one has ended");
+            let text = format!("{OPEN_ALL} password prompts for other users are open; try again when one has closed");
             return Err(Error::LimitsExceeded(text));
         }
         *open.entry(uid).or_default() += 1;
@@ -122,7 +123,7 @@ impl Authority {
         let mut leaves = bus.receive_name_owner_changed_with_args(&[(0, sender.as_str()), (2, "")]).await?;
         // It may have left before we listened.
         if !bus.name_has_owner(BusName::from(sender.clone())).await.map_err(zbus::Error::from)? {
-            return Err(refused("the caller has left"));
+            return Err(refused("the caller has disconnected"));
         }
         let polkit = AuthorityProxy::new(&self.connection).await?;
         let question = self.questions.fetch_add(1, std::sync::atomic::Ordering::Relaxed).to_string();
@@ -132,7 +133,7 @@ impl Authority {
             _ = leaves.next() => {
                 // Without an answer, as that would be one more that the bus has to wait for. If the bus is gone, so is the dialog.
                 let _ = polkit.inner().call_noreply("CancelCheckAuthorization", &question).await;
-                return Err(refused("the caller has left"));
+                return Err(refused("the caller has disconnected"));
             }
         };
         let answer = answer.map_err(|error| {
@@ -151,9 +152,9 @@ impl Authority {
         } else if answer.is_challenge {
             "an administrator's password is needed, but this call does not allow asking for it"
         } else {
-            "the password was not given, or this computer's polkit rules do not allow it to this user"
+            "no password was given, or this computer's polkit rules do not allow this user to do that"
         };
-        Err(refused(&format!("{} was not authorized: {why}. Nothing was changed.", action.what())))
+        Err(refused(&format!("{} was not authorised: {why}. Nothing was changed.", action.what())))
     }
 }
 

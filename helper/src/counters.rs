@@ -130,7 +130,7 @@ impl Service {
         let mut under_way = lock(&self.under_way);
         let count = under_way.entry(uid).or_default();
         if *count >= CALLS_AT_ONCE {
-            let text = format!("{CALLS_AT_ONCE} calls of this user are under way; wait for one to end");
+            let text = format!("this user already has {CALLS_AT_ONCE} calls under way; wait for one to finish");
             return Err(Error::LimitsExceeded(text));
         }
         *count += 1;

@@ -53,8 +53,8 @@ const DUMPS: usize = 4;
 const LEAST_LEVELS: u8 = 8;
 /// The root: where bytes are booked of which nobody knows whose they are.
 const NOBODYS: &str = "/";
-const RESET: &str = "another program has set counters of netglance's table back to zero (nft reset): what they had counted when \
-                     they were last looked at is kept, what came between that look and the reset is missing";
+const RESET: &str = "another program has reset counters of netglance's table (nft reset): what they had counted when they were \
+                     last read is kept; what came between then and the reset is missing";
 /// Below it each user has a slice of their own.
 const USERS: &str = "/user.slice/";
 
@@ -476,7 +476,7 @@ impl Counting {
             )
         });
         let unwritten = self.unwritten.as_ref().map(|why| {
-            format!("{why}; counting goes on, but after a restart the helper may not know whose the bytes of ended programs were")
+            format!("{why}; counting goes on, but after a restart the bytes of ended programs may no longer be shown as theirs")
         });
         let reset = self.were_reset.then(|| RESET.to_owned());
         self.full.then(|| full(self.set_size)).into_iter().chain(deeper).chain(unwritten).chain(reset)

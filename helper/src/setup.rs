@@ -114,7 +114,7 @@ pub enum Error {
     )]
     PackageOwns,
     /// Somebody else could change the program that root will run.
-    #[error("others than root can write to {}, so nothing may be installed below it", .0.display())]
+    #[error("users other than root can write to {}, so nothing is installed below it", .0.display())]
     Unsafe(PathBuf),
     /// A file.
     #[error("cannot {doing} {}", path.display())]

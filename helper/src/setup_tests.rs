@@ -159,7 +159,10 @@ fn nothing_goes_where_others_can_write() {
     DirBuilder::new().recursive(true).create(&open).unwrap();
     fs::set_permissions(&open, Permissions::from_mode(0o777)).unwrap();
     let error = files.put(b"program").unwrap_err();
-    assert!(matches!(&error, Error::Several(texts) if texts[0].contains("others than root can write to")), "{error}");
+    assert!(
+        matches!(&error, Error::Several(texts) if texts[0].contains("users other than root can write to")),
+        "{error}"
+    );
     assert_eq!(list(&files), []);
     // Nor through a link to such a place.
     let elsewhere = files.root.join("home");

@@ -151,11 +151,14 @@ fn put_aside(path: &Path) {
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let mut names = (1..=ASIDE).map(|number| path.with_file_name(format!("{name}.aside{number}")));
     let Some(aside) = names.find(|aside| fs::symlink_metadata(aside).is_err()) else {
-        return log(format_args!("{} is in the way, and {ASIDE} others have been put aside already", path.display()));
+        return log(format_args!(
+            "{} is in the way, and {ASIDE} such files have already been moved aside",
+            path.display()
+        ));
     };
     match fs::rename(path, &aside) {
-        Ok(()) => log(format_args!("{} was put aside as {}", path.display(), aside.display())),
-        Err(error) => log(format_args!("{} is in the way and cannot be put aside: {error}", path.display())),
+        Ok(()) => log(format_args!("{} was moved aside to {}", path.display(), aside.display())),
+        Err(error) => log(format_args!("{} is in the way and cannot be moved aside: {error}", path.display())),
     }
 }
 

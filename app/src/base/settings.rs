@@ -204,7 +204,7 @@ pub fn prefix(text: &str) -> Result<IpNet, String> {
     let too_long = || wrong(&format!("its length must be a number from 0 to {most}"));
     let net = IpNet::new(address, length.parse().map_err(|_| too_long())?).map_err(|_| too_long())?;
     if net.addr() != net.network() {
-        return Err(wrong(&format!("it has bits behind its length; did you mean {}?", net.trunc())));
+        return Err(wrong(&format!("it has bits set beyond its length; did you mean {}?", net.trunc())));
     }
     Ok(net)
 }
@@ -330,7 +330,7 @@ mod tests {
         );
         check(
             "[prefixes]\nexternal = [\"10.1.0.0/8\"]",
-            "2: \"10.1.0.0/8\" is not a prefix: it has bits behind its length; did you mean 10.0.0.0/8?",
+            "2: \"10.1.0.0/8\" is not a prefix: it has bits set beyond its length; did you mean 10.0.0.0/8?",
         );
         check(
             "[prefixes]\nexternal = [\"lan\"]",

@@ -229,7 +229,9 @@ impl Cli {
                 return Start::Done(ExitCode::FAILURE);
             }
             None => {
-                say("there is no display (neither WAYLAND_DISPLAY nor DISPLAY is set), so this is `netglance watch`.");
+                say(
+                    "there is no display (neither WAYLAND_DISPLAY nor DISPLAY is set), so the figures are shown here, as with `netglance watch`.",
+                );
                 block_on(watch::watch(&WatchArgs::default()))
             }
             Some(Command::Watch(args)) => block_on(watch::watch(&args)),
@@ -241,7 +243,7 @@ impl Cli {
             Some(Command::Verify { .. }) => Cli::command()
                 .error(
                     ErrorKind::MissingRequiredArgument,
-                    "--app, --unit and --cgroup need --live: without it, netglance tests with an application of its own",
+                    "--app, --unit and --cgroup need --live: without it, netglance tests an application of its own",
                 )
                 .exit(),
             Some(Command::Doctor(args)) => block_on(doctor::doctor(&args)),

@@ -25,7 +25,7 @@ pub enum Gap {
     #[error("from here on the figures are {}", if *.0 == Source::Exact { "exact" } else { "an estimate" })]
     SourceChanged(Source),
     /// The source had to start counting again.
-    #[error("counting started again")]
+    #[error("counting restarted")]
     CountingRestarted,
     /// There was no look for much longer than the beat: the computer slept or the program was stopped.
     #[error("no measurement for {0} s")]

@@ -67,7 +67,7 @@ mod tests {
                 reading("Mail", Err(Gap::Waiting("mail".into()))),
                 reading("x", Err(Gap::CountingRestarted)),
             ],
-            "StB  down 1.20 MB/s  up 80.0 kB/s\nMail  is not running\nx  counting started again",
+            "StB  down 1.20 MB/s  up 80.0 kB/s\nMail  is not running\nx  counting restarted",
         );
         assert_eq!(
             sum(&[stb.clone(), stb, reading("x", Err(Gap::CountingRestarted))]),

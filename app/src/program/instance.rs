@@ -28,7 +28,7 @@ pub enum Instance {
 
 /// Why a second one could not have the window shown.
 #[derive(Debug, thiserror::Error)]
-#[error("netglance runs already, and does not answer: {0}. End it with: pkill -x netglance")]
+#[error("netglance is already running but does not answer: {0}. End it with: pkill -x netglance")]
 pub struct Error(#[from] zbus::Error);
 
 /// What the first one is asked by others.

@@ -150,7 +150,7 @@ pub fn show_window() -> ExitCode {
         .map_while(Result::ok)
         .filter_map(|line| serde_json::from_str(&line).ok());
     let Some(Line::Update(first)) = lines.next() else {
-        say(format_args!("`{COMMAND}` is the window's part of netglance, which starts it by itself: netglance"));
+        say(format_args!("`{COMMAND}` is an internal command. To open the window, run: netglance"));
         return ExitCode::FAILURE;
     };
     let (update_sender, updates) = mpsc::channel();
@@ -183,7 +183,9 @@ pub fn show_window() -> ExitCode {
     match window::run(&beginning, start) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            say(format_args!("cannot open the window: {error}. The same figures in this terminal: netglance watch"));
+            say(format_args!(
+                "cannot open the window: {error}. To see the same figures in this terminal, run: netglance watch"
+            ));
             ExitCode::FAILURE
         }
     }

@@ -53,7 +53,7 @@ pub fn try_one(fault: Option<Fault>, stop: &Stop) -> Result<Case, Error> {
             break (Outcome::Fail, Some(meaning()));
         }
         if begun.elapsed() > LONGEST {
-            let why = "The kernel did not take away a scratch network without rules either, so nothing could be told.";
+            let why = "The kernel did not remove a scratch network without rules either, so this could not be tested.";
             break (Outcome::Skipped, Some(why.to_owned()));
         }
         stop.check()?;

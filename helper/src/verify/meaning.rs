@@ -197,7 +197,7 @@ fn wrong_amount(expected: &Figures, counted: &Figures) -> String {
     let way = |name, expected: u64, counted: u64| match counted.cmp(&expected) {
         std::cmp::Ordering::Equal => None,
         std::cmp::Ordering::Less => Some(format!("{} bytes of what was {name} are missing", expected - counted)),
-        std::cmp::Ordering::Greater => Some(format!("{} bytes too many of what was {name}", counted - expected)),
+        std::cmp::Ordering::Greater => Some(format!("{} bytes too many were counted as {name}", counted - expected)),
     };
     let ways = [way("received", expected[0], counted[0]), way("sent", expected[1], counted[1])];
     format!(

@@ -38,10 +38,10 @@ pub use world::{World, run};
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Not root.
-    #[error("it needs root for a few seconds, to make scratch network namespaces and cgroups")]
+    #[error("it needs root for a few seconds, to create temporary network namespaces and cgroups")]
     NotRoot,
     /// The rules could crash this kernel, in a scratch network too.
-    #[error("{0}. Nothing was tried")]
+    #[error("{0}. Nothing was tested")]
     Dangerous(String),
     /// No cgroup tree.
     #[error(transparent)]

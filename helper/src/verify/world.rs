@@ -224,7 +224,7 @@ impl World {
         let key = self.key(case.actor.cgroup())?;
         let (before, passed_before) = (self.booked()?, self.passed(case.on_wire())?);
         if case.is_reset && !self.host.inside(Nft::open)??.reset_counters()? {
-            let why = "This kernel (before 6.5) can't reset such counters, so nobody can.".to_owned();
+            let why = "This kernel (before 6.5) can't reset such counters, so no program can do it.".to_owned();
             return Ok(row(case, None, Outcome::Skipped, Some(why)));
         }
         match mover.run(&case.task, stop) {
@@ -278,8 +278,8 @@ impl World {
         Ok(Err((
             figures,
             format!(
-                "{}: the wire saw {rx} bytes received and {tx} sent, which does not fit what was moved; the check itself went \
-                 wrong and nothing is proved. Packets may have been lost: try again when the computer is less busy.",
+                "{}: the wire saw {rx} bytes received and {tx} sent, which does not match what was moved; the check itself \
+                 failed and nothing is proved. Packets may have been lost: try again when the computer is less busy.",
                 case.name
             ),
         )))

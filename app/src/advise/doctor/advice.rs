@@ -44,8 +44,9 @@ pub fn design(facts: &Facts) -> (Option<Design>, String) {
     if facts.estimate_fails.is_some() {
         return (None, format!("Exact counting is not possible here: {missing}. The estimate does not work either."));
     }
-    let why =
-        format!("Exact counting is not possible here: {missing}. The estimate works; it has TCP payload, but no UDP.");
+    let why = format!(
+        "Exact counting is not possible here: {missing}. The estimate works; it counts TCP payload, but no UDP."
+    );
     (Some(Design::Estimate), why)
 }
 
@@ -147,7 +148,7 @@ pub fn blind_spots(facts: &Facts) -> Vec<BlindSpot> {
         spot(
             "root-cgroup",
             format!(
-                "{} with an external peer {} in the root cgroup, opened by the kernel or by a program in no unit. No app's figures include them.",
+                "{} with an external peer {} in the root cgroup, opened by the kernel or by a program outside any unit. No app's figures include them.",
                 many(n, "socket"),
                 are(n)
             ),
@@ -181,7 +182,8 @@ pub fn steps(facts: &Facts, design: Option<Design>) -> Vec<Step> {
 fn update_kernel(facts: &Facts) -> Option<Step> {
     let (Judgement::Crashes(flaw) | Judgement::Leaks(flaw)) = facts.kernel.judge() else { return None };
     let (fixed, names) = (facts.kernel.fixed_in(flaw), flaw.names());
-    let text = format!("Update the kernel to {fixed} or newer and restart the computer: {names} is missing here.");
+    let text =
+        format!("Update the kernel to {fixed} or newer and restart the computer: this kernel lacks the fix ({names}).");
     Some(Step { who: Who::Root, command: None, text, undo: "boot the older kernel".to_owned() })
 }
 
@@ -201,7 +203,7 @@ fn mend(facts: &Facts, rules: &SavedRules) -> Option<Step> {
             Some(root(facts, &command, text, Some(&undo)))
         }
         Saved::Listed | Saved::Otherwise => {
-            let text = format!("Edit {file}: remove what makes `table inet netglance`, and nothing else.");
+            let text = format!("Edit {file}: remove whatever creates `table inet netglance`, and nothing else.");
             Some(Step { who: Who::Root, command: None, text, undo: "put it back".to_owned() })
         }
     }
@@ -272,13 +274,13 @@ fn helper_steps(facts: &Facts) -> Vec<Step> {
     if facts.polkit || facts.root {
         let mut text = "Starts exact counting, now and after every boot. Asks for a password once, in a dialog or here in the terminal. The button \"Count Exactly…\" in the window does the same.".to_owned();
         if leaks(facts) {
-            text.push_str(" It asks first, because of the kernel's bug.");
+            text.push_str(" Asks first, because of the kernel's bug.");
         }
         steps.push(user(facts, "install", &text, &format!("{} uninstall", facts.program)));
     } else {
         let text = "Starts exact counting, now and after every boot.";
         let (method, text) = if leaks(facts) {
-            ("InstallAnyway", format!("{text} Agrees to the kernel's bug."))
+            ("InstallAnyway", format!("{text} Accepts the kernel's bug."))
         } else {
             ("Install", text.to_owned())
         };
@@ -312,7 +314,7 @@ fn set_up(facts: &Facts, helper: &str) -> Step {
     let mut text = "Installs the helper and starts exact counting, now and after every boot. Asks for a password once. The button \"Count Exactly…\" in the window does the same.".to_owned();
     let mut command = format!("{helper} set-up");
     if leaks(facts) {
-        text.push_str(" It accepts the kernel's bug.");
+        text.push_str(" Accepts the kernel's bug.");
         command.push_str(" --accept-kernel-leak");
     }
     root(facts, &command, &text, Some(&format!("{helper} take-out")))

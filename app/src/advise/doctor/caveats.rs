@@ -25,7 +25,7 @@ fn filters(facts: &Facts) -> Option<Finding> {
             units => format!("{} filter", units.join(", ")),
         }
     );
-    let detail = "systemd applies IPAddressDeny= and similar settings after nftables. Packets that they refuse are still counted as sent or received.";
+    let detail = "systemd applies IPAddressDeny= and similar settings after nftables. Packets that they drop are still counted as sent or received.";
     Some(Finding::new("ip-filter", Status::Note, title, detail))
 }
 
@@ -52,7 +52,7 @@ fn packet_sockets(facts: &Facts) -> Option<Finding> {
         return None;
     }
     let detail = format!(
-        "The same user has {} that may belong to {}. Only root can look into all of its processes. Nothing that goes through a packet socket is counted.",
+        "The same user has {} that may belong to {}. Only root can inspect all of its processes. Nothing that goes through a packet socket is counted.",
         many(app.packet_sockets_unseen, "packet socket"),
         app.name
     );
@@ -80,7 +80,7 @@ fn saved_rules(facts: &Facts) -> Option<Finding> {
     let (holding, unreadable) = (of(false), of(true));
     if !holding.is_empty() {
         let detail = format!(
-            "It is in {holding}, and was saved with `nft list ruleset`. It is not needed there: the helper makes the table itself. If an earlier netglance had made it, it may keep nft from loading any rule of that file."
+            "It is in {holding}, and was saved with `nft list ruleset`. It is not needed there: the helper creates the table itself. If an earlier version of netglance created it, nft may refuse to load any rule of that file."
         );
         return Some(Finding::new(
             "saved-rules",
@@ -93,7 +93,7 @@ fn saved_rules(facts: &Facts) -> Option<Finding> {
         return None;
     }
     let detail = format!(
-        "{unreadable} can't be read. If it was saved with `nft list ruleset`, it may contain netglance's table (`table inet netglance`). It is not needed there: the helper makes the table itself."
+        "{unreadable} can't be read. If it was saved with `nft list ruleset`, it may contain netglance's table (`table inet netglance`). It is not needed there: the helper creates the table itself."
     );
     Some(Finding::new("saved-rules", Status::Unknown, "saved firewall rules: unknown", detail))
 }

@@ -47,7 +47,7 @@ fn kernel(facts: &Facts) -> Finding {
     let kernel = &facts.kernel;
     let find = |status, detail: String| Finding::new("kernel", status, kernel.to_string(), detail);
     let Some(base) = kernel.base() else {
-        return find(Status::Unknown, "This release has no version that can be read.".to_owned());
+        return find(Status::Unknown, "The version of this kernel can't be determined.".to_owned());
     };
     if base < OLDEST {
         let detail = format!("Too old for exact counting, which needs {OLDEST}. The estimate needs 5.7.");
@@ -77,11 +77,13 @@ fn kernel(facts: &Facts) -> Finding {
 fn cgroup(facts: &Facts) -> Finding {
     let absent = "netglance tells applications apart by their cgroup v2, but no cgroup v2 tree is mounted.";
     match &facts.cgroup {
-        Cgroups::Absent => Finding::new("cgroup", Status::Problem, "no cgroup v2", format!("{absent} Nor is v1.")),
+        Cgroups::Absent => {
+            Finding::new("cgroup", Status::Problem, "no cgroup v2", format!("{absent} No v1 tree is either."))
+        }
         Cgroups::V1 => Finding::new(
             "cgroup",
             Status::Problem,
-            "cgroup v1 alone",
+            "cgroup v1 only",
             format!("{absent} The last step below changes that."),
         ),
         Cgroups::Unified { mount } => Finding::new(
@@ -147,7 +149,7 @@ fn inet_diag(facts: &Facts) -> Finding {
             "inet-diag",
             Status::Ok,
             "the estimate works",
-            "It has the TCP payload of each cgroup, as the kernel reports it for each socket, and needs no privileges. Tried just now.",
+            "It counts the TCP payload of each cgroup, as the kernel reports it for each socket, and needs no privileges. Tried just now.",
         ),
         Some(error) => Finding::new("inet-diag", Status::Problem, "the estimate does not work", format!("{error}.")),
     }
@@ -326,7 +328,7 @@ fn polkit_agent(facts: &Facts) -> Finding {
         ),
         None => {
             let detail = format!(
-                "No polkit agent that netglance knows is running (polkit doesn't tell which are). If there is none, netglance asks in the terminal.{session}"
+                "No polkit agent that netglance knows is running (polkit doesn't say which are). If there is none, netglance asks in the terminal.{session}"
             );
             Finding::new("polkit-agent", Status::Unknown, "password dialog: unknown", detail)
         }

@@ -16,25 +16,25 @@ fn neighbour(neighbour: &Neighbour, facts: &Facts) -> Finding {
     let (id, title, detail) = match neighbour {
         Neighbour::Docker => (
             "docker",
-            "Docker runs",
+            "Docker is running",
             "A container with a network of its own is not counted: the host only forwards its traffic. One that uses the host's network has a cgroup of its own.",
         ),
         Neighbour::Podman => (
             "podman",
-            "Podman runs",
+            "Podman is running",
             "If root runs it, it is not counted: the host only forwards the traffic. If a user runs it, the traffic is counted for its network program (pasta, slirp4netns).",
         ),
         Neighbour::Libvirt => (
             "libvirt",
-            "libvirt runs",
+            "libvirt is running",
             "Virtual machines behind virbr0 are not counted: the host only forwards their traffic. Traffic between the host itself and virbr0 is internal.",
         ),
-        Neighbour::Firewalld => ("firewalld", "firewalld runs", cleared),
-        Neighbour::Ufw => ("ufw", "ufw filters", cleared),
+        Neighbour::Firewalld => ("firewalld", "firewalld is running", cleared),
+        Neighbour::Ufw => ("ufw", "ufw is active", cleared),
         Neighbour::Nftables => ("nftables-service", "nftables.service loads a ruleset", cleared),
         Neighbour::Tailscale => (
             "tailscale",
-            "Tailscale runs",
+            "Tailscale is running",
             "The tailnet is internal and left out. With an exit node, the app's own packets are counted as they enter the tunnel; the outer ones belong to tailscaled.",
         ),
         Neighbour::Wireguard => (
@@ -44,17 +44,17 @@ fn neighbour(neighbour: &Neighbour, facts: &Facts) -> Finding {
         ),
         Neighbour::Vpn => (
             "vpn",
-            "a VPN program runs",
+            "a VPN program is running",
             "The app's own packets are counted as they enter the tunnel. The outer ones belong to the VPN program.",
         ),
         Neighbour::Proxy(name) => {
             let detail = "What the app sends through it goes to loopback and is left out. The external traffic is counted for the proxy.";
-            return Finding::new("proxy", Status::Note, format!("a local proxy runs ({name})"), detail);
+            return Finding::new("proxy", Status::Note, format!("a local proxy is running ({name})"), detail);
         }
         Neighbour::NodeExporter => (
             "node-exporter",
-            "node_exporter runs",
-            "It knows the totals of network interfaces, LAN included, but not those of apps.",
+            "node_exporter is running",
+            "It knows the totals of network interfaces, including LAN traffic, but not those of apps.",
         ),
     };
     let quiet =

@@ -23,7 +23,7 @@ pub struct OwnCgroup {
 pub async fn own_cgroup(pid: Pid, monitor: &Monitor) -> Result<OwnCgroup, Error> {
     let systemd = match scope(pid).await {
         Ok(()) => return Ok(OwnCgroup { path: cgroup_of(&pid.to_string())?, directory: None }),
-        Err(error) => format!("the user's systemd does not make a scope ({error})"),
+        Err(error) => format!("the user's systemd cannot create a scope ({error})"),
     };
     let name = format!("{PREFIX}{pid}");
     let own = cgroup_of("self")?;
@@ -31,7 +31,7 @@ pub async fn own_cgroup(pid: Pid, monitor: &Monitor) -> Result<OwnCgroup, Error>
     let made = fs::create_dir(&directory).and_then(|()| fs::write(directory.join("cgroup.procs"), pid.to_string()));
     if let Err(error) = made {
         _ = fs::remove_dir(&directory);
-        let cgroupfs = format!("{} cannot be made and used ({error})", directory.display());
+        let cgroupfs = format!("{} cannot be created or used ({error})", directory.display());
         return Err(Error::NoCgroup { systemd, cgroupfs });
     }
     Ok(OwnCgroup { path: cgroup_of(&pid.to_string())?, directory: Some(directory) })

@@ -19,7 +19,7 @@ use crate::{
 
 const ROW_HEIGHT: f32 = 24.0;
 /// Leads to the page of the connections.
-const WHY: &str = "Show connections";
+const WHY: &str = "Show Connections";
 /// What a rate that is not known looks like.
 const NOT_KNOWN: &str = "–";
 const ROWS_SHOWN: usize = 6;
@@ -51,7 +51,7 @@ pub fn badge(ui: &mut Ui, source: Source, short: bool) -> bool {
         Source::Exact => ("Exact", "The kernel counts every packet: TCP, UDP and QUIC, headers included."),
         Source::Estimate => (
             "Estimate, TCP only",
-            "Read from the open TCP connections, without any privilege. UDP and QUIC are not included, nor are packet \
+            "Read from the open TCP connections, without any privileges. UDP and QUIC are not included, nor are packet \
              headers and very short connections.",
         ),
     };
@@ -73,7 +73,7 @@ fn unmeasured(ui: &mut Ui, reading: &Reading) {
         (Source::Exact, _) | (_, Some(0)) => return,
         (_, Some(1)) => "1 UDP socket not measured".to_owned(),
         (_, Some(sockets)) => format!("{sockets} UDP sockets not measured"),
-        (_, None) => "UDP sockets not known".to_owned(),
+        (_, None) => "UDP sockets unknown".to_owned(),
     };
     ui.label(RichText::new(udp).small().weak());
 }
@@ -100,7 +100,7 @@ pub fn rates(ui: &mut Ui, reading: &Reading, settings: &Settings) {
                     ui.label(RichText::new(&text).size(32.0));
                 });
             });
-            let said = if rate.is_some() { text.as_str() } else { "not known" };
+            let said = if rate.is_some() { text.as_str() } else { "unknown" };
             group.response.widget_info(|| WidgetInfo::labeled(Role::Group, true, format!("{name} {said}")));
         }
         if let Err(gap) = &reading.rate {
@@ -209,7 +209,7 @@ pub fn units(ui: &mut Ui, reading: &Reading, settings: &Settings) {
                         let not_known = text.text() == NOT_KNOWN;
                         let shown = right(ui, text);
                         if not_known {
-                            shown.on_hover_text("Not known");
+                            shown.on_hover_text("Unknown");
                         }
                     });
                 }

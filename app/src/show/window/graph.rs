@@ -123,7 +123,7 @@ impl Graph<'_> {
             Some(Point { rate: Some(found), .. }) => {
                 format!("Download {}\nUpload {}", rate(found.rx), rate(found.tx))
             }
-            Some(Point { rate: None, .. }) => "Not running, or not known".to_owned(),
+            Some(Point { rate: None, .. }) => "Not running, or unknown".to_owned(),
             None => "Before netglance started".to_owned(),
         };
         let visuals = ui.visuals();

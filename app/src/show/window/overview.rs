@@ -298,7 +298,7 @@ impl Window {
         let name = |at: Pos2, align: Align2, text: &str| {
             ui.painter().text(at, align, text, FontId::proportional(12.0), weak);
         };
-        name(columns.spark.left_center(), Align2::LEFT_CENTER, "Last minute");
+        name(columns.spark.left_center(), Align2::LEFT_CENTER, "Last Minute");
         for (figure, text) in columns.figures.iter().zip(["Download", "Upload", "Total"]) {
             name(figure.right_center(), Align2::RIGHT_CENTER, text);
         }

@@ -207,7 +207,7 @@ fn row(ui: &mut Ui, app: &AppReading, watched: &[&str], unit: Unit) -> Row {
     };
     let response = ui.add_sized(vec2(ui.available_width(), ROW_HEIGHT), button);
     response.widget_info(|| {
-        let label = format!("{}, {}", app.name, rate.as_deref().unwrap_or("rate not known"));
+        let label = format!("{}, {}", app.name, rate.as_deref().unwrap_or("rate unknown"));
         WidgetInfo::selected(Role::Button, true, selected, label)
     });
     let clicked = response.clicked().then(|| Action::Toggle.modified(ui));
@@ -216,7 +216,7 @@ fn row(ui: &mut Ui, app: &AppReading, watched: &[&str], unit: Unit) -> Row {
         ui.memory_mut(|m| m.set_focus_lock_filter(response.id, arrows));
     }
     // A long name is cut in the row.
-    let not_known = if rate.is_none() { "The rate is not known.\n" } else { "" };
+    let not_known = if rate.is_none() { "The rate is unknown.\n" } else { "" };
     let cgroups = app.cgroups.join("\n");
     let hint = format!("{}\n{not_known}{cgroups}\n{}: add it to the charts", app.name, Action::Toggle.text());
     let response = response.on_hover_text(hint);

@@ -163,7 +163,7 @@ fn list(
                 ui.label(RichText::new(net.to_string()).monospace());
             });
             let button = ui.button("Remove");
-            let label = format!("Remove {net} from what is {scope_name}");
+            let label = format!("Remove {net} from the {scope_name} addresses");
             button.widget_info(|| WidgetInfo::labeled(Role::Button, true, &label));
             if button.clicked() {
                 removed = Some(*net);
@@ -191,7 +191,7 @@ fn list(
         let entered = field.lost_focus() && ui.input(|i| i.key_pressed(Key::Enter));
         let good = matches!(checked, Some(Ok(_)));
         let button = ui.add_enabled(good, Button::new("Add"));
-        button.widget_info(|| WidgetInfo::labeled(Role::Button, good, format!("Add to what is {scope_name}")));
+        button.widget_info(|| WidgetInfo::labeled(Role::Button, good, format!("Add to the {scope_name} addresses")));
         if let Some(Ok(net)) = &checked
             && (entered || button.clicked())
         {
