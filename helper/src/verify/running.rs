@@ -35,7 +35,7 @@ pub fn compare(setup: &Path) -> Result<Case, Error> {
         (if why.is_none() { Outcome::Pass } else { Outcome::Fail }, why)
     };
     Ok(Case {
-        case: "The table that counts on this host is the one tried here".to_owned(),
+        case: "The table in use is the one tested here".to_owned(),
         actor: "netglance's helper".to_owned(),
         sent: None,
         expected: None,
