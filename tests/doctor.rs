@@ -303,7 +303,7 @@ fn a_kernel_that_cannot_be_trusted_is_to_be_updated() {
     let command = |facts: Facts| steps(facts)[1].command.clone().unwrap();
     assert!(command(Facts { polkit: false, ..leaky.clone() }).contains(" InstallAnyway"));
     let beside = Facts { helper: Helper::Absent, netglance: Came::Beside("./helper".into()), ..leaky.clone() };
-    assert!(command(beside).ends_with("./helper set-up --accept-kernel-leak"));
+    assert!(command(beside).ends_with("./helper set-up --accept-kernel-bug"));
     let why = "Linux 6.1.100 has a bug".to_owned();
     let unconfirmed = Facts { helper: Helper::Unconfirmed { version: "1".into(), why }, ..leaky };
     assert_eq!(status(unconfirmed.clone(), "helper"), Status::Warning);

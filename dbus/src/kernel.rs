@@ -45,9 +45,6 @@ pub const LEVELS: Flaw = Flaw {
     fixed: &[Version(6, 1, 112), Version(6, 6, 53), Version(6, 10, 12), Version(6, 11, 0)],
 };
 
-/// What the name of a release candidate contains.
-const CANDIDATE: &str = "-rc";
-
 /// A kernel's version as its stable releases carry it: 6.1.128.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Version(pub u16, pub u16, pub u16);
@@ -119,6 +116,8 @@ pub struct Kernel {
     base: Option<Version>,
     /// The stable level; `None`: it can't be known.
     level: Option<Version>,
+    /// It is a candidate for a release, so that the release's fixes may be missing.
+    is_candidate: bool,
     /// Its distribution adds fixes without raising the level.
     is_patched: bool,
 }
@@ -138,10 +137,24 @@ pub enum Judgement {
     Sound,
 }
 
+impl Judgement {
+    /// The bug to which an administrator has to agree before it may count: one that costs memory, or a crash that can't be ruled
+    /// out. `None`: there is none, or agreeing doesn't help.
+    pub fn to_be_accepted(&self) -> Option<&'static Flaw> {
+        match self {
+            Self::Leaks(flaw) => Some(flaw),
+            Self::Unknown(flaws) => flaws.iter().copied().find(|flaw| flaw.harm == Harm::Crash),
+            Self::TooOld | Self::Crashes(_) | Self::Sound => None,
+        }
+    }
+}
+
 impl Kernel {
     /// Out of `uname -r`, `uname -v`, and Ubuntu's `/proc/version_signature` where there is one.
     pub fn new(release: &str, version: &str, signature: &str) -> Self {
         let release = release.trim();
+        let is_candidate = names_candidate(release)
+            || version.split_once("Debian ").is_some_and(|(_, package)| names_candidate(package));
         let parsed = Version::parse(release);
         let base = parsed.map(|(version, _)| version);
         let (is_patched, level) = if let Some(last) = signature.split_whitespace().last() {
@@ -154,7 +167,8 @@ impl Kernel {
             // Proxmox's kernels are Ubuntu's.
             (version.contains("PMX"), level)
         };
-        Self { release: release.to_owned(), base, level, is_patched }
+        let level = level.filter(|_| !is_candidate);
+        Self { release: release.to_owned(), base, level, is_candidate, is_patched }
     }
 
     /// `uname -r`.
@@ -171,7 +185,7 @@ impl Kernel {
     pub fn has(&self, flaw: &Flaw) -> Option<bool> {
         let (base, first) = (self.base?, flaw.fixed.last()?);
         // A candidate of the first fixed version may have come before the fix.
-        if base.series() > first.series() || (base.series() == first.series() && !self.release.contains(CANDIDATE)) {
+        if base.series() > first.series() || (base.series() == first.series() && !self.is_candidate) {
             return Some(false);
         }
         let level = self.level?;
@@ -203,6 +217,15 @@ impl Kernel {
         let [same, first] = [flaw.fixed.iter().find(|fixed| Some(fixed.series()) == series), flaw.fixed.last()];
         let versions = same.into_iter().chain(first).map(ToString::to_string);
         format!("Linux {}", listed(versions.collect(), "or"))
+    }
+
+    /// What counting does on this kernel, or may do, for a person; `None`: nothing that is known.
+    pub fn trouble(&self) -> Option<String> {
+        match self.judge() {
+            Judgement::Crashes(flaw) | Judgement::Leaks(flaw) => Some(self.sentence(flaw)),
+            Judgement::Unknown(flaws) => Some(self.doubt(&flaws)),
+            Judgement::TooOld | Judgement::Sound => None,
+        }
     }
 
     /// What a flaw that it has means, for a person, with the version that mends it.
@@ -240,13 +263,26 @@ fn number(text: &str) -> Option<(u16, &str)> {
 /// Whether what stands behind the version says that the number isn't the stable level.
 fn is_hidden(version: Version, rest: &str) -> bool {
     let digits = |text: &str| text.chars().take_while(char::is_ascii_digit).count();
-    // RHEL and its rebuilds, Oracle's own kernel.
-    let is_enterprise = rest.split(".el").skip(1).any(|behind| digits(behind) > 0) || rest.contains("uek");
+    // RHEL and its rebuilds, Oracle's own kernel. ELRepo's are the stable releases.
+    let is_enterprise =
+        !rest.contains(".elrepo") && rest.split(".el").skip(1).any(|behind| digits(behind) > 0) || rest.contains("uek");
     // SLES and Leap: the product's number, and a dot.
     let is_suse = rest.strip_prefix('-').is_some_and(|rest| digits(rest) == 6 && rest.get(6..7) == Some("."));
     // 6.8.0-45-generic: the number of a package, whose first stable release would be very old.
-    let is_package = version.2 == 0 && rest.starts_with('-') && !rest.contains(".fc");
-    is_enterprise || is_suse || is_package || rest.contains(CANDIDATE)
+    let is_package = version.2 == 0
+        && rest.strip_prefix('-').is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
+        && !rest.contains(".fc")
+        && !rest.contains(".elrepo");
+    is_enterprise || is_suse || is_package
+}
+
+/// Whether a version is that of a candidate: 6.11.0-rc7, 6.11~rc7, 6.11.0-0.rc7.56.fc42.
+fn names_candidate(version: &str) -> bool {
+    version.match_indices("rc").any(|(at, rc)| {
+        let (before, behind) = (version.get(..at), version.get(at + rc.len()..));
+        before.is_some_and(|before| before.ends_with(['-', '.', '~']))
+            && behind.is_some_and(|behind| behind.starts_with(|c: char| c.is_ascii_digit()))
+    })
 }
 
 fn listed(mut words: Vec<String>, last: &str) -> String {
@@ -306,6 +342,9 @@ mod tests {
         level("5.15.0-91-generic", "#101-Ubuntu SMP Tue Nov 14 13:30:08 UTC 2023", "", None);
         // Fedora, Arch, openSUSE Tumbleweed, Manjaro, Alpine, Amazon, Gentoo, Pop!_OS, WSL, Proxmox, NixOS, vanilla.
         level("6.11.4-301.fc41.x86_64", "#1 SMP PREEMPT_DYNAMIC Sun Oct 20 15:02:33 UTC 2024", "", Some(Version(6, 11, 4)));
+        level("5.15.30-1.el8.elrepo.x86_64", "#1 SMP PREEMPT Sat Mar 19 13:14:51 EDT 2022", "", Some(Version(5, 15, 30)));
+        level("5.17.0-arch1-1", "#1 SMP PREEMPT_DYNAMIC Sun, 20 Mar 2022 12:34:56 +0000", "", Some(Version(5, 17, 0)));
+        level("6.10.0-gentoo", "#1 SMP PREEMPT_DYNAMIC Mon Jul 15 12:00:00 -00 2024", "", Some(Version(6, 10, 0)));
         level("6.11.0-63.fc41.x86_64", "#1 SMP PREEMPT_DYNAMIC Sun Sep 15 17:09:02 UTC 2024", "", Some(Version(6, 11, 0)));
         level("6.12.1-arch1-1", "#1 SMP PREEMPT_DYNAMIC Fri, 22 Nov 2024 16:04:27 +0000", "", Some(Version(6, 12, 1)));
         level("6.10.11-1-default", "#1 SMP PREEMPT_DYNAMIC Wed Sep 18 12:36:44 UTC 2024 (12ab34c)", "", Some(Version(6, 10, 11)));
@@ -324,6 +363,8 @@ mod tests {
         level("5.15.0-209.161.7.el9uek.x86_64", "#2 SMP Fri Jul 26 16:17:23 PDT 2024", "", None);
         level("5.14.21-150500.55.83-default", "#1 SMP PREEMPT_DYNAMIC Wed Sep 25 08:08:54 UTC 2024 (0e8bdb8)", "", None);
         level("6.4.0-150600.23.22-default", "#1 SMP PREEMPT_DYNAMIC Wed Aug 28 13:13:18 UTC 2024 (1b0ca2e)", "", None);
+        level("6.11.0-0.rc7.56.fc42.x86_64", "#1 SMP PREEMPT_DYNAMIC Mon Sep  9 00:00:00 UTC 2024", "", None);
+        level("6.11-rc7-amd64", "#1 SMP PREEMPT_DYNAMIC Debian 6.11~rc7-1~exp1 (2024-09-09)", "", None);
         level("6.11.0-rc7", "#1 SMP PREEMPT_DYNAMIC Mon Sep  9 00:00:00 UTC 2024", "", None);
         level("", "", "", None);
         level("x.y", "#1", "", None);
@@ -361,9 +402,28 @@ mod tests {
         assert_eq!(other("5.15.167.4-microsoft-standard-WSL2"), Leaks(&LEAK));
         assert_eq!(other("6.6.87.2-microsoft-standard-WSL2"), Sound);
         assert_eq!(kernel("6.8.12-4-pve", "#1 SMP PREEMPT_DYNAMIC PMX 6.8.12-4 (2024-11-06T15:04Z)", "").judge(), Unknown(vec![&LEAK]));
+        assert_eq!(other("5.15.30-1.el8.elrepo.x86_64"), Crashes(&CRASH));
+        assert_eq!(other("6.10.5-1.el9.elrepo.x86_64"), Leaks(&LEAK));
+        assert_eq!(other("5.17.0-arch1-1"), Crashes(&CRASH));
+        assert_eq!(other("6.11.0-0.rc7.56.fc42.x86_64"), Unknown(vec![&LEAK]));
+        assert_eq!(debian("6.11-rc7-amd64", "6.11~rc7-1~exp1"), Unknown(vec![&LEAK]));
         assert_eq!(other("5.13.1"), Crashes(&CRASH));
         assert_eq!(other("5.12.19"), TooOld);
         assert_eq!(other(""), Unknown(vec![&CRASH, &LEAK]));
+    }
+
+    #[test]
+    fn a_leak_and_a_possible_crash_have_to_be_accepted() {
+        for (judgement, expected) in [
+            (Sound, None),
+            (TooOld, None),
+            (Crashes(&CRASH), None),
+            (Leaks(&LEAK), Some(&LEAK)),
+            (Unknown(vec![&LEAK]), None),
+            (Unknown(vec![&CRASH, &LEAK]), Some(&CRASH)),
+        ] {
+            assert_eq!(judgement.to_be_accepted(), expected, "{judgement:?}");
+        }
     }
 
     #[test]

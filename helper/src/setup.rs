@@ -14,7 +14,11 @@ use std::{
 };
 
 use files::{DIRECTORIES, Files};
-use netglance_dbus::{error::chain, helper1};
+use netglance_dbus::{
+    error::chain,
+    helper1,
+    kernel::{self, Judgement},
+};
 use rustix::{
     fs::Mode,
     process::{self, Resource, Rlimit, Signal},
@@ -165,12 +169,21 @@ impl Error {
 }
 
 /// Behind `set-up`: agrees to a bug of this kernel that costs memory, as `InstallAnyway` does.
-const ACCEPT: &str = "--accept-kernel-leak";
+const ACCEPT: &str = "--accept-kernel-bug";
 const UNIT: &str = "netglance-helper.service";
 
 async fn set_up(files: &Files, anyway: bool) -> Result<(), Error> {
     if files.packaged() {
         return Err(Error::Packaged);
+    }
+    let kernel = kernel::running();
+    let judgement = kernel.judge();
+    if let (Judgement::Crashes(_), Some(trouble)) = (&judgement, kernel.trouble()) {
+        return Err(Error::Helper(format!("{trouble}. Nothing is counted on this kernel: update it")));
+    }
+    // One that is set up may have been agreed to.
+    if let (Some(_), Some(trouble), false) = (judgement.to_be_accepted(), kernel.trouble(), anyway || files.set_up()) {
+        return Err(Error::Helper(format!("{trouble}. To agree to that: netglance-helper set-up {ACCEPT}")));
     }
     let system = System::open().await?;
     let remembers = files.root.join(DIRECTORIES[0]).exists();
@@ -179,10 +192,15 @@ async fn set_up(files: &Files, anyway: bool) -> Result<(), Error> {
     let before = files.put(&fs::read(this).map_err(Error::file("read", this))?)?;
     let begin = async {
         system.start().await?;
-        let installed = if anyway { system.helper.install_anyway().await } else { system.helper.install().await };
-        installed.map_err(helper_says)
+        Ok(if anyway { system.helper.install_anyway().await } else { system.helper.install().await })
     };
-    let Err(error) = begin.await else { return Ok(()) };
+    let error = match begin.await {
+        Ok(Ok(())) => return Ok(()),
+        // The helper before, which knows nothing of the kernel's bug, would count all the same.
+        Ok(Err(error @ helper1::Error::NeedsConfirmation(_))) => return Err(helper_says(error)),
+        Ok(Err(error)) => helper_says(error),
+        Err(error) => error,
+    };
     let mut failures = vec![error];
     if before.iter().all(|was| was.bytes.is_none()) {
         failures.extend(system.stop().await);

@@ -49,9 +49,9 @@ fn one_of_two_words_and_nothing_else() {
     for (words, expected) in [
         (&[][..], Some(None)),
         (&["set-up"], Some(Some(Command::SetUp { anyway: false }))),
-        (&["set-up", "--accept-kernel-leak"], Some(Some(Command::SetUp { anyway: true }))),
-        (&["take-out", "--accept-kernel-leak"], None),
-        (&["--accept-kernel-leak"], None),
+        (&["set-up", "--accept-kernel-bug"], Some(Some(Command::SetUp { anyway: true }))),
+        (&["take-out", "--accept-kernel-bug"], None),
+        (&["--accept-kernel-bug"], None),
         (&["take-out"], Some(Some(Command::TakeOut))),
         (&["set-up", "set-up"], None),
         (&["set-up", "/tmp"], None),

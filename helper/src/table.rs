@@ -192,18 +192,16 @@ impl Table {
 
     /// Whether this kernel can be trusted to count, or somebody has agreed to what it does; or does so now.
     pub fn may_count(&self, anyway: bool) -> Result<(), Error> {
-        match &self.judgement {
-            Judgement::Crashes(flaw) => {
-                let text = format!("{}. Nothing is counted on this kernel: update it", self.kernel.sentence(flaw));
-                Err(Error::Dangerous(text))
-            }
-            Judgement::Leaks(flaw) if !anyway && !self.setup.accepted.iter().any(|commit| commit == flaw.commit) => {
-                let text = format!(
-                    "{}. Exact counting stays off until an administrator agrees to that, in netglance's window or with \
-                     `netglance install`",
-                    self.kernel.sentence(flaw)
-                );
-                Err(Error::Unconfirmed(text))
+        let trouble = self.kernel.trouble().unwrap_or_default();
+        if let Judgement::Crashes(_) = self.judgement {
+            return Err(Error::Dangerous(format!("{trouble}. Nothing is counted on this kernel: update it")));
+        }
+        match self.judgement.to_be_accepted() {
+            Some(flaw) if !anyway && !self.setup.accepted.iter().any(|commit| commit == flaw.commit) => {
+                Err(Error::Unconfirmed(format!(
+                    "{trouble}. Exact counting stays off until an administrator agrees to that, in netglance's window or with \
+                     `netglance install`"
+                )))
             }
             _ => Ok(()),
         }
@@ -213,7 +211,7 @@ impl Table {
     /// kernel that costs memory, from now on.
     pub fn install(&mut self, anyway: bool) -> Result<(), Error> {
         let before = self.setup.clone();
-        if let (true, Judgement::Leaks(flaw)) = (anyway, &self.judgement)
+        if let (true, Some(flaw)) = (anyway, self.judgement.to_be_accepted())
             && self.may_count(false).is_err()
         {
             self.setup.accepted.push(flaw.commit.to_owned());
@@ -223,6 +221,7 @@ impl Table {
         let done = started.and_then(|()| Ok(self.setup_file.save(&self.setup, true)?));
         if done.is_err() && self.setup != before {
             self.setup = before;
+            self.trouble = done.as_ref().err().filter(|_| self.setup.installed).map(|error| chain(error));
             // It would not count after the next boot, so it does not now.
             if let Some(counting) = self.counting.take() {
                 if let Err(error) = counting.end() {
@@ -372,11 +371,7 @@ impl Table {
 
     /// What is known to be wrong with the kernel, or is not known, while it counts.
     fn kernel_warning(&self) -> Option<String> {
-        match &self.judgement {
-            Judgement::Leaks(flaw) => Some(self.kernel.sentence(flaw)),
-            Judgement::Unknown(flaws) => Some(self.kernel.doubt(flaws)),
-            Judgement::Crashes(_) | Judgement::TooOld | Judgement::Sound => None,
-        }
+        self.kernel.trouble()
     }
 
     /// Tries again what could not be done.

@@ -29,7 +29,7 @@ pub async fn install(accept: bool) -> Result<ExitCode, Error> {
     }
     installed.map_err(|error| match error {
         helper1::Error::NeedsConfirmation(why) if !io::stdin().is_terminal() => {
-            Error::Helper(format!("{why}. Without a terminal, run: netglance install --accept-kernel-leak"))
+            Error::Helper(format!("{why}. Without a terminal, run: netglance install --accept-kernel-bug"))
         }
         error => in_words(error),
     })?;

@@ -103,7 +103,7 @@ enum Command {
     Install {
         /// Count even though this kernel has a bug that costs memory while netglance counts
         #[arg(long)]
-        accept_kernel_leak: bool,
+        accept_kernel_bug: bool,
     },
     /// Stop exact counting and delete all counters
     ///
@@ -247,7 +247,7 @@ impl Cli {
                 )
                 .exit(),
             Some(Command::Doctor(args)) => block_on(doctor::doctor(&args)),
-            Some(Command::Install { accept_kernel_leak }) => block_on(install::install(accept_kernel_leak)),
+            Some(Command::Install { accept_kernel_bug }) => block_on(install::install(accept_kernel_bug)),
             Some(Command::Uninstall) => block_on(install::uninstall()),
             Some(Command::Completions { shell }) => completions::completions(&shell),
             Some(Command::Become { command }) => return Start::Done(run::become_command(&command)),

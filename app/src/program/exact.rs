@@ -101,11 +101,12 @@ async fn count(anyway: bool) -> Result<(), HelperError> {
 /// Sets the helper up. What it would say of this kernel afterwards is said before a password is asked for.
 async fn set_up(anyway: bool, refused: &'static str) -> Result<(), Error> {
     let kernel = kernel::running();
-    match kernel.judge() {
-        Judgement::Crashes(flaw) => Err(Error::Failed(format::sentence(&kernel.sentence(flaw)))),
-        Judgement::Leaks(flaw) if !anyway => Err(Error::NeedsConfirmation(kernel.sentence(flaw))),
-        Judgement::Leaks(_) => pkexec(&beside(), &["set-up", "--accept-kernel-leak"], refused).await,
-        _ => pkexec(&beside(), &["set-up"], refused).await,
+    let (judgement, trouble) = (kernel.judge(), kernel.trouble().unwrap_or_default());
+    match judgement.to_be_accepted() {
+        _ if matches!(judgement, Judgement::Crashes(_)) => Err(Error::Failed(format::sentence(&trouble))),
+        Some(_) if !anyway => Err(Error::NeedsConfirmation(trouble)),
+        Some(_) => pkexec(&beside(), &["set-up", "--accept-kernel-bug"], refused).await,
+        None => pkexec(&beside(), &["set-up"], refused).await,
     }
 }
 

@@ -187,8 +187,9 @@ fn update_kernel(facts: &Facts) -> Option<Step> {
     Some(Step { who: Who::Root, command: None, text, undo: "boot the older kernel".to_owned() })
 }
 
-fn leaks(facts: &Facts) -> bool {
-    matches!(facts.kernel.judge(), Judgement::Leaks(_))
+/// Whether an administrator has to agree to a bug of the kernel first.
+fn needs_agreement(facts: &Facts) -> bool {
+    facts.kernel.judge().to_be_accepted().is_some()
 }
 
 /// Takes netglance's table out of saved rules, and keeps the file as it was.
@@ -273,13 +274,13 @@ fn helper_steps(facts: &Facts) -> Vec<Step> {
     };
     if facts.polkit || facts.root {
         let mut text = "Starts exact counting, now and after every boot. Asks for a password once, in a dialog or here in the terminal. The button \"Count Exactly…\" in the window does the same.".to_owned();
-        if leaks(facts) {
+        if needs_agreement(facts) {
             text.push_str(" Asks first, because of the kernel's bug.");
         }
         steps.push(user(facts, "install", &text, &format!("{} uninstall", facts.program)));
     } else {
         let text = "Starts exact counting, now and after every boot.";
-        let (method, text) = if leaks(facts) {
+        let (method, text) = if needs_agreement(facts) {
             ("InstallAnyway", format!("{text} Accepts the kernel's bug."))
         } else {
             ("Install", text.to_owned())
@@ -313,9 +314,9 @@ fn package(facts: &Facts) -> Step {
 fn set_up(facts: &Facts, helper: &str) -> Step {
     let mut text = "Installs the helper and starts exact counting, now and after every boot. Asks for a password once. The button \"Count Exactly…\" in the window does the same.".to_owned();
     let mut command = format!("{helper} set-up");
-    if leaks(facts) {
+    if needs_agreement(facts) {
         text.push_str(" Accepts the kernel's bug.");
-        command.push_str(" --accept-kernel-leak");
+        command.push_str(" --accept-kernel-bug");
     }
     root(facts, &command, &text, Some(&format!("{helper} take-out")))
 }

@@ -53,15 +53,17 @@ fn kernel(facts: &Facts) -> Finding {
         let detail = format!("Too old for exact counting, which needs {OLDEST}. The estimate needs 5.7.");
         return find(Status::Warning, detail);
     }
-    match kernel.judge() {
+    let judgement = kernel.judge();
+    let agreed = "The helper counts on it only after an administrator has agreed.";
+    match &judgement {
         Judgement::Crashes(flaw) => {
             find(Status::Problem, format!("{}. The helper does not count on it.", kernel.sentence(flaw)))
         }
-        Judgement::Leaks(flaw) => find(
-            Status::Warning,
-            format!("{}. The helper counts on it only after an administrator has agreed.", kernel.sentence(flaw)),
-        ),
-        Judgement::Unknown(flaws) => find(Status::Unknown, format::sentence(&kernel.doubt(&flaws))),
+        Judgement::Leaks(flaw) => find(Status::Warning, format!("{}. {agreed}", kernel.sentence(flaw))),
+        Judgement::Unknown(flaws) if judgement.to_be_accepted().is_some() => {
+            find(Status::Warning, format!("{}. {agreed}", format::sentence(&kernel.doubt(flaws)).trim_end_matches('.')))
+        }
+        Judgement::Unknown(flaws) => find(Status::Unknown, format::sentence(&kernel.doubt(flaws))),
         Judgement::Sound | Judgement::TooOld if base < OLDEST_TESTED => {
             find(Status::Note, "Has what exact counting needs; tested from 6.1 on.".to_owned())
         }
