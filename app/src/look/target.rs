@@ -261,13 +261,15 @@ fn stem_of(name: &str) -> &str {
     name.split('@').next().unwrap_or(name)
 }
 
-/// A unit's name without what tells it from others of its kind: `tmux-spawn` for `tmux-spawn-<uuid>.scope`.
+/// A unit's name without what tells it from others of its kind: `tmux-spawn` for `tmux-spawn-<uuid>.scope`. A service that is
+/// not transient was named by a person: a date or a number in its name means something.
 fn kind(unit: &str) -> &str {
     let transient = unit.ends_with(".scope") || unit.starts_with("run-");
     let mut kind = stem(unit);
     while let Some((rest, last)) = kind.rsplit_once('-') {
         let hex = last.len() >= 8 && last.bytes().all(|byte| byte.is_ascii_hexdigit());
-        let random = hex && (last.len() >= 32 || last.contains(|c: char| c.is_ascii_digit()));
+        let (digits, letters) = (last.contains(|c: char| c.is_ascii_digit()), last.contains(char::is_alphabetic));
+        let random = hex && (last.len() >= 32 || digits) && (transient || letters);
         if let Some(rest) = without_uuid(kind) {
             kind = rest;
         } else if !rest.is_empty() && (random || transient && is_number(last)) {
@@ -393,6 +395,18 @@ mod tests {
         check("app.slice/syncthing@home.service", "syncthing", "syncthing");
         check(r"app.slice/my\x2dbackup-12.service", "my-backup-12", "my-backup-12");
         check("app.slice/facade-decade.service", "facade-decade", "facade-decade");
+        // What a person has numbered or dated stays apart; what a program has numbered does not.
+        for name in ["backup-20240115", "backup-20240116", "site-10000001", "site-10000002"] {
+            check(&format!("app.slice/{name}.service"), name, name);
+        }
+        let number = "1".repeat(32);
+        check(&format!("app.slice/site-{number}.service"), &format!("site-{number}"), &format!("site-{number}"));
+        scope("app.slice/backup-20240115.scope", "backup");
+        scope("app.slice/run-20240115.service", "run");
+        scope("app.slice/job-1a2b3c4d.service", "job");
+        scope("app.slice/job-0a1b2c3d4e5f60718293a4b5c6d7e8f9.service", "job");
+        scope("app.slice/job-abcdefabcdefabcdefabcdefabcdefab.service", "job");
+        scope("app.slice/job-5f0c21a8-7e02-4b37-9a3c-1d0e7f0a9b11.service", "job");
         // What has an id of the desktop's keeps it.
         check("app.slice/app-org.kde.konsole-1234.scope", "org.kde.konsole", "org.kde.konsole");
         check("app.slice/app-org.kde.konsole-99ab.scope/tab(3045).scope", "org.kde.konsole", "org.kde.konsole");
