@@ -560,7 +560,8 @@ impl Monitor {
         }
         let units = cgroups.iter().filter_map(|path| target::app_of(path)).map(|app| (app.unit.cgroup, app.unit.unit));
         let units: BTreeMap<_, _> = units.collect();
-        for (cgroup, unit) in units.iter().filter(|(cgroup, _)| !self.names.knows(cgroup)) {
+        let now = Instant::now();
+        for (cgroup, unit) in units.iter().filter(|(cgroup, _)| !self.names.knows(cgroup, now)) {
             let below = cgroups.iter().filter(|path| path.starts_with(*cgroup));
             unnamed.push(Unit {
                 id: id.to_owned(),
