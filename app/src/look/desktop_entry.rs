@@ -48,6 +48,11 @@ impl DesktopEntries {
         self.found.get(id)?.as_ref()
     }
 
+    /// Forgets apps that are not needed any more: there may be a new id for each short-lived unit.
+    pub fn keep(&mut self, is_needed: impl Fn(&str) -> bool) {
+        self.found.retain(|id, _| is_needed(id));
+    }
+
     /// Takes icons from this theme from now on; `None`: from the one that all themes share.
     pub fn set_icon_theme(&mut self, theme: Option<String>) {
         if theme != self.icon_theme {
@@ -151,5 +156,16 @@ mod tests {
         check("NoDisplay=true", false);
         check("Hidden=true", false);
         check("NoDisplay=false", true);
+    }
+
+    #[test]
+    fn what_is_not_needed_any_more_is_forgotten() {
+        let mut entries = DesktopEntries::default();
+        for i in 0..1_000 {
+            entries.find(&format!("org.example.ShortLived{i}"));
+            entries.find("org.example.Watched");
+            entries.keep(|id| id == "org.example.Watched");
+        }
+        assert_eq!(entries.found.keys().collect::<Vec<_>>(), ["org.example.Watched"]);
     }
 }

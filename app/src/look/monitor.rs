@@ -528,6 +528,11 @@ impl Monitor {
             })
             .collect();
         self.names.ask(unnamed);
+        let (running, watches) = (&self.running, &self.watches);
+        self.desktop.keep(|id| {
+            running.as_ref().is_some_and(|running| running.apps.contains_key(id))
+                || watches.iter().any(|watch| watch.id == id)
+        });
         for watch in &mut self.watches {
             if let Some(app) = apps.iter().find(|app| app.id == watch.id && app.name != watch.target.name) {
                 watch.target.name.clone_from(&app.name);
