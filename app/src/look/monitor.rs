@@ -217,6 +217,12 @@ impl Monitor {
         self.own = None;
     }
 
+    /// The ids of these apps by now, see [`target::ids_now`].
+    pub fn ids_now(&mut self, ids: &[String]) -> Vec<String> {
+        self.find_running();
+        self.running.as_ref().map_or_else(|| ids.to_vec(), |running| target::ids_now(ids, &running.apps))
+    }
+
     /// Counts a cgroup with what was watched last, from the cgroup's beginning if it is new.
     pub fn widen(&mut self, cgroup: &str) {
         if let Some(watch) = self.watches.last_mut() {

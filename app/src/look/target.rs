@@ -1,6 +1,8 @@
 //! Which cgroups are the app: targets, and the names that systemd and desktops give to apps. Pure: it looks at paths
 //! only.
 
+use std::collections::BTreeMap;
+
 use glob::{MatchOptions, Pattern, PatternError};
 use netglance_dbus::text::printable;
 
@@ -175,6 +177,22 @@ pub fn app_id(path: &str) -> Option<String> {
         return Some(STB.0.to_owned());
     }
     app_of(path).map(|app| app.id)
+}
+
+/// The ids by which these apps go now. Earlier versions gave a unit's name as the id where [`app_id`] gives what its kind have
+/// in common. `running`: all apps by id, with their cgroups. An id that names none of them stays as it is.
+pub fn ids_now(ids: &[String], running: &BTreeMap<String, Vec<String>>) -> Vec<String> {
+    let mut now: Vec<String> = Vec::new();
+    for id in ids {
+        let target = Target::app(id, id);
+        let is_named = |cgroups: &Vec<String>| cgroups.iter().any(|path| target.unit_of(path).is_some());
+        let other = || running.iter().find(|(_, cgroups)| is_named(cgroups)).map(|(id, _)| id);
+        let id = if running.contains_key(id) { id } else { other().unwrap_or(id) };
+        if !now.contains(id) {
+            now.push(id.clone());
+        }
+    }
+    now
 }
 
 /// The app of a user to which a cgroup belongs.
@@ -418,6 +436,38 @@ mod tests {
         check("session.slice/session-2.scope", "session", "session-2");
         assert_eq!(Target::app("session-1", "").unit_of("/user.slice/user-1000.slice/session-2.scope"), None);
         assert_eq!(Target::app("run-u1", "").unit_of(&format!("{USER}/run-u12.service")), None);
+    }
+
+    #[test]
+    fn a_unit_that_was_an_id_is_its_app_now() {
+        let hex = "8c9d0e8f3b8a4d0e9f6a7b8c9d0e1f2a3b4c5d6e7f8091a2b3c4d5e6f708192a";
+        let units = [
+            &format!("user.slice/libpod-{hex}.scope/container"),
+            "app.slice/kitty-1234-0.scope",
+            "app.slice/kitty-99-0.scope",
+            r"app.slice/my\x2dbackup.service",
+            "app.slice/stb-next-shell@split.service",
+            "app.slice/run-u1.service",
+            "session.slice/session-2.scope",
+            // Its id is the other's name.
+            "app.slice/app-gnome-run\\x2du7-12.scope",
+            "app.slice/run-u7.scope",
+        ];
+        let mut running: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for path in units.map(|unit| format!("{USER}/{unit}")) {
+            running.entry(app_id(&path).unwrap()).or_default().push(path);
+        }
+        let check = |before: &[&str], after: &[&str]| {
+            let before: Vec<_> = before.iter().map(|id| (*id).to_owned()).collect();
+            assert_eq!(ids_now(&before, &running), after, "{before:?}");
+        };
+        let libpod = format!("libpod-{hex}");
+        check(&[&libpod, "kitty-1234-0"], &["libpod", "kitty"]);
+        check(&["kitty-99-0", "StB", "kitty-1234-0", "kitty"], &["kitty", "StB"]);
+        check(&["kitty-5-0", "not.running", "my-backup"], &["kitty-5-0", "not.running", "my-backup"]);
+        check(&["stb-next-shell", "session-2", "run-u1"], &["StB", "session", "run"]);
+        check(&["run-u7"], &["run-u7"]);
+        check(&[], &[]);
     }
 
     #[test]
