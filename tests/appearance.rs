@@ -147,7 +147,7 @@ type Listed = (String, String, String, String, String, String, ObjectPath<'stati
 
 #[zbus::interface(name = "org.freedesktop.systemd1.Manager")]
 impl Systemd {
-    fn list_units_by_names(&self, names: Vec<String>) -> Vec<Listed> {
+    fn list_units_by_names(&self, names: Vec<String>) -> zbus::fdo::Result<Vec<Listed>> {
         let root = || ObjectPath::try_from("/").unwrap();
         let listed = |name: String| {
             let description = match name.as_str() {
@@ -159,7 +159,10 @@ impl Systemd {
             (name.clone(), description.to_owned(), no(), no(), no(), no(), root(), 0, no(), root())
         };
         self.0.lock().unwrap().extend(names.clone());
-        names.into_iter().map(listed).collect()
+        if names.iter().any(|name| name == "spoils.service") {
+            return Err(zbus::fdo::Error::InvalidArgs("spoils.service is no unit".to_owned()));
+        }
+        Ok(names.into_iter().map(listed).collect())
     }
 }
 
@@ -190,13 +193,14 @@ fn an_app_is_called_as_its_desktop_entry_its_unit_or_its_program_is_called() {
     desk.entry("electron-gpt", "Name=Assistant\nName[de]=Gehilfe");
     let world = &desk.world;
     world.unit("app.slice/backup.service");
+    world.unit("app.slice/spoils.service");
     world.unit("tmux-spawn-5f0c21a8-7e02-4b37-9a3c-1d0e7f0a9b11.scope");
     world.unit("tmux-spawn-6f0c21a8-7e02-4b37-9a3c-1d0e7f0a9b12.scope");
     world.unit(OTHER);
     let _running = world.moved("app.slice/run-u12.service", 1000, 1000, &[PUBLIC4]);
     let name = apps(&desk, &["LANG=de_DE.UTF-8"]);
     assert_eq!(name("electron-gpt"), "Gehilfe");
-    assert_eq!(name("backup"), "Nightly backup");
+    assert_eq!((name("backup"), name("spoils")), ("Nightly backup".into(), "spoils".into()), "one that is refused");
     assert_eq!(name("tmux-spawn"), "tmux");
     assert_eq!(name("run"), "traffic");
     assert_eq!(name("session-1"), "Login session 1");

@@ -190,6 +190,22 @@ fn what_is_watched_and_the_windows_place_are_remembered() {
     }
 }
 
+#[test]
+fn an_app_that_was_remembered_by_its_units_name_is_one_with_its_row() {
+    let desk = Desk::x11();
+    desk.world.unit("app.slice/kitty-1234-0.scope");
+    let state = desk.world.home().join("state/netglance");
+    fs::create_dir_all(&state).unwrap();
+    fs::write(state.join("state.json"), r#"{"watched": ["kitty-1234-0", "kitty-99-0"]}"#).unwrap();
+    let panel = desk.panel();
+    let _program = desk.start(&["--hidden"]);
+    eventually("its id is the app's", || {
+        (desk.state()["watched"] == serde_json::json!(["kitty", "kitty-99-0"])).then_some(())
+    });
+    panel.says("kitty  down 0 B/s  up 0 B/s");
+    panel.offers("Show | StB | +kitty | +kitty-99-0 | Pause | Count Exactly… | Start at Login | Quit");
+}
+
 const ESTIMATE: &str = "Show | +StB | Pause | Count Exactly… | Start at Login | Quit";
 const EXACT: &str = "Show | +StB | Pause | Start at Login | Quit";
 

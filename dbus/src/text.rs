@@ -9,7 +9,9 @@ const REPLACEMENT: char = '\u{FFFD}';
 
 /// The text with U+FFFD in place of each character that must not be shown: control characters (including C1 and line ends),
 /// line and paragraph separators, characters that change the direction of text, and those without width (Unicode's
-/// Default_Ignorable_Code_Point and the invisible ones of its category Cf). The number of characters stays the same.
+/// Default_Ignorable_Code_Point and the invisible ones of its category Cf). A joiner stays between two characters of a script
+/// whose letters join, where it is part of the spelling; elsewhere it would make two names look the same. The number of
+/// characters stays the same.
 pub fn printable(text: &str) -> Cow<'_, str> {
     replaced(text, |c| !is_shown(c))
 }
@@ -32,14 +34,39 @@ pub fn brief(text: &str, most: usize) -> Cow<'_, str> {
 }
 
 fn replaced(text: &str, is_replaced: impl Fn(char) -> bool) -> Cow<'_, str> {
-    if text.chars().any(&is_replaced) {
-        Cow::Owned(text.chars().map(|c| if is_replaced(c) { REPLACEMENT } else { c }).collect())
-    } else {
-        Cow::Borrowed(text)
+    if !text.chars().any(&is_replaced) {
+        return Cow::Borrowed(text);
     }
+    let mut replaced = String::with_capacity(text.len());
+    let mut before = None;
+    let mut rest = text.chars();
+    while let Some(c) = rest.next() {
+        let kept =
+            !is_replaced(c) || is_joiner(c) && before.is_some_and(joins) && rest.clone().next().is_some_and(joins);
+        replaced.push(if kept { c } else { REPLACEMENT });
+        before = Some(c);
+    }
+    if replaced == text { Cow::Borrowed(text) } else { Cow::Owned(replaced) }
 }
 
-/// Whether it may be shown as it is. The list is that of Unicode 16, DerivedCoreProperties.txt and UnicodeData.txt.
+/// ZERO WIDTH NON-JOINER and ZERO WIDTH JOINER. Persian and the languages of India can't be spelt without them.
+const fn is_joiner(c: char) -> bool {
+    matches!(c, '\u{200C}' | '\u{200D}')
+}
+
+/// Whether a joiner beside it changes how it looks: it is of a script whose letters join. Unicode 16, Blocks.txt.
+const fn joins(c: char) -> bool {
+    is_shown(c)
+        && matches!(
+            c,
+            // Arabic, Syriac, Thaana, N'Ko, and from Mandaic to the last of the Arabic extensions.
+            '\u{600}'..='\u{7FF}' | '\u{840}'..='\u{8FF}'
+            // Devanagari to Sinhala, Mongolian.
+            | '\u{900}'..='\u{DFF}' | '\u{1800}'..='\u{18AF}'
+        )
+}
+
+/// Whether it may be shown as it is, whatever stands beside it. The list is that of Unicode 16, DerivedCoreProperties.txt and UnicodeData.txt.
 pub const fn is_shown(c: char) -> bool {
     !matches!(
         c,
@@ -78,6 +105,25 @@ mod tests {
         }
         assert!(matches!(printable("plain"), Cow::Borrowed(_)));
         assert_eq!(printable_lines("a\nb\u{1b}c\r\n"), "a\nb\u{FFFD}c\u{FFFD}\n");
+    }
+
+    #[test]
+    fn joiners_stay_where_they_are_part_of_the_spelling() {
+        for (text, expected) in [
+            ("نرم\u{200c}افزار", "نرم\u{200c}افزار"),
+            ("क्\u{200d}ष \u{dc1}\u{dca}\u{200d}\u{dbb}\u{dd3}", "क्\u{200d}ष \u{dc1}\u{dca}\u{200d}\u{dbb}\u{dd3}"),
+            ("ߒ\u{200d}ߓ ᠠ\u{200d}ᠡ ܐ\u{200c}ܒ", "ߒ\u{200d}ߓ ᠠ\u{200d}ᠡ ܐ\u{200c}ܒ"),
+            ("St\u{200c}B", "St\u{FFFD}B"),
+            ("\u{200d}نرم\u{200c}", "\u{FFFD}نرم\u{FFFD}"),
+            ("نرم\u{200c}\u{200c}افزار", "نرم\u{FFFD}\u{FFFD}افزار"),
+            ("نرم\u{200c}x\u{200c}افزار", "نرم\u{FFFD}x\u{FFFD}افزار"),
+            ("ا\u{200c}\u{61c}ا", "ا\u{FFFD}\u{FFFD}ا"),
+            ("👩\u{200d}💻", "👩\u{FFFD}💻"),
+        ] {
+            assert_eq!(printable(text), expected, "{text:?}");
+            assert_eq!(printable_lines(text), expected, "{text:?}");
+        }
+        assert!(matches!(printable("نرم\u{200c}افزار"), Cow::Borrowed(_)));
     }
 
     #[test]

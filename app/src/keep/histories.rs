@@ -12,8 +12,12 @@ use crate::look::rate::Rate;
 
 /// Looks within this time are kept as one with their average rates, so that a short beat takes no more memory than a long one.
 const FINEST_NS: u64 = 550_000_000;
-/// So many entries are kept in all. More of them shorten the time that is kept.
-const MOST_MOVES: usize = 200_000;
+/// So many entries are kept in all: moves, and times that an app was running. More of them shorten the time that is kept.
+const MOST_ENTRIES: usize = 200_000;
+/// So many apps are kept apart. Whoever may start a unit invents as many ids as they like.
+const MOST_APPS: usize = 2_000;
+/// Apps above that number are dropped together once there are so many, so that not every new one costs a walk.
+const SPARE_APPS: usize = MOST_APPS / 4;
 
 /// The rates of every app.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
@@ -24,6 +28,10 @@ pub struct Histories {
     /// The number of the oldest.
     first: u32,
     apps: BTreeMap<String, App>,
+    /// What the apps that were dropped had moved, which is still part of the total.
+    dropped: App,
+    /// How many there are of all, those of `dropped` with them.
+    entries: usize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize, Serialize)]
@@ -57,7 +65,7 @@ impl Default for Histories {
 impl Histories {
     /// Nothing yet, and later no more than the last seconds.
     pub fn of_last(kept_secs: u64) -> Self {
-        Self { kept_secs, looks: VecDeque::new(), first: 0, apps: BTreeMap::new() }
+        Self { kept_secs, looks: VecDeque::new(), first: 0, apps: BTreeMap::new(), dropped: App::default(), entries: 0 }
     }
 
     /// Adds a look, with the rate of every app that is running; `None`: a gap. One that is not later than the last is left out.
@@ -73,14 +81,42 @@ impl Histories {
         for (id, rate) in apps.into_iter().flatten() {
             let app = match self.apps.get_mut(id) {
                 Some(app) => app,
-                None => self.apps.entry(id.to_owned()).or_default(),
+                None => {
+                    if self.apps.len() >= MOST_APPS + SPARE_APPS {
+                        self.drop_apps(number);
+                    }
+                    self.apps.entry(id.to_owned()).or_default()
+                }
             };
+            let before = app.entries();
             app.add(number, rate, share);
+            self.entries += app.entries() - before;
         }
         self.forget(self.older_than(self.kept_secs));
-        while self.moves() > MOST_MOVES {
-            self.forget(1);
+        while self.entries > MOST_ENTRIES && self.looks.len() > 1 {
+            self.forget((self.looks.len() / 64).max(1));
         }
+    }
+
+    /// Keeps [`MOST_APPS`]: drops those first that don't run and never moved, then those that don't run and have not moved for the
+    /// longest time, then the others in the same order.
+    fn drop_apps(&mut self, number: u32) {
+        // Those that run are told one by one, so one that ran at the look before may still be.
+        let worth = |app: &App| {
+            let runs = app.runs.back().is_some_and(|(_, end)| end.wrapping_add(1) >= number);
+            (runs, app.moves.back().map(|moved| moved.look))
+        };
+        let mut worths: Vec<_> = self.apps.iter().map(|(id, app)| (worth(app), id.clone())).collect();
+        worths.sort_unstable();
+        self.entries -= self.dropped.entries();
+        for (_, id) in worths.iter().take(self.apps.len().saturating_sub(MOST_APPS)) {
+            if let Some(app) = self.apps.remove(id) {
+                self.entries -= app.entries();
+                self.dropped.moves.extend(app.moves);
+            }
+        }
+        self.dropped.join_moves();
+        self.entries += self.dropped.entries();
     }
 
     /// How many looks lie more than so many seconds before the last one.
@@ -99,7 +135,7 @@ impl Histories {
         #[expect(clippy::cast_precision_loss, reason = "a part of a second")]
         let share = (boottime_ns - last.boottime_ns) as f32 / whole_ns as f32;
         last.boottime_ns = boottime_ns;
-        for app in self.apps.values_mut() {
+        for app in self.apps.values_mut().chain([&mut self.dropped]) {
             if let Some(last) = app.moves.back_mut().filter(|last| last.look == number) {
                 last.rx *= 1.0 - share;
                 last.tx *= 1.0 - share;
@@ -116,14 +152,13 @@ impl Histories {
         self.looks.drain(..count);
         self.first = self.number(count);
         let first = self.first;
+        self.dropped.forget_before(first);
+        self.entries = self.dropped.entries();
         self.apps.retain(|_, app| {
             app.forget_before(first);
+            self.entries += app.entries();
             !app.runs.is_empty()
         });
-    }
-
-    fn moves(&self) -> usize {
-        self.apps.values().map(|app| app.moves.len()).sum()
     }
 
     fn number(&self, at: usize) -> u32 {
@@ -150,7 +185,7 @@ impl Histories {
     pub fn total(&self) -> Vec<Point> {
         let point = |look: &Look| Point { boottime_ns: look.boottime_ns, rate: look.known.then(Rate::default) };
         let mut points: Vec<_> = self.looks.iter().map(point).collect();
-        for moved in self.apps.values().flat_map(|app| &app.moves) {
+        for moved in self.apps.values().chain([&self.dropped]).flat_map(|app| &app.moves) {
             let at = usize::try_from(moved.look.wrapping_sub(self.first)).ok();
             if let Some(rate) = at.and_then(|at| points.get_mut(at)).and_then(|point| point.rate.as_mut()) {
                 rate.rx += f64::from(moved.rx);
@@ -164,18 +199,24 @@ impl Histories {
     pub fn last(&self, secs: u64) -> Self {
         let older = self.older_than(secs);
         let first = self.number(older);
-        let app = |(id, app): (&String, &App)| {
-            let runs: VecDeque<_> = app.runs.iter().copied().filter(|(_, end)| *end >= first).collect();
+        let part = |app: &App| {
             let older = app.moves.partition_point(|moved| moved.look < first);
-            let moves = app.moves.range(older..).copied().collect();
-            (!runs.is_empty()).then(|| (id.clone(), App { runs, moves }))
+            let runs = app.runs.iter().copied().filter(|(_, end)| *end >= first).collect();
+            App { runs, moves: app.moves.range(older..).copied().collect() }
         };
-        let apps = self.apps.iter().filter_map(app).collect();
-        Self { kept_secs: secs, looks: self.looks.range(older..).copied().collect(), first, apps }
+        let apps = self.apps.iter().map(|(id, app)| (id, part(app))).filter(|(_, app)| !app.runs.is_empty());
+        let apps: BTreeMap<_, _> = apps.map(|(id, app)| (id.clone(), app)).collect();
+        let dropped = part(&self.dropped);
+        let entries = apps.values().chain([&dropped]).map(App::entries).sum();
+        Self { kept_secs: secs, looks: self.looks.range(older..).copied().collect(), first, apps, dropped, entries }
     }
 }
 
 impl App {
+    fn entries(&self) -> usize {
+        self.runs.len() + self.moves.len()
+    }
+
     fn add(&mut self, look: u32, rate: Rate, share: f32) {
         match self.runs.back_mut() {
             Some((_, end)) if end.wrapping_add(1) >= look => *end = look,
@@ -203,6 +244,25 @@ impl App {
         if self.moves.len() * 4 < self.moves.capacity() {
             self.moves.shrink_to(self.moves.len() * 2);
         }
+        if self.runs.len() * 4 < self.runs.capacity() {
+            self.runs.shrink_to(self.runs.len() * 2);
+        }
+    }
+
+    /// Makes one of the moves before the same look.
+    fn join_moves(&mut self) {
+        let mut moves = Vec::from(std::mem::take(&mut self.moves));
+        moves.sort_by_key(|moved| moved.look);
+        moves.dedup_by(|moved, kept| {
+            let same = moved.look == kept.look;
+            if same {
+                kept.rx += moved.rx;
+                kept.tx += moved.tx;
+            }
+            same
+        });
+        moves.shrink_to_fit();
+        self.moves = moves.into();
     }
 }
 
@@ -266,7 +326,7 @@ mod tests {
         let one = |rx: f64| [("a", rx)];
         let (moving, still) = (one(1.0), one(0.0));
         let kept = histories(&[(10, Some(&moving)), (20, Some(&still)), (30, Some(&still))]);
-        assert_eq!((kept.apps["a"].runs.len(), kept.moves()), (1, 1));
+        assert_eq!((kept.apps["a"].runs.len(), kept.entries), (1, 2));
     }
 
     #[test]
@@ -299,25 +359,23 @@ mod tests {
             kept.push(tenths * 100_000_000, Some([("a", rate(2.0))].into_iter().chain(gone)));
         }
         assert_eq!(kept.apps.keys().collect::<Vec<_>>(), ["a"]);
-        assert_eq!((kept.looks.len(), kept.moves()), (21, 21));
+        assert_eq!((kept.looks.len(), kept.entries), (21, 22));
         assert_eq!(shown(&kept.points("a"))[0], (295, Some(2.0)));
         let quiet = std::iter::repeat_n(("a", Rate::default()), 1);
         for tenths in (400..600).step_by(5) {
             kept.push(tenths * 100_000_000, Some(quiet.clone()));
         }
-        assert_eq!((kept.moves(), kept.apps["a"].moves.capacity()), (0, 0), "its memory is given back");
+        assert_eq!((kept.entries, kept.apps["a"].moves.capacity()), (1, 0), "its memory is given back");
     }
 
     /// All that is on the heap. A node of a B-tree holds up to 11 entries, and is at least half full.
     fn bytes(kept: &Histories) -> usize {
-        let app = |(id, app): (&String, &App)| {
-            let node = 2 * (size_of::<String>() + size_of::<App>());
-            id.capacity()
-                + node
-                + app.moves.capacity() * size_of::<Move>()
-                + app.runs.capacity() * size_of::<(u32, u32)>()
-        };
-        kept.looks.capacity() * size_of::<Look>() + kept.apps.iter().map(app).sum::<usize>()
+        let entries =
+            |app: &App| app.moves.capacity() * size_of::<Move>() + app.runs.capacity() * size_of::<(u32, u32)>();
+        let node = 2 * (size_of::<String>() + size_of::<App>());
+        let app = |(id, app): (&String, &App)| id.capacity() + node + entries(app);
+        let apps = kept.apps.iter().map(app).sum::<usize>();
+        kept.looks.capacity() * size_of::<Look>() + apps + entries(&kept.dropped)
     }
 
     #[test]
@@ -330,7 +388,7 @@ mod tests {
                     names.iter().enumerate().map(|(i, id)| (id.as_str(), rate(if i < busy { 1e6 } else { 0.0 })));
                 kept.push(beat * beat_ns, Some(rates));
             }
-            (kept.moves(), bytes(&kept))
+            (kept.entries, bytes(&kept))
         };
         for (busy, beat_ns, most) in [
             (0, BEAT_NS, 200_000),
@@ -339,10 +397,63 @@ mod tests {
             (50, BEAT_NS * 3 / 5, 3_000_000),
             (200, BEAT_NS, 4_000_000),
         ] {
-            let (moves, bytes) = fill(busy, beat_ns);
-            println!("{busy} of 200 busy, a look each {} ms: {moves} entries, {bytes} bytes", beat_ns / 1_000_000);
+            let (entries, bytes) = fill(busy, beat_ns);
+            println!("{busy} of 200 busy, a look each {} ms: {entries} entries, {bytes} bytes", beat_ns / 1_000_000);
             assert!(bytes < most, "{busy} busy, a look each {beat_ns} ns: {bytes} bytes");
-            assert!(moves <= MOST_MOVES);
+            assert!(entries <= MOST_ENTRIES);
         }
+    }
+
+    #[test]
+    fn ninety_thousand_short_lived_apps_stay_below_four_megabytes() {
+        const LOOKS: u64 = 1_000;
+        // How many new ids a look brings, what each moves, how many of them, and how many come and go all the time.
+        for (ids, moved, moving, flapping) in
+            [(90, 0.0, 0, 0), (90, 8.0, 90, 0), (90, 8.0, 10, 400), (1, 0.0, 0, 2_000)]
+        {
+            let case = format!("{ids} a look, {moving} move, {flapping} flap");
+            let mut kept = Histories::default();
+            let mut push = |look: u64, new: u64| {
+                let name = |i: u64| format!("{look}-{i}-{}", "x".repeat(50));
+                let mut names: Vec<_> =
+                    (0..new).map(|i| (name(i), rate(if i < moving { moved } else { 0.0 }))).collect();
+                let flaps = if look.is_multiple_of(2) { 0..flapping } else { 0..0 };
+                names.extend(flaps.map(|i| (format!("flaps {i}"), Rate::default())));
+                names.push(("runs on".to_owned(), Rate::default()));
+                names.push(("busy".to_owned(), rate(2.0)));
+                kept.push(look * 600_000_000, Some(names.iter().map(|(id, rate)| (id.as_str(), *rate))));
+                assert!(kept.apps.len() <= MOST_APPS + SPARE_APPS, "{case}: {}", kept.apps.len());
+                assert!(kept.entries <= MOST_ENTRIES, "{case}: {}", kept.entries);
+            };
+            (1..=LOOKS).for_each(|look| push(look, ids));
+            let counted: usize = kept.apps.values().chain([&kept.dropped]).map(App::entries).sum();
+            assert_eq!(kept.entries, counted, "{case}");
+            println!("{case}: {} apps, {} entries, {} bytes", kept.apps.len(), kept.entries, bytes(&kept));
+            assert!(bytes(&kept) < 4_000_000, "{case}: {} bytes", bytes(&kept));
+            // Nothing of what runs or moves gets lost, and all together have moved what they have moved.
+            let looks = kept.looks.len();
+            for (id, rx) in [("runs on", 0.0), ("busy", 2.0)] {
+                let points = kept.points(id);
+                assert_eq!(points.len(), looks);
+                assert!(points.iter().all(|point| point.rate.is_some_and(|rate| rate.rx == rx)), "{case}: {id}");
+            }
+            let expected = 2.0 + moved * moving as f64;
+            let total = kept.total();
+            assert!(total.iter().all(|point| point.rate.is_some_and(|rate| rate.rx == expected)), "{case}");
+            assert!(kept.last(60).total().iter().all(|point| point.rate.is_some_and(|rate| rate.rx == expected)));
+        }
+    }
+
+    #[test]
+    fn all_at_once_are_too_many_as_well() {
+        let names: Vec<String> = (0..90_000).map(|i| format!("app {i}")).collect();
+        let mut kept = Histories::default();
+        for look in 1..=3 {
+            let busy = std::iter::once(("busy", rate(2.0)));
+            let rates = busy.chain(names.iter().map(|id| (id.as_str(), Rate::default())));
+            kept.push(look * 1_000_000_000, Some(rates));
+        }
+        assert!(kept.apps.len() <= MOST_APPS + SPARE_APPS);
+        assert_eq!(shown(&kept.points("busy")), [(10, Some(2.0)), (20, Some(2.0)), (30, Some(2.0))]);
     }
 }

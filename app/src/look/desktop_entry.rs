@@ -1,11 +1,17 @@
 //! What the desktop calls an app: name and icon of its .desktop file.
 
-use std::{collections::HashMap, path::PathBuf};
+use std::{
+    collections::HashMap,
+    fs,
+    path::{Path, PathBuf},
+};
 
 use freedesktop_entry_parser::Entry;
 
 /// Pixels at which icons are asked for: twice what is shown, for HiDPI.
 const ICON_PIXELS: u16 = 48;
+/// A picture of more bytes is no icon.
+const ICON_BYTES: u64 = 2 << 20;
 /// The theme that every icon theme falls back to (Icon Theme Specification).
 const COMMON_THEME: &str = "hicolor";
 
@@ -48,6 +54,11 @@ impl DesktopEntries {
         self.found.get(id)?.as_ref()
     }
 
+    /// Forgets apps that are not needed any more: there may be a new id for each short-lived unit.
+    pub fn keep(&mut self, is_needed: impl Fn(&str) -> bool) {
+        self.found.retain(|id, _| is_needed(id));
+    }
+
     /// Takes icons from this theme from now on; `None`: from the one that all themes share.
     pub fn set_icon_theme(&mut self, theme: Option<String>) {
         if theme != self.icon_theme {
@@ -70,12 +81,16 @@ impl DesktopEntries {
 
     fn icon(&self, icon: &str) -> Option<PathBuf> {
         let path = PathBuf::from(icon);
-        if path.is_absolute() {
-            return Some(path);
-        }
         let theme = self.icon_theme.as_deref().unwrap_or(COMMON_THEME);
-        freedesktop_icons::lookup(icon).with_size(ICON_PIXELS).with_theme(theme).find()
+        let in_theme = || freedesktop_icons::lookup(icon).with_size(ICON_PIXELS).with_theme(theme).find();
+        let path = if path.is_absolute() { Some(path) } else { in_theme() };
+        path.filter(|path| may_be_read(path))
     }
+}
+
+/// Whether a file has an end, and a near one: whoever opens a pipe or a device may wait for ever.
+fn may_be_read(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|file| file.is_file() && file.len() <= ICON_BYTES)
 }
 
 fn named(entry: &Entry, languages: &[String], icon: impl Fn(&str) -> Option<PathBuf>) -> Option<Named> {
@@ -151,5 +166,47 @@ mod tests {
         check("NoDisplay=true", false);
         check("Hidden=true", false);
         check("NoDisplay=false", true);
+    }
+
+    #[test]
+    fn an_icon_is_a_file_of_a_sensible_size() {
+        let folder = tempfile::tempdir().unwrap();
+        let sized = |name: &str, bytes: u64| {
+            let path = folder.path().join(name);
+            fs::File::create(&path).unwrap().set_len(bytes).unwrap();
+            path
+        };
+        let link = |to: &Path| {
+            let path = to.with_extension("link");
+            std::os::unix::fs::symlink(to, &path).unwrap();
+            path
+        };
+        let (icon, large) = (sized("icon.png", ICON_BYTES), sized("large.png", ICON_BYTES + 1));
+        let sparse = sized("sparse.png", 1 << 40);
+        let pipe = folder.path().join("pipe.png");
+        rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::RUSR).unwrap();
+        let entries = DesktopEntries::default();
+        let check = |path: &Path, expected: bool| {
+            let found = entries.icon(path.to_str().unwrap());
+            assert_eq!(found.as_deref(), expected.then_some(path), "{path:?}");
+        };
+        check(&icon, true);
+        check(&link(&icon), true);
+        for path in [&large, &sparse, &pipe, &link(&pipe), &folder.path().join("none.png")] {
+            check(path, false);
+        }
+        check(folder.path(), false);
+        check(Path::new("/dev/zero"), false);
+    }
+
+    #[test]
+    fn what_is_not_needed_any_more_is_forgotten() {
+        let mut entries = DesktopEntries::default();
+        for i in 0..1_000 {
+            entries.find(&format!("org.example.ShortLived{i}"));
+            entries.find("org.example.Watched");
+            entries.keep(|id| id == "org.example.Watched");
+        }
+        assert_eq!(entries.found.keys().collect::<Vec<_>>(), ["org.example.Watched"]);
     }
 }

@@ -217,6 +217,12 @@ impl Monitor {
         self.own = None;
     }
 
+    /// The ids of these apps by now, see [`target::ids_now`].
+    pub fn ids_now(&mut self, ids: &[String]) -> Vec<String> {
+        self.find_running();
+        self.running.as_ref().map_or_else(|| ids.to_vec(), |running| target::ids_now(ids, &running.apps))
+    }
+
     /// Counts a cgroup with what was watched last, from the cgroup's beginning if it is new.
     pub fn widen(&mut self, cgroup: &str) {
         if let Some(watch) = self.watches.last_mut() {
@@ -528,6 +534,11 @@ impl Monitor {
             })
             .collect();
         self.names.ask(unnamed);
+        let (running, watches) = (&self.running, &self.watches);
+        self.desktop.keep(|id| {
+            running.as_ref().is_some_and(|running| running.apps.contains_key(id))
+                || watches.iter().any(|watch| watch.id == id)
+        });
         for watch in &mut self.watches {
             if let Some(app) = apps.iter().find(|app| app.id == watch.id && app.name != watch.target.name) {
                 watch.target.name.clone_from(&app.name);
@@ -560,7 +571,8 @@ impl Monitor {
         }
         let units = cgroups.iter().filter_map(|path| target::app_of(path)).map(|app| (app.unit.cgroup, app.unit.unit));
         let units: BTreeMap<_, _> = units.collect();
-        for (cgroup, unit) in units.iter().filter(|(cgroup, _)| !self.names.knows(cgroup)) {
+        let now = Instant::now();
+        for (cgroup, unit) in units.iter().filter(|(cgroup, _)| !self.names.knows(cgroup, now)) {
             let below = cgroups.iter().filter(|path| path.starts_with(*cgroup));
             unnamed.push(Unit {
                 id: id.to_owned(),

@@ -1,25 +1,53 @@
 //! What an app without a desktop entry is called: as systemd describes its units, or as their program is called. Each unit is
-//! asked about once, in a task of its own: no look waits for a bus.
+//! asked about once, in a task of its own: no look waits for a bus. Where systemd doesn't answer, it is asked again later.
 
-use std::{collections::HashMap, fs, path::PathBuf, time::Duration};
+use std::{
+    collections::HashMap,
+    fs,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use zbus::{OwnedObjectPath, connection::Builder, proxy};
 
 /// A systemd that answers later than this is not waited for.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// One that didn't answer is asked again after this time, which doubles each time until it is [`LONGEST_REST`].
+const REST: Duration = Duration::from_secs(10);
+const LONGEST_REST: Duration = Duration::from_secs(300);
 /// Characters of a name. A description may be a whole sentence.
 const LONGEST: usize = 60;
 
 /// What is known of the units, and what is being asked.
 #[derive(Debug)]
 pub struct Names {
-    /// By the unit's cgroup path; `None` inside: it has no name of its own, or none yet.
-    known: HashMap<String, Option<String>>,
+    /// By the unit's cgroup path.
+    known: HashMap<String, Known>,
     /// Questions without an answer.
     asking: usize,
-    answers: UnboundedReceiver<Vec<(String, Option<String>)>>,
-    answer: UnboundedSender<Vec<(String, Option<String>)>>,
+    /// How long to wait after the next question that fails.
+    rest: Duration,
+    /// Until when nothing is asked again; `None`: systemd answers.
+    rests_until: Option<Instant>,
+    answers: UnboundedReceiver<Answer>,
+    answer: UnboundedSender<Answer>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    /// `None`: it has no name of its own, or none yet.
+    name: Option<String>,
+    /// systemd didn't say.
+    unanswered: bool,
+}
+
+#[derive(Debug)]
+struct Answer {
+    /// By the unit's cgroup path.
+    names: Vec<(String, Option<String>)>,
+    /// `false`: systemd didn't answer, and the names are those of programs.
+    answered: bool,
 }
 
 /// A unit that has to be asked about.
@@ -38,7 +66,7 @@ pub struct Unit {
 impl Default for Names {
     fn default() -> Self {
         let (answer, answers) = unbounded_channel();
-        Self { known: HashMap::new(), asking: 0, answers, answer }
+        Self { known: HashMap::new(), asking: 0, rest: REST, rests_until: None, answers, answer }
     }
 }
 
@@ -46,41 +74,50 @@ impl Names {
     /// Takes in what was answered, and forgets the units that are gone.
     pub fn refresh(&mut self, exists: impl Fn(&str) -> bool) {
         while let Ok(answer) = self.answers.try_recv() {
-            self.take(answer);
+            self.take(answer, Instant::now());
         }
         self.known.retain(|cgroup, _| exists(cgroup));
     }
 
-    /// Whether a unit was asked about.
-    pub fn knows(&self, cgroup: &str) -> bool {
-        self.known.contains_key(cgroup)
+    /// Whether a unit was asked about, and need not be asked about again by now.
+    pub fn knows(&self, cgroup: &str, now: Instant) -> bool {
+        let rests = self.rests_until.is_some_and(|until| now < until);
+        self.known.get(cgroup).is_some_and(|known| rests || !known.unanswered)
     }
 
     /// What these units are called, if all of them are called the same.
     pub fn of<'a>(&self, mut cgroups: impl Iterator<Item = &'a str>) -> Option<&str> {
-        let name = |cgroup: &str| self.known.get(cgroup)?.as_deref();
+        let name = |cgroup: &str| self.known.get(cgroup)?.name.as_deref();
         let first = name(cgroups.next()?)?;
         cgroups.all(|cgroup| name(cgroup) == Some(first)).then_some(first)
     }
 
-    /// Asks about units that are new.
+    /// Asks about units that are not known.
     pub fn ask(&mut self, units: Vec<Unit>) {
         if units.is_empty() {
             return;
         }
-        self.known.extend(units.iter().map(|unit| (unit.cgroup.clone(), None)));
+        for unit in &units {
+            self.known.entry(unit.cgroup.clone()).or_default().unanswered = false;
+        }
         self.asking += 1;
         let answer = self.answer.clone();
         tokio::spawn(async move {
             let descriptions = tokio::time::timeout(PATIENCE, descriptions(&units)).await;
-            let descriptions = descriptions.ok().and_then(Result::ok).unwrap_or_default();
-            let name = |unit: Unit| {
-                let description = descriptions.get(&unit.unit).map(String::as_str).unwrap_or_default();
-                let name = described(description, &unit.unit).map(str::to_owned);
-                let name = name.or_else(|| needs_program(&unit.id).then(|| program(&unit)).flatten());
-                (unit.cgroup, name)
-            };
-            _ = answer.send(units.into_iter().map(name).collect());
+            let descriptions = descriptions.ok().and_then(Result::ok);
+            // Reads files, and nothing else goes on meanwhile in this thread.
+            let names = tokio::task::spawn_blocking(move || {
+                let answered = descriptions.is_some();
+                let descriptions = descriptions.unwrap_or_default();
+                let name = |unit: Unit| {
+                    let description = descriptions.get(&unit.unit).map(String::as_str).unwrap_or_default();
+                    let name = described(description, &unit.unit).map(str::to_owned);
+                    let name = name.or_else(|| needs_program(&unit.id).then(|| program(&unit)).flatten());
+                    (unit.cgroup, name)
+                };
+                Answer { names: units.into_iter().map(name).collect(), answered }
+            });
+            _ = answer.send(names.await.unwrap_or(Answer { names: Vec::new(), answered: true }));
         });
     }
 
@@ -88,13 +125,20 @@ impl Names {
     pub async fn settle(&mut self) {
         while self.asking > 0 {
             let Some(answer) = self.answers.recv().await else { return };
-            self.take(answer);
+            self.take(answer, Instant::now());
         }
     }
 
-    fn take(&mut self, answer: Vec<(String, Option<String>)>) {
+    fn take(&mut self, answer: Answer, now: Instant) {
         self.asking = self.asking.saturating_sub(1);
-        self.known.extend(answer);
+        if answer.answered {
+            (self.rest, self.rests_until) = (REST, None);
+        } else if self.rests_until.is_none_or(|until| now >= until) {
+            self.rests_until = Some(now + self.rest);
+            self.rest = (self.rest * 2).min(LONGEST_REST);
+        }
+        let known = |(cgroup, name)| (cgroup, Known { name, unanswered: !answer.answered });
+        self.known.extend(answer.names.into_iter().map(known));
     }
 }
 
@@ -190,8 +234,30 @@ async fn descriptions(units: &[Unit]) -> zbus::Result<HashMap<String, String>> {
         |name: &&str| name.len() < 256 && name.bytes().all(|b| b.is_ascii_alphanumeric() || br":-_.\@".contains(&b));
     let names: Vec<_> = units.iter().map(|unit| unit.unit.as_str()).filter(is_name).collect();
     let session = Builder::session().method_timeout(PATIENCE).build().await?;
-    let listed = ManagerProxy::new(&session).await?.list_units_by_names(&names).await?;
+    let manager = ManagerProxy::new(&session).await?;
+    let listed = match manager.list_units_by_names(&names).await {
+        Err(error) if blames_a_name(&error) => {
+            let mut listed = Vec::new();
+            for name in names {
+                match manager.list_units_by_names(&[name]).await {
+                    Err(error) if blames_a_name(&error) => {}
+                    answer => listed.extend(answer?),
+                }
+            }
+            listed
+        }
+        answer => answer?,
+    };
     Ok(listed.into_iter().map(|(name, description, ..)| (name, description)).collect())
+}
+
+/// Whether systemd refused the question because of a unit, and not because of who asks or how busy it is.
+fn blames_a_name(error: &zbus::Error) -> bool {
+    match error {
+        zbus::Error::FDO(error) => matches!(**error, zbus::fdo::Error::InvalidArgs(_)),
+        zbus::Error::MethodError(name, ..) => name.starts_with("org.freedesktop.systemd1."),
+        _ => false,
+    }
 }
 
 #[cfg(test)]
@@ -283,12 +349,54 @@ mod tests {
     fn units_share_a_name_only_where_all_have_it() {
         let mut names = Names::default();
         let named = |cgroup: &str, name: Option<&str>| (cgroup.to_owned(), name.map(str::to_owned));
-        names.take(vec![named("/a", Some("rclone")), named("/b", Some("rclone")), named("/c", None)]);
+        let answer = vec![named("/a", Some("rclone")), named("/b", Some("rclone")), named("/c", None)];
+        let now = Instant::now();
+        names.take(Answer { names: answer, answered: true }, now);
         assert_eq!(names.of(["/a", "/b"].into_iter()), Some("rclone"));
         assert_eq!(names.of(["/a", "/c"].into_iter()), None);
         assert_eq!(names.of(["/a", "/unknown"].into_iter()), None);
         assert_eq!(names.of(std::iter::empty()), None);
         names.refresh(|cgroup| cgroup == "/a");
-        assert!(names.knows("/a") && !names.knows("/b"));
+        assert!(names.knows("/a", now) && !names.knows("/b", now));
+    }
+
+    #[test]
+    fn what_was_not_answered_is_asked_again_but_less_and_less_often() {
+        let mut names = Names::default();
+        let begin = Instant::now();
+        let at = |secs: u64| begin + Duration::from_secs(secs);
+        let answer = |answered| Answer { names: vec![("/a".to_owned(), Some("rclone".to_owned()))], answered };
+        let mut asked = 0;
+        for rest in [10, 20, 40, 80, 160, 300, 300] {
+            names.take(answer(false), at(asked));
+            // Another that fails meanwhile changes nothing.
+            names.take(answer(false), at(asked + 1));
+            assert_eq!(names.of(["/a"].into_iter()), Some("rclone"), "its program is known");
+            let knows = [asked, asked + rest - 1, asked + rest].map(|secs| names.knows("/a", at(secs)));
+            assert_eq!(knows, [true, true, false], "{rest} s after {asked} s");
+            asked += rest;
+        }
+        names.take(answer(false), at(asked));
+        let other = |answered| Answer { names: vec![("/b".to_owned(), None)], answered };
+        names.take(other(true), at(asked + 1));
+        assert!(!names.knows("/a", at(asked + 1)), "systemd answers again");
+        assert!(names.knows("/b", at(asked + 1_000)), "what was answered is not asked again");
+        names.take(other(false), at(2_000));
+        assert!(names.knows("/b", at(2_009)) && !names.knows("/b", at(2_010)), "from the shortest time on");
+    }
+
+    #[test]
+    fn a_unit_is_told_from_a_bus_that_refuses() {
+        let call = zbus::Message::method_call("/", "A").serial(1.try_into().unwrap()).build(&()).unwrap();
+        let check = |name: &'static str, expected: bool| {
+            let name = zbus::names::ErrorName::from_static_str(name).unwrap();
+            let error = zbus::Error::from(zbus::Message::error(&call.header(), name).build(&"why").unwrap());
+            assert_eq!(blames_a_name(&error), expected, "{error}");
+        };
+        check("org.freedesktop.DBus.Error.InvalidArgs", true);
+        check("org.freedesktop.systemd1.NoSuchUnit", true);
+        check("org.freedesktop.DBus.Error.ServiceUnknown", false);
+        check("org.freedesktop.DBus.Error.NoReply", false);
+        check("org.freedesktop.DBus.Error.AccessDenied", false);
     }
 }

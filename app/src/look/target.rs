@@ -1,6 +1,8 @@
 //! Which cgroups are the app: targets, and the names that systemd and desktops give to apps. Pure: it looks at paths
 //! only.
 
+use std::collections::BTreeMap;
+
 use glob::{MatchOptions, Pattern, PatternError};
 use netglance_dbus::text::printable;
 
@@ -177,6 +179,22 @@ pub fn app_id(path: &str) -> Option<String> {
     app_of(path).map(|app| app.id)
 }
 
+/// The ids by which these apps go now. Earlier versions gave a unit's name as the id where [`app_id`] gives what its kind have
+/// in common. `running`: all apps by id, with their cgroups. An id that names none of them stays as it is.
+pub fn ids_now(ids: &[String], running: &BTreeMap<String, Vec<String>>) -> Vec<String> {
+    let mut now: Vec<String> = Vec::new();
+    for id in ids {
+        let target = Target::app(id, id);
+        let is_named = |cgroups: &Vec<String>| cgroups.iter().any(|path| target.unit_of(path).is_some());
+        let other = || running.iter().find(|(_, cgroups)| is_named(cgroups)).map(|(id, _)| id);
+        let id = if running.contains_key(id) { id } else { other().unwrap_or(id) };
+        if !now.contains(id) {
+            now.push(id.clone());
+        }
+    }
+    now
+}
+
 /// The app of a user to which a cgroup belongs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct App<'a> {
@@ -261,13 +279,15 @@ fn stem_of(name: &str) -> &str {
     name.split('@').next().unwrap_or(name)
 }
 
-/// A unit's name without what tells it from others of its kind: `tmux-spawn` for `tmux-spawn-<uuid>.scope`.
+/// A unit's name without what tells it from others of its kind: `tmux-spawn` for `tmux-spawn-<uuid>.scope`. A service that is
+/// not transient was named by a person: a date or a number in its name means something.
 fn kind(unit: &str) -> &str {
     let transient = unit.ends_with(".scope") || unit.starts_with("run-");
     let mut kind = stem(unit);
     while let Some((rest, last)) = kind.rsplit_once('-') {
         let hex = last.len() >= 8 && last.bytes().all(|byte| byte.is_ascii_hexdigit());
-        let random = hex && (last.len() >= 32 || last.contains(|c: char| c.is_ascii_digit()));
+        let (digits, letters) = (last.contains(|c: char| c.is_ascii_digit()), last.contains(char::is_alphabetic));
+        let random = hex && (last.len() >= 32 || digits) && (transient || letters);
         if let Some(rest) = without_uuid(kind) {
             kind = rest;
         } else if !rest.is_empty() && (random || transient && is_number(last)) {
@@ -393,6 +413,18 @@ mod tests {
         check("app.slice/syncthing@home.service", "syncthing", "syncthing");
         check(r"app.slice/my\x2dbackup-12.service", "my-backup-12", "my-backup-12");
         check("app.slice/facade-decade.service", "facade-decade", "facade-decade");
+        // What a person has numbered or dated stays apart; what a program has numbered does not.
+        for name in ["backup-20240115", "backup-20240116", "site-10000001", "site-10000002"] {
+            check(&format!("app.slice/{name}.service"), name, name);
+        }
+        let number = "1".repeat(32);
+        check(&format!("app.slice/site-{number}.service"), &format!("site-{number}"), &format!("site-{number}"));
+        scope("app.slice/backup-20240115.scope", "backup");
+        scope("app.slice/run-20240115.service", "run");
+        scope("app.slice/job-1a2b3c4d.service", "job");
+        scope("app.slice/job-0a1b2c3d4e5f60718293a4b5c6d7e8f9.service", "job");
+        scope("app.slice/job-abcdefabcdefabcdefabcdefabcdefab.service", "job");
+        scope("app.slice/job-5f0c21a8-7e02-4b37-9a3c-1d0e7f0a9b11.service", "job");
         // What has an id of the desktop's keeps it.
         check("app.slice/app-org.kde.konsole-1234.scope", "org.kde.konsole", "org.kde.konsole");
         check("app.slice/app-org.kde.konsole-99ab.scope/tab(3045).scope", "org.kde.konsole", "org.kde.konsole");
@@ -404,6 +436,38 @@ mod tests {
         check("session.slice/session-2.scope", "session", "session-2");
         assert_eq!(Target::app("session-1", "").unit_of("/user.slice/user-1000.slice/session-2.scope"), None);
         assert_eq!(Target::app("run-u1", "").unit_of(&format!("{USER}/run-u12.service")), None);
+    }
+
+    #[test]
+    fn a_unit_that_was_an_id_is_its_app_now() {
+        let hex = "8c9d0e8f3b8a4d0e9f6a7b8c9d0e1f2a3b4c5d6e7f8091a2b3c4d5e6f708192a";
+        let units = [
+            &format!("user.slice/libpod-{hex}.scope/container"),
+            "app.slice/kitty-1234-0.scope",
+            "app.slice/kitty-99-0.scope",
+            r"app.slice/my\x2dbackup.service",
+            "app.slice/stb-next-shell@split.service",
+            "app.slice/run-u1.service",
+            "session.slice/session-2.scope",
+            // Its id is the other's name.
+            "app.slice/app-gnome-run\\x2du7-12.scope",
+            "app.slice/run-u7.scope",
+        ];
+        let mut running: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for path in units.map(|unit| format!("{USER}/{unit}")) {
+            running.entry(app_id(&path).unwrap()).or_default().push(path);
+        }
+        let check = |before: &[&str], after: &[&str]| {
+            let before: Vec<_> = before.iter().map(|id| (*id).to_owned()).collect();
+            assert_eq!(ids_now(&before, &running), after, "{before:?}");
+        };
+        let libpod = format!("libpod-{hex}");
+        check(&[&libpod, "kitty-1234-0"], &["libpod", "kitty"]);
+        check(&["kitty-99-0", "StB", "kitty-1234-0", "kitty"], &["kitty", "StB"]);
+        check(&["kitty-5-0", "not.running", "my-backup"], &["kitty-5-0", "not.running", "my-backup"]);
+        check(&["stb-next-shell", "session-2", "run-u1"], &["StB", "session", "run"]);
+        check(&["run-u7"], &["run-u7"]);
+        check(&[], &[]);
     }
 
     #[test]

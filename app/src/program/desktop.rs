@@ -145,6 +145,7 @@ impl Desktop {
     pub async fn serve(&mut self, events: &mut Events) -> ExitCode {
         let mut next = Instant::now() + self.beat;
         self.watch_stb();
+        self.rename_watched();
         self.tell();
         loop {
             let due = self.beat;
@@ -190,6 +191,7 @@ impl Desktop {
             self.dress();
         }
         self.watch_stb();
+        self.rename_watched();
         let Ok(monitor) = &mut self.monitor else {
             self.picture.push(None);
             self.tell();
@@ -218,6 +220,16 @@ impl Desktop {
         let stb = Target::stb();
         if self.state.watched.is_none() && self.monitor.as_ref().is_ok_and(|monitor| monitor.exists(&stb)) {
             self.state.watched = Some(vec![stb.name]);
+            self.unsaved = Some(Instant::now());
+        }
+    }
+
+    /// An app that was remembered by the id that an earlier version gave it is one with its past and its row from now on.
+    fn rename_watched(&mut self) {
+        let (Some(before), Ok(monitor)) = (&self.state.watched, &mut self.monitor) else { return };
+        let now = monitor.ids_now(before);
+        if now != *before {
+            self.state.watched = Some(now);
             self.unsaved = Some(Instant::now());
         }
     }

@@ -115,10 +115,11 @@ impl Table {
 
     /// The apps in this order, the services apart. What has appeared since it was made comes last.
     fn in_order<'a>(&self, apps: impl Iterator<Item = &'a AppReading>) -> (Vec<&'a AppReading>, Vec<&'a AppReading>) {
-        let place = |app: &AppReading| self.order.iter().position(|(id, _)| *id == app.id).unwrap_or(usize::MAX);
+        let places = picker::places(&self.order);
         let mut apps: Vec<_> = apps.collect();
-        apps.sort_by_cached_key(|app| place(app));
-        apps.into_iter().partition(|app| !self.order.get(place(app)).map_or_else(|| picker::is_service(app), |o| o.1))
+        apps.sort_by_key(|app| places.get(app.id.as_str()).map_or(usize::MAX, |(at, _)| *at));
+        let is_service = |app: &AppReading| places.get(app.id.as_str()).map(|(_, service)| *service);
+        apps.into_iter().partition(|app| !is_service(app).unwrap_or_else(|| picker::is_service(app)))
     }
 }
 

@@ -1,6 +1,8 @@
 //! The list of apps at the left: search, live rates, busiest first, and the desktop's services out of the way; a click watches
 //! one, its second button one more.
 
+use std::collections::HashMap;
+
 use eframe::egui::{
     Atom, Button, CollapsingHeader, EventFilter, Id, IdSalt, Pos2, Response, RichText, ScrollArea, Sense, Stroke,
     TextEdit, Ui, UiBuilder, WidgetInfo, accesskit::Role, vec2,
@@ -142,11 +144,16 @@ impl Picker {
             self.order.sort_by_key(|(id, _)| *id != stb);
         }
         let mut shown: Vec<_> = apps.iter().filter(|app| self.finds(app)).collect();
-        let place = |app: &AppReading| self.order.iter().position(|(id, _)| *id == app.id);
-        shown.sort_by_key(|app| place(app).unwrap_or(usize::MAX));
-        let known = |app: &AppReading| place(app).and_then(|at| self.order.get(at)).map(|(_, service)| *service);
+        let places = places(&self.order);
+        shown.sort_by_key(|app| places.get(app.id.as_str()).map_or(usize::MAX, |(at, _)| *at));
+        let known = |app: &AppReading| places.get(app.id.as_str()).map(|(_, service)| *service);
         shown.into_iter().partition(|app| !known(app).unwrap_or_else(|| is_service(app)))
     }
+}
+
+/// Where each app stands in an order, and whether it is a service. Made once for all that is looked up in a frame.
+pub(super) fn places(order: &[(String, bool)]) -> HashMap<&str, (usize, bool)> {
+    order.iter().enumerate().map(|(at, (id, service))| (id.as_str(), (at, *service))).collect()
 }
 
 /// Whether an app is nothing that a person would look for: it has no entry in the desktop's menu and has moved nothing.
