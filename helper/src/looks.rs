@@ -92,7 +92,8 @@ mod tests {
         assert_eq!(distance(Duration::from_millis(20)), Duration::from_millis(60));
     }
 
-    #[tokio::test]
+    /// The clock stands still: a busy machine is no rest.
+    #[tokio::test(start_paused = true)]
     async fn the_first_never_waits_and_one_look_serves_all_who_do() {
         let (looks, count) = (Looks::<()>::new(), Cell::new(0));
         let look = || {
@@ -110,7 +111,7 @@ mod tests {
         assert_eq!(count.get(), 2);
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn a_failure_is_told_to_all_who_waited_and_to_nobody_later() {
         let (looks, good) = (Looks::<&str>::new(), Cell::new(true));
         let look = || if good.get() { Ok(()) } else { Err("broken") };

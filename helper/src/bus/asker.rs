@@ -5,7 +5,11 @@ use std::{collections::HashMap, sync::Arc};
 
 use futures_lite::StreamExt as _;
 use tokio::task::JoinSet;
-use zbus::{Connection, OwnedVariant, fdo::DBusProxy, message::Message};
+use zbus::{
+    Connection, OwnedVariant,
+    fdo::{self, DBusProxy},
+    message::Message,
+};
 
 use super::{
     Callers,
@@ -17,8 +21,6 @@ const AT_ONCE: usize = 256;
 const PATH: &str = "/org/freedesktop/DBus";
 /// dbus-daemon lets root ask this: `/usr/share/dbus-1/system.conf`. dbus-broker has the interface without this member.
 const STATS: &str = "org.freedesktop.DBus.Debug.Stats";
-/// The errors of a bus for a name that has left.
-const GONE: [&str; 2] = ["org.freedesktop.DBus.Error.NameHasNoOwner", "org.freedesktop.DBus.Error.UnknownObject"];
 
 /// Goes on until the bus is gone.
 pub(super) async fn run(connection: &Connection, callers: &Arc<Callers>) -> zbus::Result<()> {
@@ -70,11 +72,39 @@ async fn unread(connection: &Connection, name: &str) -> Result<Option<u64>, Unto
             let bytes = stats.get("OutgoingBytes").and_then(|bytes| u32::try_from(bytes).ok());
             bytes.map(|bytes| Some(bytes.into())).ok_or(Untold)
         }
-        Err(zbus::Error::MethodError(error, ..)) if GONE.contains(&error.as_str()) => Ok(None),
+        Err(error) if has_left(&error) => Ok(None),
         Err(_) => Err(Untold),
     }
 }
 
+/// Whether the bus says that a name has left. zbus makes the standard errors its own.
+fn has_left(error: &zbus::Error) -> bool {
+    let zbus::Error::FDO(error) = error else { return false };
+    matches!(**error, fdo::Error::NameHasNoOwner(_) | fdo::Error::UnknownObject(_))
+}
+
 async fn call(connection: &Connection, interface: &str, member: &str, name: &str) -> zbus::Result<Message> {
     connection.call_method(Some(BUS), PATH, Some(interface), member, &name).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Were it taken for a bus that keeps no books, whoever leaves at the right moment would end the bookkeeping for everybody.
+    #[test]
+    fn a_caller_that_has_left_is_no_bus_without_books() {
+        let reply = |name: &str| {
+            let call = Message::method_call("/", "GetConnectionStats").build(&()).unwrap();
+            let reply = Message::error(&call.header(), name).build(&"it is not there").unwrap();
+            zbus::Error::from(reply)
+        };
+        for (name, expected) in
+            [("NameHasNoOwner", true), ("UnknownObject", true), ("UnknownMethod", false), ("Failed", false)]
+        {
+            let error = reply(&format!("org.freedesktop.DBus.Error.{name}"));
+            assert_eq!(has_left(&error), expected, "{error:?}");
+        }
+        assert!(!has_left(&reply("org.example.NameHasNoOwner")));
+    }
 }

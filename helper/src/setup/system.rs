@@ -4,7 +4,11 @@ use std::io;
 
 use futures_lite::StreamExt as _;
 use netglance_dbus::helper1::Helper1Proxy;
-use zbus::{Connection, OwnedObjectPath, fdo::DBusProxy, proxy::CacheProperties};
+use zbus::{
+    Connection, OwnedObjectPath,
+    fdo::{self, DBusProxy},
+    proxy::CacheProperties,
+};
 
 use super::{Error, UNIT};
 
@@ -101,6 +105,10 @@ impl System {
 
 /// Whether systemd or the bus says that there is no such thing.
 pub(super) fn is_absent(error: &Error) -> bool {
-    let Error::Bus { source: zbus::Error::MethodError(name, ..), .. } = error else { return false };
-    ["org.freedesktop.systemd1.NoSuchUnit", "org.freedesktop.DBus.Error.ServiceUnknown"].contains(&name.as_str())
+    let Error::Bus { source, .. } = error else { return false };
+    match source {
+        zbus::Error::FDO(error) => matches!(**error, fdo::Error::ServiceUnknown(_)),
+        zbus::Error::MethodError(name, ..) => *name == "org.freedesktop.systemd1.NoSuchUnit",
+        _ => false,
+    }
 }
