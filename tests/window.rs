@@ -58,7 +58,7 @@ fn waiting_gaps_and_failures_say_what_and_why() {
     screen.show(reading(Err(Gap::Slept(3600))));
     screen.says("No measurement for 3600 s");
     screen.show(reading(Err(Gap::CountingRestarted)));
-    screen.says("Counting started again");
+    screen.says("Counting restarted");
     screen.show(reading(Err(Gap::Failed("permission denied".into()))));
     screen.says("Permission denied");
     screen.says("keeps trying");
