@@ -198,6 +198,10 @@ impl Desktop {
         monitor.watch_apps(self.state.watched.as_deref().unwrap_or_default());
         let before = monitor.settings().settings.clone();
         self.readings = monitor.look(self.beat).await;
+        // Somebody has agreed elsewhere.
+        if *monitor.exact() == Exact::Counting {
+            self.confirm = None;
+        }
         if let Some(AppRates { boottime_ns, rates }) = monitor.rates() {
             self.histories.push(boottime_ns, rates);
         }
@@ -308,6 +312,11 @@ impl Desktop {
             Command::Set(settings) => self.set(settings),
             Command::CountExactly => self.count(false),
             Command::CountAnyway => self.count(true),
+            Command::KeepEstimate(why) => {
+                self.confirm = None;
+                self.state.refused = Some(why);
+                self.save();
+            }
             Command::RemoveExact => self.wish(Wish::Remove, None),
             Command::Pause(paused) => {
                 self.paused = paused;
@@ -494,7 +503,7 @@ impl Desktop {
             overview: self.together.clone().map(|all| Overview { all, sparks: None }),
             apps: self.apps.clone(),
             confirm: self.confirm.clone().or_else(|| match monitor?.exact() {
-                Exact::Unconfirmed(why) => Some(why.clone()),
+                Exact::Unconfirmed(why) if self.state.refused.as_ref() != Some(why) => Some(why.clone()),
                 _ => None,
             }),
             exact: monitor.map(|monitor| monitor.exact().clone()).unwrap_or_default(),

@@ -156,6 +156,8 @@ pub enum Command {
     CountExactly,
     /// The same, although the kernel has a bug that costs memory.
     CountAnyway,
+    /// Don't, and don't ask again for this reason, which was [`Update::confirm`].
+    KeepEstimate(String),
     /// Stop exact counting and take all of it off the system.
     RemoveExact,
     /// Start netglance, hidden, at login from now on, or don't.

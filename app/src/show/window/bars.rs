@@ -77,7 +77,7 @@ impl Bars {
         let wish = confirm.and_then(|why| {
             let answer = question(ui, warn, &format::sentence(why))?;
             self.confirm = Some(why.clone());
-            answer.then_some(Command::CountAnyway)
+            Some(if answer { Command::CountAnyway } else { Command::KeepEstimate(why.clone()) })
         });
         if !update.tray {
             let fill = ui.visuals().widgets.inactive.weak_bg_fill;
