@@ -411,6 +411,15 @@ fn the_proof_page_proves_and_looks_at_the_sockets_while_it_is_open() {
     assert_eq!(seen(|s| s.prefixes_read), after, "closed, it costs nothing");
     desk.press(&window, &["ctrl+p"]);
     eventually("they are looked at again", || (seen(|s| s.prefixes_read) > after).then_some(()));
+    // Where none is chosen, those of all are looked at. The warning has a button as well.
+    desk.press(&window, &["Escape", "BackSpace"]);
+    eventually("none is watched", || (desk.state()["watched"] == serde_json::json!([])).then_some(()));
+    reads(2);
+    let after = seen(|s| s.prefixes_read);
+    let _mail = desk.world.moved("app.slice/app-mail-1.scope", 1000, 1000, &[PUBLIC4]);
+    desk.press(&window, &["ctrl+p", "Tab", "Tab", "Right"]);
+    eventually("the sockets of all are looked at", || (seen(|s| s.prefixes_read) > after + 2).then_some(()));
+    desk.picture(&window, "connections-of-all");
     panel.click();
     desk.no_window(&running);
     let after = seen(|s| s.prefixes_read);

@@ -231,12 +231,16 @@ impl Desktop {
         if self.readings.is_empty() { self.together.as_slice() } else { &self.readings }
     }
 
-    /// Looks at the open sockets of what is watched, if anybody looks at them.
+    /// Looks at the open sockets of what is watched, or of all together, if anybody looks at them.
     async fn sockets(&mut self) {
         self.sockets.clear();
         let Ok(monitor) = &mut self.monitor else { return };
         if !self.proof_page || self.window.is_none() {
             return;
+        }
+        if let (true, Some(together)) = (self.readings.is_empty(), &self.together) {
+            let sockets = monitor.sockets_together().await.map_err(|error| chain(&error));
+            self.sockets.push(AppSockets { app: together.app.clone(), sockets });
         }
         for reading in &self.readings {
             let sockets = monitor.sockets(&Target::app(&reading.id, &reading.app)).await;

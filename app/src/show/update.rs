@@ -119,7 +119,7 @@ pub struct Backlog {
 /// What the proof page shows.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 pub struct ProofPage {
-    /// The open sockets of each watched app, in their order.
+    /// The open sockets of each watched app, in their order, or of all together.
     pub apps: Vec<AppSockets>,
     /// The proof that was asked for last; `None`: none was.
     pub proof: Option<Proof>,
