@@ -129,12 +129,43 @@ fn a_portal_may_be_old_or_come_late() {
     becomes(&desk, true);
 }
 
-#[test]
-fn without_a_portal_gtks_file_tells() {
-    let desk = Desk::x11();
+/// A portal that never answers.
+struct Hangs;
+
+#[zbus::interface(name = "org.freedesktop.portal.Settings")]
+impl Hangs {
+    async fn read_one(&self, _namespace: &str, _key: &str) -> fdo::Result<Variant<'static>> {
+        std::future::pending().await
+    }
+}
+
+fn light_in_gtks_file(desk: &Desk) {
     let gtk = desk.world.home().join("gtk-3.0");
     fs::create_dir(&gtk).unwrap();
     fs::write(gtk.join("settings.ini"), "[Settings]\ngtk-theme-name=Greybird\n").unwrap();
+}
+
+#[test]
+fn while_a_portal_hangs_gtks_file_tells() {
+    let desk = Desk::x11();
+    light_in_gtks_file(&desk);
+    let connection = desk.connect(&desk.session);
+    desk.wait(async {
+        connection.object_server().at(PORTAL_PATH, Hangs).await.unwrap();
+        connection.request_name(PORTAL).await.unwrap();
+    });
+    let _program = desk.start(&[]);
+    assert!(first_is_light(&desk));
+    // One that answers has the last word.
+    desk.wait(connection.release_name(PORTAL)).unwrap();
+    let _connection = portal(&desk, Portal { scheme: DARK, icon_theme: "x", old: false });
+    becomes(&desk, false);
+}
+
+#[test]
+fn without_a_portal_gtks_file_tells() {
+    let desk = Desk::x11();
+    light_in_gtks_file(&desk);
     let _program = desk.start(&[]);
     assert!(first_is_light(&desk));
 }

@@ -299,7 +299,7 @@ fn a_kernel_that_cannot_be_trusted_is_to_be_updated() {
     let leaky = Facts { helper: Helper::Idle { version: String::new() }, ..on("6.1.100") };
     let leaks = steps(leaky.clone());
     assert!(leaks[0].text.contains("Update the kernel to Linux 6.1.111 or 6.11"), "{}", leaks[0].text);
-    assert!(leaks[1].text.contains("asks first"), "{}", leaks[1].text);
+    assert!(leaks[1].text.contains("Asks first"), "{}", leaks[1].text);
     let command = |facts: Facts| steps(facts)[1].command.clone().unwrap();
     assert!(command(Facts { polkit: false, ..leaky.clone() }).contains(" InstallAnyway"));
     let beside = Facts { helper: Helper::Absent, netglance: Came::Beside("./helper".into()), ..leaky.clone() };

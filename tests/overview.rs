@@ -11,9 +11,9 @@ use netglance::{
         rate::{Bytes, Gap, Rate},
         reading::AppReading,
     },
-    show::update::{Backlog, Command as Wish, Update},
+    show::update::{AppSockets, Backlog, Command as Wish, ProofPage, Update},
 };
-use screen::{RATE, Screen, app, apps, overview, reading, several};
+use screen::{RATE, Screen, app, apps, overview, reading, several, sockets};
 
 #[test]
 fn without_a_choice_all_applications_are_shown() {
@@ -151,6 +151,32 @@ fn a_button_and_two_keys_lead_back_to_all_applications() {
     screen.press(Key::Backspace);
     screen.press_with(Modifiers::ALT, Key::ArrowLeft);
     assert_eq!(screen.wishes(), [], "it is there already");
+}
+
+#[test]
+fn the_badge_and_the_totals_lead_to_the_connections_of_all() {
+    let mut screen = Screen::new();
+    let page = |apps| Update { proof: Some(ProofPage { apps, proof: None }), ..overview(screen::apps()) };
+    let all = || AppSockets { app: "All applications".into(), sockets: Ok(sockets(3)) };
+    for in_badge in [true, false] {
+        screen.show(overview(apps()));
+        if in_badge {
+            screen.click("Estimate, TCP only");
+            screen.click("Show Connections");
+        } else {
+            screen.harness.get_by_role_and_label(Role::Link, "Internal (not counted): 20.0 MB").click();
+            screen.harness.run();
+        }
+        assert_eq!(screen.wishes(), [Wish::ProofPage(true)]);
+        // Until they have been listed.
+        screen.show(page(Vec::new()));
+        screen.says_not("No application is shown");
+        screen.show(page(vec![all()]));
+        screen.says("All applications: 1 external, 2 internal, 0 not connected");
+        screen.says("93.184.216.34:443");
+        screen.press(Key::Escape);
+        assert_eq!(screen.wishes(), [Wish::ProofPage(false)]);
+    }
 }
 
 /// What the program kept of each app is shown from the first look on, and goes on with what comes.

@@ -159,6 +159,33 @@ fn exact_counting_is_removed_after_a_second_word() {
     assert_eq!(screen.wishes(), [Wish::CountExactly]);
 }
 
+#[test]
+fn what_keeps_from_counting_is_one_sentence_and_a_button() {
+    let mut screen = Screen::new();
+    let shown = |exact| Update { exact, ..reading(Ok(RATE)) };
+    screen.show(shown(Exact::Unconfirmed("Linux 6.1.100 has a bug".into())));
+    screen.click("Settings");
+    screen.says("Linux 6.1.100 has a bug.");
+    screen.click("Count Exactly…");
+    assert_eq!(screen.wishes(), [Wish::CountExactly]);
+    // As systemd says it, and as the helper does.
+    for why in ["Unit netglance-helper.service is masked.", "Unit netglance-helper.service is masked"] {
+        screen.show(shown(Exact::Failed(why.into())));
+        assert!(
+            screen
+                .harness
+                .query_by_label(&format!("Exact counting is not working: {}.", why.trim_end_matches('.')))
+                .is_some()
+        );
+        screen.click("Remove Exact Counting…");
+        screen.click("Remove");
+        assert_eq!(screen.wishes(), [Wish::RemoveExact]);
+        screen.press(Key::Escape);
+        screen.says("service is masked. Until it works again");
+        screen.press_with(Modifiers::COMMAND, Key::Comma);
+    }
+}
+
 /// A screen reader hears what is chosen of what; the arrow keys choose.
 #[test]
 fn choices_are_groups_of_radio_buttons() {

@@ -315,13 +315,79 @@ fn a_bug_of_the_kernel_is_asked_about_in_the_window() {
     panel.choose("Count Exactly…");
     let window = desk.window();
     assert!(!switches.lock().unwrap().counts);
-    // The window's first button.
     eventually("the button is pressed", || {
-        desk.ask("xdotool", &["mousemove", "--window", &window, "66", "43", "click", "1"]);
+        click_at(&desk, &window, COUNT_ANYWAY);
         switches.lock().unwrap().counts.then_some(())
     });
     panel.offers(EXACT);
     assert!(program.status().is_none());
+}
+
+/// The window's first and second button, where there is a question.
+const COUNT_ANYWAY: [&str; 2] = ["66", "43"];
+const KEEP_THE_ESTIMATE: [&str; 2] = ["190", "43"];
+
+fn click_at(desk: &Desk, window: &str, [x, y]: [&str; 2]) {
+    desk.ask("xdotool", &["mousemove", "--window", window, x, y, "click", "1"]);
+}
+
+#[test]
+fn a_question_is_gone_once_an_administrator_has_answered_it_elsewhere() {
+    let desk = Desk::x11();
+    let switches = Arc::new(Mutex::new(Switches { leaks: true, ..Switches::default() }));
+    let helper = desk.helper(&switches);
+    let panel = desk.panel();
+    let _program = desk.start(&["--hidden"]);
+    panel.offers(ESTIMATE);
+    panel.choose("Count Exactly…");
+    let window = desk.window();
+    desk.picture(&window, "question");
+    switches.lock().unwrap().counts = true;
+    desk.wait(async {
+        let object = helper.object_server().interface::<_, Helper1<Helper>>(OBJECT_PATH).await.unwrap();
+        object.get().await.installed_changed(object.signal_emitter()).await.unwrap();
+    });
+    panel.offers(EXACT);
+    let beats = || {
+        let before = switches.lock().unwrap().reads;
+        eventually("beats go by", || (switches.lock().unwrap().reads > before + 2).then_some(()));
+    };
+    beats();
+    desk.picture(&window, "question-gone");
+    click_at(&desk, &window, COUNT_ANYWAY);
+    beats();
+    assert_eq!(switches.lock().unwrap().asked, 0, "nothing is left to agree to");
+}
+
+#[test]
+fn a_no_is_remembered_and_count_exactly_asks_again() {
+    let desk = Desk::x11();
+    let switches = Arc::new(Mutex::new(Switches { leaks: true, unconfirmed: true, ..Switches::default() }));
+    let _helper = desk.helper(&switches);
+    let panel = desk.panel();
+    let program = desk.start(&[]);
+    let window = desk.window();
+    eventually("the no is kept", || {
+        click_at(&desk, &window, KEEP_THE_ESTIMATE);
+        (desk.state()["refused"] == "this kernel has a bug").then_some(())
+    });
+    panel.choose("Quit");
+    assert!(program.ended().0.success());
+    panel.items.lock().unwrap().clear();
+    let _program = desk.start(&[]);
+    panel.item();
+    let window = desk.window();
+    click_at(&desk, &window, COUNT_ANYWAY);
+    // What comes after the click is done after it.
+    desk.press(&window, &["2"]);
+    eventually("the span is kept", || (desk.state()["span_min"] == 5).then_some(()));
+    assert_eq!(switches.lock().unwrap().asked, 0, "it is not asked again by itself");
+    assert_eq!(desk.state()["refused"], "this kernel has a bug");
+    panel.choose("Count Exactly…");
+    eventually("the question is back", || {
+        click_at(&desk, &window, COUNT_ANYWAY);
+        switches.lock().unwrap().counts.then_some(())
+    });
 }
 
 /// What the proof page asks for is done while it is open, and no longer.
@@ -361,6 +427,15 @@ fn the_proof_page_proves_and_looks_at_the_sockets_while_it_is_open() {
     assert_eq!(seen(|s| s.prefixes_read), after, "closed, it costs nothing");
     desk.press(&window, &["ctrl+p"]);
     eventually("they are looked at again", || (seen(|s| s.prefixes_read) > after).then_some(()));
+    // Where none is chosen, those of all are looked at. The warning has a button as well.
+    desk.press(&window, &["Escape", "BackSpace"]);
+    eventually("none is watched", || (desk.state()["watched"] == serde_json::json!([])).then_some(()));
+    reads(2);
+    let after = seen(|s| s.prefixes_read);
+    let _mail = desk.world.moved("app.slice/app-mail-1.scope", 1000, 1000, &[PUBLIC4]);
+    desk.press(&window, &["ctrl+p", "Tab", "Tab", "Right"]);
+    eventually("the sockets of all are looked at", || (seen(|s| s.prefixes_read) > after + 2).then_some(()));
+    desk.picture(&window, "connections-of-all");
     panel.click();
     desk.no_window(&running);
     let after = seen(|s| s.prefixes_read);

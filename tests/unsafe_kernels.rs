@@ -201,11 +201,11 @@ async fn netglance_install_asks_in_the_terminal() {
         assert!(!helper.installed().await.unwrap());
     }
     let output = install(&bus, "", Some("y"));
-    assert!(output.status.success() && text(&output).contains("counts exactly"), "{}", text(&output));
+    assert!(output.status.success() && text(&output).contains("Exact counting is on"), "{}", text(&output));
     counts(&lab, &helper).await;
     helper.uninstall().await.unwrap();
     let output = install(&bus, "--accept-kernel-bug", None);
-    assert!(output.status.success() && text(&output).contains("counts exactly"), "{}", text(&output));
+    assert!(output.status.success() && text(&output).contains("Exact counting is on"), "{}", text(&output));
     counts(&lab, &helper).await;
 }
 

@@ -397,6 +397,8 @@ pub struct Switches {
     pub counts: bool,
     /// The kernel has a bug to which nobody has agreed.
     pub leaks: bool,
+    /// It was set up before the bug came: reading fails with the same question.
+    pub unconfirmed: bool,
     pub prefixes: Vec<(Vec<WirePrefix>, Vec<WirePrefix>)>,
     pub asked: usize,
     pub reads: usize,
@@ -440,6 +442,9 @@ impl Counters for Helper {
 
     async fn read_all(&self, _call: &Header<'_>) -> Result<Sample, HelperError> {
         let mut switches = self.0.lock().unwrap();
+        if !switches.counts && switches.unconfirmed {
+            return Err(HelperError::NeedsConfirmation("this kernel has a bug".into()));
+        }
         if !switches.counts {
             return Err(HelperError::NotInstalled("choose Count Exactly".into()));
         }

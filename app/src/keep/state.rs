@@ -14,6 +14,8 @@ pub struct State {
     pub span_min: u32,
     /// The window's place.
     pub place: Place,
+    /// What the person did not agree to for exact counting, in the words of the question: it is not asked again by itself.
+    pub refused: Option<String>,
 }
 
 /// A window's place in points. `None`: the desktop chooses.

@@ -287,6 +287,18 @@ impl Monitor {
         Ok(live::sockets(&open, |id| self.tree.path(id), &self.prefixes, counters.as_deref(), target))
     }
 
+    /// The open sockets of all apps of the caller, see [`Self::sockets`].
+    pub async fn sockets_together(&mut self) -> Result<Vec<SocketVerdict>, Error> {
+        let mut sockets = self.sockets(&Target::everything("/")).await?;
+        sockets.retain(|socket| self.is_app(&socket.cgroup));
+        Ok(sockets)
+    }
+
+    /// Whether a cgroup belongs to any app of the caller.
+    fn is_app(&self, path: &str) -> bool {
+        target::app_id(path).is_some() && self.is_own_cgroup(path)
+    }
+
     async fn take_look(&mut self, beat: Duration) -> Beat {
         for account in self.moved.values_mut() {
             account.moved.latest = Bytes::default();
@@ -453,9 +465,8 @@ impl Monitor {
         let beat = self.beat.as_ref()?;
         let own = self.moved.values().filter(|account| account.app.is_some()).map(|account| account.moved);
         let all = own.fold(Moved::default(), |sum, moved| sum.plus(moved));
-        let is_app = |path: &str| target::app_id(path).is_some() && self.is_own_cgroup(path);
         let sockets = |sockets: &HashMap<String, u32>| {
-            sockets.iter().filter(|(path, _)| is_app(path)).map(|(_, count)| count).sum()
+            sockets.iter().filter(|(path, _)| self.is_app(path)).map(|(_, count)| count).sum()
         };
         Some(Reading {
             id: String::new(),

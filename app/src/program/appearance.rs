@@ -36,6 +36,13 @@ trait Settings {
     fn setting_changed(&self, namespace: &str, key: &str, value: Variant<'_>) -> zbus::Result<()>;
 }
 
+impl Appearance {
+    /// What GTK's and KDE's files say, for as long as no portal has answered.
+    pub fn of_files() -> Self {
+        Said::default().with_files().decide()
+    }
+}
+
 /// Tells, now and whenever it changes, what the desktop looks like. `None`: there is no session bus to ask.
 pub async fn follow(session: Option<Connection>, tell: UnboundedSender<Appearance>) {
     // Without a bus the files have to do.
@@ -44,7 +51,7 @@ pub async fn follow(session: Option<Connection>, tell: UnboundedSender<Appearanc
     {
         return;
     }
-    _ = tell.send(Said::default().with_files().decide());
+    _ = tell.send(Appearance::of_files());
 }
 
 async fn follow_portal(session: &Connection, tell: &UnboundedSender<Appearance>) -> zbus::Result<()> {

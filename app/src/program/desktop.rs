@@ -200,6 +200,10 @@ impl Desktop {
         monitor.watch_apps(self.state.watched.as_deref().unwrap_or_default());
         let before = monitor.settings().settings.clone();
         self.readings = monitor.look(self.beat).await;
+        // Somebody has agreed elsewhere.
+        if *monitor.exact() == Exact::Counting {
+            self.confirm = None;
+        }
         if let Some(AppRates { boottime_ns, rates }) = monitor.rates() {
             self.histories.push(boottime_ns, rates);
         }
@@ -239,12 +243,16 @@ impl Desktop {
         if self.readings.is_empty() { self.together.as_slice() } else { &self.readings }
     }
 
-    /// Looks at the open sockets of what is watched, if anybody looks at them.
+    /// Looks at the open sockets of what is watched, or of all together, if anybody looks at them.
     async fn sockets(&mut self) {
         self.sockets.clear();
         let Ok(monitor) = &mut self.monitor else { return };
         if !self.proof_page || self.window.is_none() {
             return;
+        }
+        if let (true, Some(together)) = (self.readings.is_empty(), &self.together) {
+            let sockets = monitor.sockets_together().await.map_err(|error| chain(&error));
+            self.sockets.push(AppSockets { app: together.app.clone(), sockets });
         }
         for reading in &self.readings {
             let sockets = monitor.sockets(&Target::app(&reading.id, &reading.app)).await;
@@ -320,6 +328,11 @@ impl Desktop {
             Command::Set(settings) => self.set(settings),
             Command::CountExactly => self.count(false),
             Command::CountAnyway => self.count(true),
+            Command::KeepEstimate(why) => {
+                self.confirm = None;
+                self.state.refused = Some(why);
+                self.save();
+            }
             Command::RemoveExact => self.wish(Wish::Remove, None),
             Command::Pause(paused) => {
                 self.paused = paused;
@@ -506,7 +519,7 @@ impl Desktop {
             overview: self.together.clone().map(|all| Overview { all, sparks: None }),
             apps: self.apps.clone(),
             confirm: self.confirm.clone().or_else(|| match monitor?.exact() {
-                Exact::Unconfirmed(why) => Some(why.clone()),
+                Exact::Unconfirmed(why) if self.state.refused.as_ref() != Some(why) => Some(why.clone()),
                 _ => None,
             }),
             exact: monitor.map(|monitor| monitor.exact().clone()).unwrap_or_default(),

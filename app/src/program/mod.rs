@@ -75,6 +75,8 @@ async fn start(hidden: bool) -> ExitCode {
         panel = timeout_at(until, events.hosts.recv()).await.ok().flatten().unwrap_or(false);
     }
     let mut desktop = Desktop::new(tray, panel, said_sender, granted_sender, proven_sender).await;
+    // A portal may take long to answer, or never do.
+    desktop.take(Event::Appearance(Appearance::of_files()));
     if !hidden {
         // The first frame has the desktop's colours.
         if let Ok(Some(appearance)) = timeout_at(until, events.appearance.recv()).await {

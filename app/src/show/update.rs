@@ -119,7 +119,7 @@ pub struct Backlog {
 /// What the proof page shows.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 pub struct ProofPage {
-    /// The open sockets of each watched app, in their order.
+    /// The open sockets of each watched app, in their order, or of all together.
     pub apps: Vec<AppSockets>,
     /// The proof that was asked for last; `None`: none was.
     pub proof: Option<Proof>,
@@ -156,6 +156,8 @@ pub enum Command {
     CountExactly,
     /// The same, although the kernel has a bug that costs memory.
     CountAnyway,
+    /// Don't, and don't ask again for this reason, which was [`Update::confirm`].
+    KeepEstimate(String),
     /// Stop exact counting and take all of it off the system.
     RemoveExact,
     /// Start netglance, hidden, at login from now on, or don't.

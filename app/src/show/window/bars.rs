@@ -29,6 +29,11 @@ pub const WHAT_IT_TAKES: &str = "Needs an administrator's password once. Only by
 /// What stands there while a person is asked.
 pub const WAITING: &str = "Waiting for the password…";
 
+/// Why there are no exact figures. Some reasons are a sentence of the bus or of systemd, with a full stop of its own.
+pub fn not_working(why: &str) -> String {
+    format::sentence(&format!("Exact counting is not working: {why}"))
+}
+
 impl Bars {
     /// Lets a new answer be seen though an equal one was put away.
     pub fn receive(&mut self, update: &Update) {
@@ -77,7 +82,7 @@ impl Bars {
         let wish = confirm.and_then(|why| {
             let answer = question(ui, warn, &format::sentence(why))?;
             self.confirm = Some(why.clone());
-            answer.then_some(Command::CountAnyway)
+            Some(if answer { Command::CountAnyway } else { Command::KeepEstimate(why.clone()) })
         });
         if !update.tray {
             let fill = ui.visuals().widgets.inactive.weak_bg_fill;
@@ -101,9 +106,7 @@ impl Bars {
             ui.set_min_width(ui.available_width());
             if let (Exact::Failed(why), false) = (&update.exact, update.asking) {
                 let colour = ui.visuals().warn_fg_color;
-                let why = format!(
-                    "Exact counting is not working: {why}. Until it works again, the figures are an estimate, TCP only."
-                );
+                let why = format!("{} Until it works again, the figures are an estimate, TCP only.", not_working(why));
                 self.banner = dismissible(ui, RichText::new(why).color(colour).into());
                 return;
             }

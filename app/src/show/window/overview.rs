@@ -201,7 +201,7 @@ impl Window {
             ui.allocate_ui_with_layout(footer, Layout::left_to_right(Align::Center), |ui| {
                 self.pages(ui);
                 if figures::totals(ui, all, &self.zone) {
-                    self.open_proof(Tab::Proof);
+                    self.open_proof(Tab::Sockets);
                 }
             });
         });
@@ -210,7 +210,7 @@ impl Window {
     /// What all move together, and the table.
     fn all(&mut self, ui: &mut Ui, update: &Update, all: &Reading) {
         if figures::header(ui, all) {
-            self.open_proof(Tab::Proof);
+            self.open_proof(Tab::Sockets);
         }
         self.banner(ui, update);
         figures::rates(ui, all, &self.settings);

@@ -188,8 +188,8 @@ fn sockets(ui: &mut Ui, update: &Update, page: &update::ProofPage) {
          prefix that contains the remote address decides. An address that no prefix contains is external. You can add \
          prefixes in the settings.",
     );
-    if update.readings.is_empty() {
-        ui.label(RichText::new("No application is shown. Choose one first.").strong());
+    if update.shown().is_empty() {
+        ui.label(RichText::new("No application is shown.").strong());
         return;
     }
     if update.paused {

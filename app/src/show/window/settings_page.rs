@@ -5,7 +5,7 @@ use std::time::Duration;
 use eframe::egui::{Align, Button, Frame, Label, Layout, RichText, ScrollArea, Ui, vec2};
 
 use super::{
-    bars::{COUNT_EXACTLY, WAITING, WHAT_IT_TAKES},
+    bars::{COUNT_EXACTLY, WAITING, WHAT_IT_TAKES, not_working},
     choice::{self, Choice},
     keys::Action,
     prefixes::PrefixLists,
@@ -111,7 +111,7 @@ impl SettingsPage {
                 format!("The figures are an estimate without UDP and QUIC. {WHAT_IT_TAKES}")
             }
             Exact::Unconfirmed(why) => format::sentence(why),
-            Exact::Failed(why) => format!("Exact counting is not working: {why}."),
+            Exact::Failed(why) => not_working(why),
         };
         ui.label(sentence);
         if update.asking {
