@@ -213,7 +213,8 @@ fn a_finding_follows_its_fact() {
         ("6.1.110", Warning),
         ("6.0", Warning),
         ("5.13.1", Problem),
-        ("5.14.0-427.13.1.el9_4.x86_64", Unknown),
+        ("5.14.0-427.13.1.el9_4.x86_64", Warning),
+        ("6.4.0-150600.23.22-default", Unknown),
         ("5.10.0-8-amd64", Warning),
         ("x", Unknown),
     ] {
