@@ -219,6 +219,12 @@ impl Kernel {
         format!("Linux {}", listed(versions.collect(), "or"))
     }
 
+    /// Why nothing may be counted on this kernel, for a person; `None`: it may.
+    pub fn refusal(&self) -> Option<String> {
+        let Judgement::Crashes(flaw) = self.judge() else { return None };
+        Some(format!("{}. Nothing is counted on this kernel: update it", self.sentence(flaw)))
+    }
+
     /// What counting does on this kernel, or may do, for a person; `None`: nothing that is known.
     pub fn trouble(&self) -> Option<String> {
         match self.judge() {

@@ -14,11 +14,7 @@ use std::{
 };
 
 use files::{DIRECTORIES, Files};
-use netglance_dbus::{
-    error::chain,
-    helper1,
-    kernel::{self, Judgement},
-};
+use netglance_dbus::{error::chain, helper1, kernel};
 use rustix::{
     fs::Mode,
     process::{self, Resource, Rlimit, Signal},
@@ -177,12 +173,13 @@ async fn set_up(files: &Files, anyway: bool) -> Result<(), Error> {
         return Err(Error::Packaged);
     }
     let kernel = kernel::running();
-    let judgement = kernel.judge();
-    if let (Judgement::Crashes(_), Some(trouble)) = (&judgement, kernel.trouble()) {
-        return Err(Error::Helper(format!("{trouble}. Nothing is counted on this kernel: update it")));
+    if let Some(refusal) = kernel.refusal() {
+        return Err(Error::Helper(refusal));
     }
     // One that is set up may have been agreed to.
-    if let (Some(_), Some(trouble), false) = (judgement.to_be_accepted(), kernel.trouble(), anyway || files.set_up()) {
+    if let (Some(_), Some(trouble), false) =
+        (kernel.judge().to_be_accepted(), kernel.trouble(), anyway || files.set_up())
+    {
         return Err(Error::Helper(format!("{trouble}. To agree to that: netglance-helper set-up {ACCEPT}")));
     }
     let system = System::open().await?;

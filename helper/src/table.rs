@@ -192,10 +192,10 @@ impl Table {
 
     /// Whether this kernel can be trusted to count, or somebody has agreed to what it does; or does so now.
     pub fn may_count(&self, anyway: bool) -> Result<(), Error> {
-        let trouble = self.kernel.trouble().unwrap_or_default();
-        if let Judgement::Crashes(_) = self.judgement {
-            return Err(Error::Dangerous(format!("{trouble}. Nothing is counted on this kernel: update it")));
+        if let Some(refusal) = self.kernel.refusal() {
+            return Err(Error::Dangerous(refusal));
         }
+        let trouble = self.kernel.trouble().unwrap_or_default();
         match self.judgement.to_be_accepted() {
             Some(flaw) if !anyway && !self.setup.accepted.iter().any(|commit| commit == flaw.commit) => {
                 Err(Error::Unconfirmed(format!(

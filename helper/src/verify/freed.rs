@@ -59,16 +59,7 @@ pub fn try_one(fault: Option<Fault>, stop: &Stop) -> Result<Case, Error> {
         stop.check()?;
         thread::sleep(LOOK_EVERY);
     };
-    Ok(Case {
-        case: "A closed UDP socket is freed".to_owned(),
-        actor: "the kernel".to_owned(),
-        sent: None,
-        expected: None,
-        counted: None,
-        strays: Vec::new(),
-        verdict,
-        meaning,
-    })
+    Ok(Case::without_figures("A closed UDP socket is freed", "the kernel", verdict, meaning))
 }
 
 /// In a network of its own, with the table if wanted: an unconnected socket gets a datagram. The table has a level that the
