@@ -1,5 +1,6 @@
 //! The base for everything else: the settings, and how figures and messages are worded.
 
+pub mod file;
 pub mod format;
 pub mod say;
 pub mod settings;

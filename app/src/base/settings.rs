@@ -13,6 +13,8 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
+use super::file;
+
 /// Bytes or bits on screen; inside it is always bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -82,6 +84,14 @@ pub struct Settings {
     pub internal: Vec<IpNet>,
     /// `prefixes.external`: always treated as external.
     pub external: Vec<IpNet>,
+    /// `history.record`: keep what was moved. True by default.
+    pub record: bool,
+    /// `history.limit_mb`: the history's file takes at most so many megabytes. 50 by default.
+    pub history_limit_mb: u32,
+    /// `history.billing_day`: the day of the month on which months begin, 1 to 31. 1 by default.
+    pub billing_day: u8,
+    /// `[[budget]]`: limits for what is moved.
+    pub budgets: Vec<Budget>,
 }
 
 impl Default for Settings {
@@ -93,8 +103,54 @@ impl Default for Settings {
             colours: Palette::default(),
             internal: Vec::new(),
             external: Vec::new(),
+            record: true,
+            history_limit_mb: 50,
+            billing_day: 1,
+            budgets: Vec::new(),
         }
     }
+}
+
+/// How long what a [`Limit`] is for lasts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Per {
+    /// From midnight to midnight.
+    Day,
+    /// From the first day of the week on.
+    Week,
+    /// From the billing day on.
+    Month,
+}
+
+/// What should not be exceeded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub enum Limit {
+    /// External bytes, download and upload together, in a period.
+    Usage {
+        /// So many.
+        bytes: u64,
+        /// In this period.
+        per: Per,
+    },
+    /// External bytes a second, download and upload together, for some time without a pause.
+    Rate {
+        /// So many a second.
+        bytes: u64,
+        /// For so many seconds.
+        secs: u32,
+    },
+}
+
+/// A limit that a person has set.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub struct Budget {
+    /// `app`: the app's id or name. `None`: all apps together.
+    pub app: Option<String>,
+    /// `limit` with `per` or `seconds`.
+    pub limit: Limit,
+    /// `metered`: only what is moved on metered networks counts. False by default.
+    pub metered: bool,
 }
 
 /// What is wrong with the file: where, and why. The last good settings stay in force.
@@ -187,7 +243,15 @@ impl Settings {
             list.into_iter().map(read).collect::<Result<Vec<_>, _>>()
         };
         let (internal, external) = (prefixes(file.prefixes.internal)?, prefixes(file.prefixes.external)?);
-        Ok(Self { beat, unit: file.unit, theme: file.theme, colours: file.colours, internal, external })
+        Ok(Self {
+            beat,
+            unit: file.unit,
+            theme: file.theme,
+            colours: file.colours,
+            internal,
+            external,
+            ..Self::default()
+        })
     }
 }
 
@@ -274,7 +338,7 @@ impl SettingsFile {
         };
         let written = self.settings.written_into(&text).map_err(|e| failed(io::Error::other(e)))?;
         if written != text {
-            replace_file(path, &written).map_err(failed)?;
+            file::replace(path, &written).map_err(failed)?;
         }
         self.stamp = stamp(path);
         Ok(())
@@ -284,20 +348,6 @@ impl SettingsFile {
 /// What changes when the file is edited.
 fn stamp(path: &Path) -> Option<(SystemTime, u64)> {
     fs::metadata(path).and_then(|m| Ok((m.modified()?, m.len()))).ok()
-}
-
-/// Writes the whole file or nothing. If it is a link, it stays one; its permissions stay too.
-fn replace_file(path: &Path, text: &str) -> io::Result<()> {
-    let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-    if let Some(directory) = path.parent() {
-        fs::create_dir_all(directory)?;
-    }
-    let new = path.with_extension("toml.new");
-    fs::write(&new, text)?;
-    if let Ok(before) = fs::metadata(&path) {
-        fs::set_permissions(&new, before.permissions())?;
-    }
-    fs::rename(&new, &path)
 }
 
 #[cfg(test)]

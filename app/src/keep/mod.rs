@@ -1,5 +1,7 @@
 //! What is kept: the points of the last minutes, of one app and of every app, and what netglance remembers from one start to the next.
 
+pub mod calendar;
 pub mod histories;
 pub mod history;
 pub mod state;
+pub mod usage;

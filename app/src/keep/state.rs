@@ -4,6 +4,8 @@ use std::{fs, io, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::base::file;
+
 /// The file `netglance/state.json` in `$XDG_STATE_HOME` (`~/.local/state`).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default)]
@@ -37,12 +39,7 @@ impl State {
     /// Writes the whole file or nothing.
     pub fn save(&self) -> io::Result<()> {
         let path = path().ok_or_else(|| io::Error::other("neither HOME nor XDG_STATE_HOME is set"))?;
-        if let Some(directory) = path.parent() {
-            fs::create_dir_all(directory)?;
-        }
-        let new = path.with_extension("json.new");
-        fs::write(&new, serde_json::to_string_pretty(self)? + "\n")?;
-        fs::rename(&new, &path)
+        file::replace(&path, &(serde_json::to_string_pretty(self)? + "\n"))
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::{env, fs, io, path::PathBuf};
 
+use crate::base::file;
+
 const FILE: &str = "autostart/org.netglance.Netglance.desktop";
 
 /// Whether netglance is started, hidden, at login.
@@ -17,13 +19,10 @@ pub fn set(on: bool) -> io::Result<()> {
     if !on {
         return fs::remove_file(&path).or_else(|e| if e.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(e) });
     }
-    if let Some(directory) = path.parent() {
-        fs::create_dir_all(directory)?;
-    }
     let program = env::current_exe()?;
     let program = program.to_string_lossy();
     // So the kernel calls the file of a program that an upgrade has replaced.
-    fs::write(path, entry(program.strip_suffix(" (deleted)").unwrap_or(&program)))
+    file::replace(&path, &entry(program.strip_suffix(" (deleted)").unwrap_or(&program)))
 }
 
 fn path() -> Option<PathBuf> {

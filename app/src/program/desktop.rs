@@ -362,6 +362,7 @@ impl Desktop {
                 self.state.place = place;
                 self.unsaved = Some(Instant::now());
             }
+            Command::Past(_) | Command::Usage(_) | Command::Forget(_) => {}
             Command::Quit => self.ends = Some(ExitCode::SUCCESS),
         }
     }
@@ -538,6 +539,11 @@ impl Desktop {
             place: self.state.place,
             paused: self.paused,
             backlog: Vec::new(),
+            used: Vec::new(),
+            past: None,
+            usage: None,
+            budgets: Vec::new(),
+            history_error: None,
         }
     }
 

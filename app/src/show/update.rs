@@ -3,13 +3,20 @@
 use std::{borrow::Cow, slice};
 
 use ipnet::IpNet;
+use jiff::civil::Date;
 use netglance_dbus::text::printable;
 use serde::{Deserialize, Serialize};
 
 use crate::{
     advise::verify::Report,
     base::settings::Settings,
-    keep::{histories::Histories, history::Point, state::Place},
+    keep::{
+        calendar::{Every, Period},
+        histories::Histories,
+        history::Point,
+        state::Place,
+        usage::{Group, Usage},
+    },
     look::{
         live::SocketVerdict,
         reading::{AppReading, Reading},
@@ -62,6 +69,75 @@ pub struct Update {
     /// The points, from before this update, of what has not been shown yet, or was missed by a window that was too slow. They
     /// take the place of all that the window has kept of it.
     pub backlog: Vec<Backlog>,
+    /// What each reading that is shown has used today and this month, by [`Reading::id`]; empty while nothing is recorded.
+    pub used: Vec<Used>,
+    /// The answer to the latest [`Command::Past`]; `None`: nobody asked, or it is under way.
+    pub past: Option<Past>,
+    /// The answer to the latest [`Command::Usage`]; `None`: nobody asked, or it is under way.
+    pub usage: Option<UsageTable>,
+    /// How far each budget in [`Settings::budgets`] is used up, in their order.
+    pub budgets: Vec<Spent>,
+    /// What is wrong with the recorded history, worded for a person: it can't be written, or a damaged file was put aside.
+    pub history_error: Option<String>,
+}
+
+/// How much an app, or all together, has used.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+pub struct Used {
+    /// [`Reading::id`]
+    pub id: String,
+    /// Since midnight.
+    pub today: Usage,
+    /// Since the month began.
+    pub month: Usage,
+}
+
+/// A part of the recorded past that a chart shows.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub struct PastQuery {
+    /// Its apps' ids; empty: all apps together.
+    pub apps: Vec<String>,
+    /// From, in seconds since 1970.
+    pub from: i64,
+    /// To, which may lie in the future.
+    pub to: i64,
+    /// How it is divided.
+    pub every: Every,
+}
+
+/// What was recorded of it.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub struct Past {
+    /// What was asked for.
+    pub query: PastQuery,
+    /// A group for each app that has moved anything, or one for all together; or why there is none, worded for a person.
+    pub groups: Result<Vec<Group>, String>,
+}
+
+/// The table of a calendar period.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub struct UsageTable {
+    /// What was asked for.
+    pub period: Period,
+    /// The period, in seconds since 1970: from, and to, which may lie in the future.
+    pub span: (i64, i64),
+    /// Every app that has moved anything, with one slot; or why there are none, worded for a person.
+    pub apps: Result<Vec<Group>, String>,
+    /// The same by network, with one slot.
+    pub networks: Vec<Group>,
+    /// When the recording began, in seconds since 1970. `None`: nothing is recorded yet.
+    pub since: Option<i64>,
+}
+
+/// How far a budget is used up.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub struct Spent {
+    /// External bytes in the current period. `None`: a budget of a rate.
+    pub bytes: Option<u64>,
+    /// Whole percent of the limit, more than 100 where it is over.
+    pub percent: u32,
+    /// Where the current period ends, in seconds since 1970. `None`: a budget of a rate.
+    pub until: Option<i64>,
 }
 
 /// How much of its past the overview shows of each app.
@@ -172,8 +248,25 @@ pub enum Command {
     Place(Place),
     /// Stop looking, or look again.
     Pause(bool),
+    /// Show a part of the recorded past, and what is added to it, until something else is asked for. `None`: nothing.
+    Past(Option<PastQuery>),
+    /// Show the usage of a period, and what is added to it. `None`: nothing.
+    Usage(Option<Period>),
+    /// Forget what was recorded.
+    Forget(Forget),
     /// End netglance, tray and window.
     Quit,
+}
+
+/// What is to be forgotten of the recorded past.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub enum Forget {
+    /// All of an app, by its id.
+    App(String),
+    /// These days, of all apps: the first and the last.
+    Days(Date, Date),
+    /// Everything.
+    Everything,
 }
 
 #[cfg(test)]
