@@ -124,6 +124,7 @@ fn the_page_of_the_settings_tells_each_of_them() {
         colours: Palette::GreenPurple,
         internal: vec!["203.0.114.0/24".parse().unwrap()],
         external: vec!["10.8.0.0/16".parse().unwrap()],
+        ..Settings::default()
     };
     assert_eq!(Settings::parse(example, Path::new("example")).unwrap(), expected);
     for key in example.lines().filter_map(|line| line.split_once(" = ")).map(|(key, _)| key) {

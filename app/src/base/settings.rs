@@ -368,6 +368,7 @@ mod tests {
             colours: Palette::GreenPurple,
             internal: nets(&["203.0.114.0/24"]),
             external: nets(&["10.0.0.7/32", "fd00::/8"]),
+            ..Settings::default()
         };
         assert_eq!(good.unwrap(), expected);
         assert_eq!(read("").unwrap(), Settings::default());

@@ -4,4 +4,5 @@ pub mod calendar;
 pub mod histories;
 pub mod history;
 pub mod state;
+pub mod store;
 pub mod usage;
