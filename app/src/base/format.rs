@@ -76,11 +76,20 @@ impl Axis {
         if bytes_per_sec == 0.0 {
             return "0".to_owned();
         }
-        let text = rate(bytes_per_sec, unit);
-        let Some((number, unit)) = text.split_once(' ') else { return text };
-        let number = if number.contains('.') { number.trim_end_matches('0').trim_end_matches('.') } else { number };
-        format!("{number} {unit}")
+        short(rate(bytes_per_sec, unit))
     }
+
+    /// The same of an axis of bytes: "1.5 GB".
+    pub fn label_bytes(self, bytes: f64) -> String {
+        if bytes == 0.0 { "0".to_owned() } else { short(scaled(bytes, "B", "")) }
+    }
+}
+
+/// Without zeros that say nothing.
+fn short(text: String) -> String {
+    let Some((number, unit)) = text.split_once(' ') else { return text };
+    let number = if number.contains('.') { number.trim_end_matches('0').trim_end_matches('.') } else { number };
+    format!("{number} {unit}")
 }
 
 /// A clause as a sentence, with a capital and a full stop.
@@ -148,6 +157,8 @@ mod tests {
         check(1_200_000.0, Unit::Bytes, "0, 500 kB/s, 1 MB/s, 1.5 MB/s, 2 MB/s");
         check(200_000.0, Unit::Bytes, "0, 50 kB/s, 100 kB/s, 150 kB/s, 200 kB/s");
         check(12_500_000.0, Unit::Bits, "0, 25 Mbit/s, 50 Mbit/s, 75 Mbit/s, 100 Mbit/s");
+        let axis = Axis::for_most(5.5e9, Unit::Bytes);
+        assert_eq!([0.0, 1.0, 4.0].map(|i| axis.label_bytes(axis.step * i)), ["0", "2 GB", "8 GB"]);
     }
 
     #[test]
