@@ -110,6 +110,13 @@ impl Usage {
     }
 }
 
+impl Slot {
+    /// Nothing is known of it. What is unknown is no zero.
+    pub fn is_gap(&self) -> bool {
+        self.seen == Seen::Not && self.usage == Usage::default()
+    }
+}
+
 impl Group {
     /// All its slots together.
     pub fn total(&self) -> Usage {
