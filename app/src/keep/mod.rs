@@ -4,5 +4,7 @@ pub mod budget;
 pub mod calendar;
 pub mod histories;
 pub mod history;
+pub mod recorder;
 pub mod state;
+pub mod store;
 pub mod usage;
