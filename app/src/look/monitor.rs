@@ -255,6 +255,11 @@ impl Monitor {
         own.map(|(path, account)| (path.as_str(), account.moved.total))
     }
 
+    /// When the first look was, in `CLOCK_BOOTTIME`.
+    pub fn began_ns(&self) -> u64 {
+        self.began_ns
+    }
+
     /// The latest look; `None`: it failed.
     pub fn latest(&self) -> Option<&Look> {
         let failed = self.beat.as_ref().is_some_and(|beat| matches!(beat.secs, Err(Gap::Failed(_))));
