@@ -76,10 +76,22 @@ impl Axis {
         if bytes_per_sec == 0.0 {
             return "0".to_owned();
         }
-        let text = rate(bytes_per_sec, unit);
-        let Some((number, unit)) = text.split_once(' ') else { return text };
-        let number = if number.contains('.') { number.trim_end_matches('0').trim_end_matches('.') } else { number };
-        format!("{number} {unit}")
+        short(&rate(bytes_per_sec, unit))
+    }
+}
+
+/// A figure without needless digits: "5 GB" of "5.00 GB".
+pub fn short(figure: &str) -> String {
+    let Some((number, unit)) = figure.split_once(' ') else { return figure.to_owned() };
+    let number = if number.contains('.') { number.trim_end_matches('0').trim_end_matches('.') } else { number };
+    format!("{number} {unit}")
+}
+
+/// What a rate can be written in, and how many bytes a second that is each.
+pub fn rate_units(unit: Unit) -> [(&'static str, u64); 3] {
+    match unit {
+        Unit::Bytes => [("kB/s", 1000), ("MB/s", 1_000_000), ("GB/s", 1_000_000_000)],
+        Unit::Bits => [("kbit/s", 125), ("Mbit/s", 125_000), ("Gbit/s", 125_000_000)],
     }
 }
 
