@@ -14,7 +14,7 @@ use std::{
 
 use clap::CommandFactory as _;
 use netglance::{
-    base::settings::{Palette, Settings, Theme, Unit},
+    base::settings::{Budget, Limit, Palette, Per, Settings, Theme, Unit},
     cli::{self, Cli},
 };
 use netglance_dbus::{cgroup::Tree, place};
@@ -124,6 +124,16 @@ fn the_page_of_the_settings_tells_each_of_them() {
         colours: Palette::GreenPurple,
         internal: vec!["203.0.114.0/24".parse().unwrap()],
         external: vec!["10.8.0.0/16".parse().unwrap()],
+        billing_day: 15,
+        budgets: vec![
+            Budget {
+                app: Some("Firefox".to_owned()),
+                limit: Limit::Usage { bytes: 5_000_000_000, per: Per::Month },
+                metered: true,
+            },
+            Budget { app: None, limit: Limit::Rate { bytes: 1_000_000, secs: 60 }, metered: false },
+        ],
+        ..Settings::default()
     };
     assert_eq!(Settings::parse(example, Path::new("example")).unwrap(), expected);
     for key in example.lines().filter_map(|line| line.split_once(" = ")).map(|(key, _)| key) {

@@ -16,6 +16,16 @@ pub fn bytes(bytes: u64) -> String {
     scaled(bytes as f64, "B", "")
 }
 
+/// A figure without needless digits: "5 GB" of "5.00 GB". For what a person has set, and beside it.
+pub fn trimmed(figure: &str) -> String {
+    match figure.split_once(' ') {
+        Some((number, unit)) if number.contains('.') => {
+            format!("{} {unit}", number.trim_end_matches('0').trim_end_matches('.'))
+        }
+        _ => figure.to_owned(),
+    }
+}
+
 /// A rate's value in the unit that is shown, and that unit's name.
 fn in_unit(bytes_per_sec: f64, unit: Unit) -> (f64, &'static str) {
     match unit {
@@ -76,15 +86,8 @@ impl Axis {
         if bytes_per_sec == 0.0 {
             return "0".to_owned();
         }
-        short(&rate(bytes_per_sec, unit))
+        trimmed(&rate(bytes_per_sec, unit))
     }
-}
-
-/// A figure without needless digits: "5 GB" of "5.00 GB".
-pub fn short(figure: &str) -> String {
-    let Some((number, unit)) = figure.split_once(' ') else { return figure.to_owned() };
-    let number = if number.contains('.') { number.trim_end_matches('0').trim_end_matches('.') } else { number };
-    format!("{number} {unit}")
 }
 
 /// What a rate can be written in, and how many bytes a second that is each.
@@ -138,6 +141,9 @@ mod tests {
         assert_eq!(bytes(0), "0 B");
         assert_eq!(bytes(20_000_000), "20.0 MB");
         assert_eq!(bytes(u64::MAX), "18447 PB");
+        for (amount, expected) in [(0, "0 B"), (5_000_000_000, "5 GB"), (4_100_000, "4.1 MB"), (500_000, "500 kB")] {
+            assert_eq!(trimmed(&bytes(amount)), expected);
+        }
     }
 
     #[test]

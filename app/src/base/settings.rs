@@ -1,10 +1,13 @@
 //! The settings file `netglance/config.toml` in the user's configuration directory. It is read, checked, and written in a way
 //! that keeps the user's own comments, order and spelling.
 
+mod budget;
 mod written;
 
 use std::{
+    fmt::Display,
     fs, io,
+    ops::RangeInclusive,
     path::{Path, PathBuf},
     time::{Duration, SystemTime},
 };
@@ -14,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
 use super::file;
+pub use budget::RATE_SECS;
 
 /// Bytes or bits on screen; inside it is always bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
@@ -67,7 +71,11 @@ impl Palette {
 }
 
 /// The shortest and the longest time between two looks.
-pub const BEAT_SECS: std::ops::RangeInclusive<f64> = 0.1..=5.0;
+pub const BEAT_SECS: RangeInclusive<f64> = 0.1..=5.0;
+/// The smallest and the largest history, in megabytes.
+pub const HISTORY_MB: RangeInclusive<u32> = 5..=10_000;
+/// The days on which a month may begin.
+pub const BILLING_DAYS: RangeInclusive<u8> = 1..=31;
 
 /// All settings. A key that is missing in the file has its default; an unknown key is an error.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -112,7 +120,7 @@ impl Default for Settings {
 }
 
 /// How long what a [`Limit`] is for lasts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Per {
     /// From midnight to midnight.
@@ -124,7 +132,7 @@ pub enum Per {
 }
 
 /// What should not be exceeded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize, Serialize)]
 pub enum Limit {
     /// External bytes, download and upload together, in a period.
     Usage {
@@ -143,7 +151,7 @@ pub enum Limit {
 }
 
 /// A limit that a person has set.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Deserialize, Serialize)]
 pub struct Budget {
     /// `app`: the app's id or name. `None`: all apps together.
     pub app: Option<String>,
@@ -204,6 +212,10 @@ struct File {
     colours: Palette,
     #[serde(default)]
     prefixes: Prefixes,
+    #[serde(default)]
+    history: History,
+    #[serde(default)]
+    budget: Vec<Spanned<budget::Entry>>,
 }
 
 #[derive(Default, Deserialize)]
@@ -215,16 +227,31 @@ struct Prefixes {
     external: Vec<Spanned<String>>,
 }
 
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct History {
+    record: Option<bool>,
+    limit_mb: Option<Spanned<i64>>,
+    billing_day: Option<Spanned<i64>>,
+}
+
+/// Where a mistake is in the text, and what it is.
+type Mistake = (usize, String);
+
 impl Settings {
     /// Reads the file's text. `path` is for the error only.
     pub fn parse(text: &str, path: &Path) -> Result<Self, Error> {
-        let error = |at: usize, reason: String| {
+        Self::read(text).map_err(|(at, reason)| {
             let line = text.get(..at).unwrap_or(text).matches('\n').count() + 1;
             Error::Content { path: path.to_owned(), line, reason }
-        };
+        })
+    }
+
+    fn read(text: &str) -> Result<Self, Mistake> {
         let file: File = toml::from_str(text)
-            .map_err(|e| error(e.span().map_or(0, |span| span.start), e.message().replace('\n', ", ")))?;
-        let mut beat = Self::default().beat;
+            .map_err(|e| (e.span().map_or(0, |span| span.start), e.message().replace('\n', ", ")))?;
+        let default = Self::default();
+        let mut beat = default.beat;
         if let Some(secs) = file.beat {
             if !BEAT_SECS.contains(secs.get_ref()) {
                 let reason = format!(
@@ -233,26 +260,41 @@ impl Settings {
                     BEAT_SECS.start(),
                     BEAT_SECS.end()
                 );
-                return Err(error(secs.span().start, reason));
+                return Err((secs.span().start, reason));
             }
             beat = Duration::from_secs_f64(*secs.get_ref());
         }
         let prefixes = |list: Vec<Spanned<String>>| {
-            let read =
-                |text: Spanned<String>| prefix(text.get_ref()).map_err(|reason| error(text.span().start, reason));
+            let read = |text: Spanned<String>| prefix(text.get_ref()).map_err(|reason| (text.span().start, reason));
             list.into_iter().map(read).collect::<Result<Vec<_>, _>>()
         };
-        let (internal, external) = (prefixes(file.prefixes.internal)?, prefixes(file.prefixes.external)?);
+        let limit_mb = file.history.limit_mb.map(|mb| within("limit_mb", &mb, HISTORY_MB)).transpose()?;
+        let billing_day = file.history.billing_day.map(|day| within("billing_day", &day, BILLING_DAYS)).transpose()?;
+        let budgets = file.budget.iter().map(|budget| budget.get_ref().read(budget.span().start));
         Ok(Self {
             beat,
             unit: file.unit,
             theme: file.theme,
             colours: file.colours,
-            internal,
-            external,
-            ..Self::default()
+            internal: prefixes(file.prefixes.internal)?,
+            external: prefixes(file.prefixes.external)?,
+            record: file.history.record.unwrap_or(default.record),
+            history_limit_mb: limit_mb.unwrap_or(default.history_limit_mb),
+            billing_day: billing_day.unwrap_or(default.billing_day),
+            budgets: budgets.collect::<Result<_, _>>()?,
         })
     }
+}
+
+/// A key's value, if it is one of these.
+fn within<T: TryFrom<i64> + PartialOrd + Display>(
+    key: &str,
+    value: &Spanned<i64>,
+    range: RangeInclusive<T>,
+) -> Result<T, Mistake> {
+    let read = T::try_from(*value.get_ref()).ok().filter(|read| range.contains(read));
+    let reason = || format!("{key} = {} is not between {} and {}", value.get_ref(), range.start(), range.end());
+    read.ok_or_else(|| (value.span().start, reason()))
 }
 
 /// A prefix, or a single address as a prefix of full length. The error is a sentence for the person who wrote it.
@@ -368,6 +410,7 @@ mod tests {
             colours: Palette::GreenPurple,
             internal: nets(&["203.0.114.0/24"]),
             external: nets(&["10.0.0.7/32", "fd00::/8"]),
+            ..Settings::default()
         };
         assert_eq!(good.unwrap(), expected);
         assert_eq!(read("").unwrap(), Settings::default());
@@ -398,6 +441,62 @@ mod tests {
             ("\ncolours = \"pink\"", 2),
             ("beat = ", 1),
             ("[prefixes]\ninternal = 7", 2),
+        ] {
+            let message = read(text).unwrap_err().to_string();
+            assert!(message.starts_with(&format!("/c.toml, line {line}: ")), "{message}");
+        }
+    }
+
+    #[test]
+    fn history_and_budgets_are_taken_and_mistakes_in_them_named() {
+        let read = |text: &str| Settings::parse(text, Path::new("/c.toml"));
+        let good = read(
+            "[history]\nrecord = false\nlimit_mb = 200\nbilling_day = 31\n\n[[budget]]\napp = \"StB\"\nlimit = \"5 GB\"\nper = \"month\"\n\
+             [[budget]]\nlimit = \"500 MB\"\nper = \"day\"\nmetered = true\n[[budget]]\nlimit = \"1 MB/s\"\nseconds = 60\n",
+        );
+        let budget = |app: Option<&str>, limit, metered| Budget { app: app.map(str::to_owned), limit, metered };
+        let expected = settings(|s| {
+            (s.record, s.history_limit_mb, s.billing_day) = (false, 200, 31);
+            s.budgets = vec![
+                budget(Some("StB"), Limit::Usage { bytes: 5_000_000_000, per: Per::Month }, false),
+                budget(None, Limit::Usage { bytes: 500_000_000, per: Per::Day }, true),
+                budget(None, Limit::Rate { bytes: 1_000_000, secs: 60 }, false),
+            ];
+        });
+        assert_eq!(good.unwrap(), expected);
+        assert_eq!(read("history.record = true\nbudget = []\n").unwrap(), Settings::default());
+        let check = |text: &str, message: &str| {
+            assert_eq!(read(text).unwrap_err().to_string(), format!("/c.toml, line {message}"));
+        };
+        check("[history]\n\nlimit_mb = 4", "3: limit_mb = 4 is not between 5 and 10000");
+        check("history.limit_mb = -1", "1: limit_mb = -1 is not between 5 and 10000");
+        check("[history]\nbilling_day = 0", "2: billing_day = 0 is not between 1 and 31");
+        check("[history]\nbilling_day = 288", "2: billing_day = 288 is not between 1 and 31");
+        check(
+            "beat = 1\n[[budget]]\napp = \"StB\"\nper = \"day\"",
+            "2: a budget needs a limit, such as limit = \"5 GB\" with per = \"month\"",
+        );
+        check(
+            "[[budget]]\nper = \"day\"\nlimit = \"5 XB\"",
+            "3: \"5 XB\" is not a limit: it should read like \"500 MB\", \"5 GB\" or \"1.5 TiB\"",
+        );
+        check(
+            "[[budget]]\nlimit = \"5 GB\"\nper = \"day\"\n[[budget]]\nlimit = \"5 GB\"\nper = \"day\"\nseconds = 60",
+            "5: a budget has either per, for an amount, or seconds, for a rate, not both",
+        );
+        check("[[budget]]\nlimit = \"1 MB/s\"\nseconds = 3601", "3: seconds = 3601 is not between 1 and 3600");
+        check(
+            "[[budget]]\napp = \" \"\nlimit = \"5 GB\"\nper = \"day\"",
+            "2: app is empty; leave it out for a budget of all applications together",
+        );
+        for (text, line) in [
+            ("[history]\nrecord = 1", 2),
+            ("[history]\nlimit = 1", 2),
+            ("[[budget]]\nlimit = \"5 GB\"\nper = \"year\"", 3),
+            ("[[budget]]\nlimit = 5\nper = \"day\"", 2),
+            ("[[budget]]\nlimit = \"5 GB\"\nper = \"day\"\nmetered = \"yes\"", 4),
+            ("[[budget]]\nlimit = \"5 GB\"\nper = \"day\"\nname = \"x\"", 4),
+            ("[budget]\nlimit = \"5 GB\"\nper = \"day\"", 1),
         ] {
             let message = read(text).unwrap_err().to_string();
             assert!(message.starts_with(&format!("/c.toml, line {line}: ")), "{message}");

@@ -49,13 +49,24 @@ pub struct Bytes {
 }
 
 impl Bytes {
-    fn of(row: &Row) -> Self {
+    /// The counters of a row.
+    pub fn of(row: &Row) -> Self {
         Self {
             rx: row.rx_bytes,
             tx: row.tx_bytes,
             internal_rx: row.internal_rx_bytes,
             internal_tx: row.internal_tx_bytes,
         }
+    }
+
+    /// Each number changed in the same way.
+    pub fn map(self, f: impl Fn(u64) -> u64) -> Self {
+        self.zip(self, |number, _| f(number))
+    }
+
+    /// All four together.
+    pub fn sum(self) -> u64 {
+        [self.rx, self.tx, self.internal_rx, self.internal_tx].into_iter().fold(0, u64::saturating_add)
     }
 
     fn zip(self, other: Self, f: impl Fn(u64, u64) -> u64) -> Self {

@@ -8,6 +8,7 @@ mod face;
 pub mod instance;
 pub mod link;
 mod menu;
+pub mod notify;
 
 use std::{process::ExitCode, time::Duration};
 

@@ -7,6 +7,7 @@ use jiff::civil::Date;
 use netglance_dbus::text::printable;
 use serde::{Deserialize, Serialize};
 
+pub use crate::keep::budget::Spent;
 use crate::{
     advise::verify::Report,
     base::settings::Settings,
@@ -127,17 +128,6 @@ pub struct UsageTable {
     pub networks: Vec<Group>,
     /// When the recording began, in seconds since 1970. `None`: nothing is recorded yet.
     pub since: Option<i64>,
-}
-
-/// How far a budget is used up.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
-pub struct Spent {
-    /// External bytes in the current period. `None`: a budget of a rate.
-    pub bytes: Option<u64>,
-    /// Whole percent of the limit, more than 100 where it is over.
-    pub percent: u32,
-    /// Where the current period ends, in seconds since 1970. `None`: a budget of a rate.
-    pub until: Option<i64>,
 }
 
 /// How much of its past the overview shows of each app.

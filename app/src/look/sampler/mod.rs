@@ -7,7 +7,7 @@ mod unsent;
 
 use std::{collections::HashMap, net::SocketAddr};
 
-pub use helper::{Exact, Helper};
+pub use helper::{Exact, Helper, Last};
 pub use inet_diag::{Error, InetDiag, open_sockets};
 use ipnet::IpNet;
 use netglance_dbus::{cgroup::Tree, sample::Sample, scope::Prefixes};

@@ -4,7 +4,7 @@ use eframe::egui::{
     Align, Align2, Color32, ComboBox, FontId, Frame, Id, Label, Layout, Modal, Rect, RichText, Sense, TextWrapMode, Ui,
     WidgetInfo, WidgetText, accesskit::Role, pos2, vec2,
 };
-use jiff::{Timestamp, ZonedDateTime, tz::TimeZone};
+use jiff::tz::TimeZone;
 use netglance_dbus::text::printable;
 
 use super::{
@@ -18,9 +18,10 @@ use super::{
 use crate::{
     base::{
         format,
-        settings::{Budget, Limit, Per, Settings, Unit},
+        settings::{Budget, Limit, Per, RATE_SECS, Settings, Unit},
     },
-    show::update::{Spent, Update},
+    keep::budget,
+    show::update::Update,
 };
 
 /// What all apps are called together.
@@ -35,9 +36,11 @@ const TEXT_SIZE: f32 = 13.0;
 /// How far each budget is used up, a text and a bar each.
 pub fn bars(ui: &mut Ui, update: &Update, settings: &Settings, zone: &TimeZone) {
     for (budget, spent) in update.settings.budgets.iter().zip(&update.budgets) {
-        let (left, right) = (used_of(budget, spent, update, settings.unit, zone), state(spent.percent));
+        let name = known_name(budget.app.as_deref(), update);
+        let left = budget::terminal_line(budget, spent, name, settings.unit, zone);
+        let right = state(budget, spent.percent);
         let (rect, response) = ui.allocate_exact_size(vec2(ui.available_width(), BAR_ROW), Sense::hover());
-        let said = format!("{left}, {right}");
+        let said = if right.is_empty() { left.clone() } else { format!("{left}, {right}") };
         response.widget_info(|| WidgetInfo::labeled(Role::ProgressIndicator, true, &said));
         let colour = colour_of(ui, spent.percent, settings);
         let line = Rect::from_min_max(rect.min, pos2(rect.right(), rect.bottom() - BAR_HEIGHT - 8.0));
@@ -50,7 +53,7 @@ pub fn bars(ui: &mut Ui, update: &Update, settings: &Settings, zone: &TimeZone) 
         ui.painter().galley(pos2(line.left(), top), galley, ui.visuals().text_color());
         let bar = Rect::from_min_size(pos2(rect.left(), line.bottom()), vec2(rect.width(), BAR_HEIGHT));
         bar_of(ui, bar, spent.percent, colour);
-        response.on_hover_text(format!("{}\n{said}", words(budget, update, settings.unit)));
+        response.on_hover_text(said);
     }
 }
 
@@ -69,35 +72,15 @@ fn colour_of(ui: &Ui, percent: u32, settings: &Settings) -> Color32 {
     }
 }
 
-/// How far it is, with words where it matters.
-fn state(percent: u32) -> String {
-    match percent {
-        101.. => format!("{percent} %, over the limit"),
-        100 => "100 %, used up".to_owned(),
-        NEARLY.. => format!("{percent} %, nearly used up"),
-        _ => format!("{percent} %"),
+/// In words where it matters; the colour says the same.
+fn state(budget: &Budget, percent: u32) -> String {
+    match (budget.limit, percent) {
+        (_, 101..) => "over the limit".to_owned(),
+        (Limit::Rate { .. }, _) => format!("{percent} % now"),
+        (_, 100) => "used up".to_owned(),
+        (_, NEARLY..) => "nearly used up".to_owned(),
+        _ => String::new(),
     }
-}
-
-/// "Firefox: 3.20 GB of 5 GB until 30 Nov".
-fn used_of(budget: &Budget, spent: &Spent, update: &Update, unit: Unit, zone: &TimeZone) -> String {
-    let name = name(budget.app.as_deref(), update);
-    let until = spent.until.and_then(|secs| Timestamp::from_second(secs - 1).ok());
-    let last =
-        |format: &str| until.map(|last| format!(" until {}", ZonedDateTime::new(last, zone.clone()).strftime(format)));
-    let used = match budget.limit {
-        Limit::Usage { bytes, per } => {
-            let until = match per {
-                Per::Day => Some(" today".to_owned()),
-                Per::Week => last("%a, %-d %b"),
-                Per::Month => last("%-d %b"),
-            };
-            let used = spent.bytes.map_or("–".to_owned(), format::bytes);
-            format!("{used} of {}{}", format::short(&format::bytes(bytes)), until.unwrap_or_default())
-        }
-        Limit::Rate { .. } => limit(budget.limit, unit),
-    };
-    format!("{name}: {used}{}", on_metered(budget))
 }
 
 fn on_metered(budget: &Budget) -> &'static str {
@@ -118,17 +101,21 @@ fn limit(limit: Limit, unit: Unit) -> String {
                 Per::Week => "week",
                 Per::Month => "month",
             };
-            format!("{} a {per}", format::short(&format::bytes(bytes)))
+            format!("{} a {per}", format::trimmed(&format::bytes(bytes)))
         }
-        Limit::Rate { bytes, secs } => format!("{} for {secs} s", format::short(&format::rate(bytes as f64, unit))),
+        Limit::Rate { bytes, secs } => format!("{} for {secs} s", format::trimmed(&format::rate(bytes as f64, unit))),
     }
 }
 
 /// What a person reads of a budget's app.
 fn name(app: Option<&str>, update: &Update) -> String {
-    let Some(app) = app else { return ALL.to_owned() };
-    let known = update.apps.iter().find(|known| known.id == app);
-    known.map_or_else(|| printable(app).into_owned(), |known| known.name.clone())
+    let app = app.map(|app| known_name(Some(app), update).map_or_else(|| printable(app).into_owned(), str::to_owned));
+    app.unwrap_or_else(|| ALL.to_owned())
+}
+
+/// What an app is called that is known now.
+fn known_name<'a>(app: Option<&str>, update: &'a Update) -> Option<&'a str> {
+    update.apps.iter().find(|known| Some(known.id.as_str()) == app).map(|known| known.name.as_str())
 }
 
 /// The list in the settings, and what is open of it.
@@ -209,8 +196,8 @@ const AMOUNT: Kind<f64> = Kind { width: 80.0, hint: "5", check: amount, step: |_
 const SECS: Kind<u32> = Kind {
     width: 60.0,
     hint: "60",
-    check: |text| field::whole(text, 1..=86_400),
-    step: |secs, more| field::more(*secs, more, 1..=86_400),
+    check: |text| field::whole(text, RATE_SECS),
+    step: |secs, more| field::more(*secs, more, RATE_SECS),
 };
 
 /// A positive number.

@@ -17,7 +17,7 @@ use super::{
 use crate::{
     base::{
         format,
-        settings::{Palette, Settings, Theme, Unit},
+        settings::{HISTORY_MB, Palette, Settings, Theme, Unit},
     },
     look::sampler::Exact,
     show::{
@@ -53,8 +53,8 @@ const PAGE_WIDTH: f32 = 860.0;
 const LIMIT: Kind<u32> = Kind {
     width: 60.0,
     hint: "50",
-    check: |text| field::whole(text, 1..=10_000),
-    step: |limit, more| field::more(*limit, more, 1..=10_000),
+    check: |text| field::whole(text, HISTORY_MB),
+    step: |limit, more| field::more(*limit, more, HISTORY_MB),
 };
 const BILLING_DAY: Kind<u32> = Kind {
     width: 60.0,
