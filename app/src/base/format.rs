@@ -95,6 +95,14 @@ impl Axis {
     }
 }
 
+/// What a rate can be written in, and how many bytes a second that is each.
+pub fn rate_units(unit: Unit) -> [(&'static str, u64); 3] {
+    match unit {
+        Unit::Bytes => [("kB/s", 1000), ("MB/s", 1_000_000), ("GB/s", 1_000_000_000)],
+        Unit::Bits => [("kbit/s", 125), ("Mbit/s", 125_000), ("Gbit/s", 125_000_000)],
+    }
+}
+
 /// A clause as a sentence, with a capital and a full stop.
 pub fn sentence(clause: &str) -> String {
     let mut letters = clause.trim_end_matches('.').chars();
