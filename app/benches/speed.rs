@@ -34,7 +34,7 @@ use netglance::{
 use netglance_dbus::{
     cgroup::Tree,
     helper1::{BUS_NAME, Counters, Error, Helper1, OBJECT_PATH, WirePrefix},
-    sample::{Row, Sample},
+    sample::{Last, Row, Sample},
     scope::Prefixes,
 };
 use plotters::drawing::IntoDrawingArea;
@@ -301,6 +301,9 @@ impl Counters for Helper {
         let now = clock_gettime(ClockId::Boottime);
         let boottime_ns = u64::try_from(now.tv_sec).unwrap() * 1_000_000_000 + u64::try_from(now.tv_nsec).unwrap();
         Ok(Sample { epoch: 1, boottime_ns, rows })
+    }
+    async fn read_last(&self, _: &Header<'_>) -> Result<Last, Error> {
+        Ok(Last::default())
     }
     async fn set_prefixes(&self, _: &Header<'_>, _: &[WirePrefix], _: &[WirePrefix]) -> Result<(), Error> {
         Ok(())

@@ -16,6 +16,16 @@ pub fn bytes(bytes: u64) -> String {
     scaled(bytes as f64, "B", "")
 }
 
+/// A figure without needless digits: "5 GB" of "5.00 GB". For what a person has set, and beside it.
+pub fn trimmed(figure: &str) -> String {
+    match figure.split_once(' ') {
+        Some((number, unit)) if number.contains('.') => {
+            format!("{} {unit}", number.trim_end_matches('0').trim_end_matches('.'))
+        }
+        _ => figure.to_owned(),
+    }
+}
+
 /// A rate's value in the unit that is shown, and that unit's name.
 fn in_unit(bytes_per_sec: f64, unit: Unit) -> (f64, &'static str) {
     match unit {
@@ -76,20 +86,21 @@ impl Axis {
         if bytes_per_sec == 0.0 {
             return "0".to_owned();
         }
-        short(rate(bytes_per_sec, unit))
+        trimmed(&rate(bytes_per_sec, unit))
     }
 
     /// The same of an axis of bytes: "1.5 GB".
     pub fn label_bytes(self, bytes: f64) -> String {
-        if bytes == 0.0 { "0".to_owned() } else { short(scaled(bytes, "B", "")) }
+        if bytes == 0.0 { "0".to_owned() } else { trimmed(&scaled(bytes, "B", "")) }
     }
 }
 
-/// Without zeros that say nothing.
-fn short(text: String) -> String {
-    let Some((number, unit)) = text.split_once(' ') else { return text };
-    let number = if number.contains('.') { number.trim_end_matches('0').trim_end_matches('.') } else { number };
-    format!("{number} {unit}")
+/// What a rate can be written in, and how many bytes a second that is each.
+pub fn rate_units(unit: Unit) -> [(&'static str, u64); 3] {
+    match unit {
+        Unit::Bytes => [("kB/s", 1000), ("MB/s", 1_000_000), ("GB/s", 1_000_000_000)],
+        Unit::Bits => [("kbit/s", 125), ("Mbit/s", 125_000), ("Gbit/s", 125_000_000)],
+    }
 }
 
 /// A clause as a sentence, with a capital and a full stop.
@@ -135,6 +146,9 @@ mod tests {
         assert_eq!(bytes(0), "0 B");
         assert_eq!(bytes(20_000_000), "20.0 MB");
         assert_eq!(bytes(u64::MAX), "18447 PB");
+        for (amount, expected) in [(0, "0 B"), (5_000_000_000, "5 GB"), (4_100_000, "4.1 MB"), (500_000, "500 kB")] {
+            assert_eq!(trimmed(&bytes(amount)), expected);
+        }
     }
 
     #[test]

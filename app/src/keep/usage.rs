@@ -2,16 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+pub use crate::look::network::Network;
 use crate::look::rate::Bytes;
-
-/// The network that a computer reaches the outside by.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, Serialize)]
-pub struct Network {
-    /// What a person calls the connection ("Home", "Wired connection 1"). `None`: unknown, or there is none.
-    pub name: Option<String>,
-    /// Whether it is metered. `None`: unknown.
-    pub metered: Option<bool>,
-}
 
 /// What was moved, and how well that is known.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]

@@ -4,6 +4,7 @@ pub mod desktop_entry;
 pub mod live;
 pub mod monitor;
 pub mod names;
+pub mod network;
 pub mod rate;
 pub mod reading;
 pub mod sampler;

@@ -249,6 +249,28 @@ impl Monitor {
         self.moved.iter().map(|(path, account)| (path.as_str(), account.moved.total))
     }
 
+    /// Bytes of the caller's apps by cgroup path since the monitor began.
+    pub fn moved_by_apps(&self) -> impl Iterator<Item = (&str, Bytes)> {
+        let own = self.moved.iter().filter(|(_, account)| account.app.is_some());
+        own.map(|(path, account)| (path.as_str(), account.moved.total))
+    }
+
+    /// What the helper had counted in the boot before.
+    pub async fn read_last(&self) -> Option<sampler::Last> {
+        self.sampler.read_last().await
+    }
+
+    /// When the first look was, in `CLOCK_BOOTTIME`.
+    pub fn began_ns(&self) -> u64 {
+        self.began_ns
+    }
+
+    /// The latest look; `None`: it failed.
+    pub fn latest(&self) -> Option<&Look> {
+        let failed = self.beat.as_ref().is_some_and(|beat| matches!(beat.secs, Err(Gap::Failed(_))));
+        self.before.as_ref().filter(|_| !failed)
+    }
+
     /// Whether any cgroup is `target`'s now.
     pub fn exists(&self, target: &Target) -> bool {
         self.paths().chain(["/"]).any(|path| target.unit_of(path).is_some())

@@ -247,6 +247,42 @@ pub fn app_of(path: &str) -> Option<App<'_>> {
     None
 }
 
+/// The unit of an app to which a cgroup belongs, as it is called from one start to the next.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Unit {
+    /// The app's id.
+    pub app: String,
+    /// Its name, with `*` for what is different at each start.
+    pub unit: String,
+    /// Its path, with the same.
+    pub cgroup: String,
+}
+
+/// The app's unit to which a cgroup belongs, see [`app_id`]; `None`: it is no app's.
+pub fn lasting_unit(path: &str) -> Option<Unit> {
+    let UnitOf { unit, cgroup } = app_of(path)?.unit;
+    let name = lasting(unit);
+    let above = cgroup.strip_suffix(unit).unwrap_or_default();
+    Some(Unit { app: app_id(path)?, cgroup: format!("{above}{name}"), unit: name })
+}
+
+/// A unit's name with `*` in the place of numbers and the like that only this start of it has.
+fn lasting(unit: &str) -> String {
+    let (name, suffix) = unit.rsplit_once('.').unwrap_or((unit, ""));
+    if let Some((_, called)) = name.strip_prefix("dbus-:").and_then(|rest| rest.split_once('-')) {
+        let called = called.split_once('@').map_or(called.to_owned(), |(called, _)| format!("{called}@*"));
+        return format!("dbus-:*-{called}.{suffix}");
+    }
+    if let Some((called, instance)) = name.split_once('@').filter(|_| name.starts_with("app-"))
+        && instance.len() >= 8
+        && instance.bytes().all(|byte| byte.is_ascii_hexdigit())
+    {
+        return format!("{called}@*.{suffix}");
+    }
+    let kind = kind(unit);
+    if kind.len() < stem(unit).len() { format!("{kind}-*.{suffix}") } else { unit.to_owned() }
+}
+
 /// `app-<id>.slice`, which systemd also makes for the instances of a template, escaping its name once more.
 fn app_slice(name: &str) -> Option<String> {
     let id = unescape(name.strip_prefix("app-")?);
@@ -509,6 +545,25 @@ mod tests {
         );
         check(&Target::everything("/"), "/", Some(("/", "/")));
         check(&Target::everything("/"), "/plain/dir", Some(("/", "/")));
+    }
+
+    #[test]
+    fn a_unit_is_called_the_same_at_its_next_start() {
+        for (unit, expected) in [
+            ("stb-next-server@split.service", "stb-next-server@split.service"),
+            ("app-gnome-org.mozilla.firefox-4711.scope", "app-gnome-org.mozilla.firefox-*.scope"),
+            ("app-org.kde.konsole@1a2b3c4d.service", "app-org.kde.konsole@*.service"),
+            ("app-mail@autostart.service", "app-mail@autostart.service"),
+            ("vte-spawn-7a6f3f6c-0f3b-4c3c-9a56-0123456789ab.scope", "vte-spawn-*.scope"),
+            ("run-r0123456789abcdef0123456789abcdef.service", "run-*.service"),
+            ("dbus-:1.24-org.gnome.Nautilus@0.service", "dbus-:*-org.gnome.Nautilus@*.service"),
+            ("backup-20261127.service", "backup-20261127.service"),
+        ] {
+            let above = "/user.slice/user-1000.slice/user@1000.service/app.slice";
+            let found = lasting_unit(&format!("{above}/{unit}/below")).unwrap();
+            assert_eq!((found.unit.as_str(), found.cgroup), (expected, format!("{above}/{expected}")));
+        }
+        assert_eq!(lasting_unit("/system.slice/cron.service"), None);
     }
 
     #[test]

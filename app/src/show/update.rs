@@ -7,6 +7,7 @@ use jiff::civil::Date;
 use netglance_dbus::text::printable;
 use serde::{Deserialize, Serialize};
 
+pub use crate::keep::budget::Spent;
 use crate::{
     advise::verify::Report,
     base::settings::Settings,
@@ -129,17 +130,6 @@ pub struct UsageTable {
     pub since: Option<i64>,
 }
 
-/// How far a budget is used up.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
-pub struct Spent {
-    /// External bytes in the current period. `None`: a budget of a rate.
-    pub bytes: Option<u64>,
-    /// Whole percent of the limit, more than 100 where it is over.
-    pub percent: u32,
-    /// Where the current period ends, in seconds since 1970. `None`: a budget of a rate.
-    pub until: Option<i64>,
-}
-
 /// How much of its past the overview shows of each app.
 pub const SPARK_SECS: u64 = 60;
 
@@ -174,7 +164,13 @@ impl Update {
                 sockets.flat_map(|socket| [&mut socket.unit, &mut socket.cgroup].into_iter().chain(&mut socket.proxy));
             names.chain([&mut app.app])
         });
-        for name in readings.chain(apps).chain(proof) {
+        let groups = self.usage.iter_mut().flat_map(|table| table.apps.iter_mut().flatten().chain(&mut table.networks));
+        let past = self.past.iter_mut().flat_map(|past| past.groups.iter_mut().flatten());
+        let groups = groups.chain(past).flat_map(|group| {
+            let network = group.network.iter_mut().flat_map(|network| &mut network.name);
+            network.chain(&mut group.unit).chain([&mut group.name])
+        });
+        for name in readings.chain(apps).chain(proof).chain(groups) {
             if let Cow::Owned(shown) = printable(name) {
                 *name = shown;
             }

@@ -19,7 +19,10 @@ use std::{
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension as _};
 
-use crate::{keep::usage::Network, look::rate::Bytes};
+use crate::{
+    keep::usage::Network,
+    look::{rate::Bytes, target::Unit},
+};
 
 /// Seconds of a step, the finest part of the past.
 pub const STEP_SECS: i64 = 10;
@@ -112,17 +115,6 @@ impl Error {
             _ => false,
         }
     }
-}
-
-/// A unit of an app, as it is recorded. What is different at each start of it is a `*` in its names.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Unit {
-    /// The app's id.
-    pub app: String,
-    /// The unit's name.
-    pub unit: String,
-    /// Its path.
-    pub cgroup: String,
 }
 
 /// What a cgroup has moved in a batch's time.

@@ -7,11 +7,14 @@ use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 
 use super::{
     Batch, Counters, DAY_SECS, Error, HOUR_SECS, LONGEST_STEP_SECS, Last, MINUTE, MINUTES_KEPT_SECS, Moved, STEP,
-    STEP_SECS, STEPS_KEPT_SECS, Store, Unit, bytes, int,
+    STEP_SECS, STEPS_KEPT_SECS, Store, bytes, int,
     pack::{Parts, pack, unpack},
     share, taken,
 };
-use crate::{keep::usage::Network, look::rate::Bytes};
+use crate::{
+    keep::usage::Network,
+    look::{rate::Bytes, target::Unit},
+};
 
 /// So many hours of units are packed at a time, that a flush never takes long.
 const PACKED_AT_ONCE: i64 = 8;
@@ -46,7 +49,7 @@ impl Store {
             }
             let away = batch.end - batch.start > LONGEST_STEP_SECS;
             match &batch.counters {
-                Some(counters) => take_in(&change, batch, counters, origin)?,
+                Some(counters) => take_in(&change, batch, counters)?,
                 None => add_since(&change, &batch.moved)?,
             }
             see(&change, batch.looked.min(batch.start), batch.end, away)?;
@@ -89,6 +92,11 @@ impl Store {
     /// When the helper's counters were last taken in.
     pub fn taken(&self) -> Result<Option<super::Taken>, Error> {
         taken(&self.db).map_err(self.failed("read"))
+    }
+
+    /// Forgets where the counters stood: what they count from now on is not made up.
+    pub fn let_go(&mut self) -> Result<(), Error> {
+        self.db.execute_batch("DELETE FROM counter; DELETE FROM taken").map_err(self.failed("write"))
     }
 
     /// Packs a few of the hours that are over at `now`. Whether there are more.
@@ -298,7 +306,8 @@ fn grown(before: Bytes, now: Bytes) -> Bytes {
 }
 
 /// Takes in the helper's counters: what they say beyond the batch was moved while nobody recorded.
-fn take_in(db: &Transaction<'_>, batch: &Batch, counters: &Counters, origin: i64) -> rusqlite::Result<()> {
+fn take_in(db: &Transaction<'_>, batch: &Batch, counters: &Counters) -> rusqlite::Result<()> {
+    let origin = origin(db, false, &batch.network)?;
     let before = taken(db)?;
     let goes_on = before.as_ref().is_some_and(|b| b.boot_id == counters.boot_id && b.epoch == counters.epoch);
     let looked = batch.looked.min(batch.start);

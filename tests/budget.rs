@@ -1,0 +1,257 @@
+//! What a budget says: a stand-in for a desktop's notifications on a real session bus, whose buttons the test presses.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test stops at the first surprise")]
+
+#[path = "support/desk.rs"]
+mod desk;
+mod support;
+
+use std::{collections::HashMap, time::Duration};
+
+use netglance::{
+    base::settings::{Budget, Limit, Per},
+    keep::budget::Notice,
+    program::{instance::Asked, notify},
+};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use zbus::{Connection, OwnedVariant, connection::Builder, object_server::SignalEmitter};
+
+const NAME: &str = "org.freedesktop.Notifications";
+const PATH: &str = "/org/freedesktop/Notifications";
+/// Longer than a slow machine takes; only a failure waits for it.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What a server was asked to show.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Shown {
+    app: String,
+    replaces: u32,
+    icon: String,
+    title: String,
+    text: String,
+    actions: Vec<String>,
+    entry: String,
+    urgency: u8,
+    expires: i32,
+}
+
+struct Server {
+    shown: UnboundedSender<Shown>,
+    last: u32,
+    markup: bool,
+    /// It shows nothing, whatever it is asked.
+    refuses: bool,
+}
+
+#[zbus::interface(name = "org.freedesktop.Notifications")]
+impl Server {
+    fn get_capabilities(&self) -> Vec<&str> {
+        let markup = if self.markup { "body-markup" } else { "persistence" };
+        vec!["actions", "body", markup]
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the specification's")]
+    fn notify(
+        &mut self,
+        app: String,
+        replaces: u32,
+        icon: String,
+        title: String,
+        text: String,
+        actions: Vec<String>,
+        hints: HashMap<String, OwnedVariant>,
+        expires: i32,
+    ) -> zbus::fdo::Result<u32> {
+        let entry = hints["desktop-entry"].downcast_ref::<&str>().unwrap().to_owned();
+        let urgency = hints["urgency"].downcast_ref::<u8>().unwrap();
+        self.shown.send(Shown { app, replaces, icon, title, text, actions, entry, urgency, expires }).unwrap();
+        if self.refuses {
+            return Err(zbus::fdo::Error::Failed("too many".to_owned()));
+        }
+        self.last = if replaces == 0 { self.last + 1 } else { replaces };
+        Ok(self.last)
+    }
+
+    #[zbus(signal)]
+    async fn activation_token(emitter: &SignalEmitter<'_>, id: u32, activation_token: &str) -> zbus::Result<()>;
+
+    #[zbus(signal)]
+    async fn action_invoked(emitter: &SignalEmitter<'_>, id: u32, action_key: &str) -> zbus::Result<()>;
+
+    #[zbus(signal)]
+    async fn notification_closed(emitter: &SignalEmitter<'_>, id: u32, reason: u32) -> zbus::Result<()>;
+}
+
+/// A session with a netglance in it.
+struct Session {
+    address: String,
+    notices: UnboundedSender<Notice>,
+    asked: UnboundedReceiver<Asked>,
+    _server: desk::Server,
+    _directory: tempfile::TempDir,
+}
+
+impl Session {
+    async fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let (server, address) = desk::bus(directory.path(), "session");
+        let (ask, asked) = unbounded_channel();
+        let own = Builder::address(address.as_str()).build().await.unwrap();
+        Self { address, notices: notify::start(own, ask), asked, _server: server, _directory: directory }
+    }
+
+    /// A server that numbers what it shows, from `first` on.
+    async fn desktop(&self, first: u32, markup: bool) -> Desktop {
+        let (sender, shown) = unbounded_channel();
+        let connection = Builder::address(self.address.as_str()).build().await.unwrap();
+        let server = Server { shown: sender, last: first - 1, markup, refuses: false };
+        connection.object_server().at(PATH, server).await.unwrap();
+        connection.request_name(NAME).await.unwrap();
+        Desktop { connection, shown }
+    }
+
+    fn say(&self, budget: &Budget, title: &str, text: &str, urgent: bool) {
+        let (title, text) = (title.to_owned(), text.to_owned());
+        self.notices.send(Notice { budget: budget.clone(), title, text, urgent }).unwrap();
+    }
+
+    async fn is_asked(&mut self, token: Option<&str>) {
+        let asked = tokio::time::timeout(PATIENCE, self.asked.recv()).await.expect("nobody asks");
+        assert_eq!(asked, Some(Asked { token: token.map(str::to_owned) }));
+    }
+}
+
+struct Desktop {
+    connection: Connection,
+    shown: UnboundedReceiver<Shown>,
+}
+
+impl Desktop {
+    async fn shows(&mut self) -> Shown {
+        tokio::time::timeout(PATIENCE, self.shown.recv()).await.expect("nothing is shown").unwrap()
+    }
+
+    fn emitter(&self) -> SignalEmitter<'static> {
+        SignalEmitter::new(&self.connection, PATH).unwrap().into_owned()
+    }
+
+    async fn press(&self, id: u32, action: &str, token: Option<&str>) {
+        if let Some(token) = token {
+            Server::activation_token(&self.emitter(), id, token).await.unwrap();
+        }
+        Server::action_invoked(&self.emitter(), id, action).await.unwrap();
+    }
+
+    async fn close(&self, id: u32) {
+        Server::notification_closed(&self.emitter(), id, 2).await.unwrap();
+    }
+}
+
+fn budget(app: &str) -> Budget {
+    Budget { app: Some(app.to_owned()), limit: Limit::Usage { bytes: 5_000_000_000, per: Per::Month }, metered: false }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_notification_has_a_button_that_shows_the_window() {
+    let mut session = Session::new().await;
+    let mut desktop = session.desktop(7, true).await;
+    session.say(&budget("StB"), "StB has used 80 % of its 5 GB this month", "4 of 5 GB.", false);
+    let expected = Shown {
+        app: "netglance".into(),
+        replaces: 0,
+        icon: "org.netglance.Netglance".into(),
+        title: "StB has used 80 % of its 5 GB this month".into(),
+        text: "4 of 5 GB.".into(),
+        actions: ["default", "Show", "show", "Show"].map(String::from).into(),
+        entry: "org.netglance.Netglance".into(),
+        urgency: 1,
+        expires: -1,
+    };
+    assert_eq!(desktop.shows().await, expected);
+    // What is pressed on others' notifications is none of ours.
+    desktop.press(6, "show", Some("theirs")).await;
+    desktop.press(7, "show", Some("token 1")).await;
+    session.is_asked(Some("token 1")).await;
+    desktop.press(7, "something", None).await;
+    desktop.press(7, "default", None).await;
+    session.is_asked(None).await;
+    session.say(&budget("Mail"), "Mail", "", false);
+    assert_eq!(desktop.shows().await.replaces, 0);
+    desktop.close(7).await;
+    desktop.press(7, "show", None).await;
+    desktop.press(8, "show", Some("token 2")).await;
+    session.is_asked(Some("token 2")).await;
+    session.say(&budget("StB"), "StB has used up its 5 GB this month", "5 of 5 GB.", true);
+    let shown = desktop.shows().await;
+    assert_eq!((shown.replaces, shown.urgency), (0, 2), "the one before was closed");
+    desktop.press(9, "show", Some("token 3")).await;
+    session.is_asked(Some("token 3")).await;
+    assert!(session.asked.try_recv().is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_budget_has_one_notification() {
+    let mut session = Session::new().await;
+    let mut desktop = session.desktop(1, true).await;
+    let mut replaced = Vec::new();
+    for app in ["a", "b", "a", "b", "c", "a"] {
+        session.say(&budget(app), app, "", false);
+        replaced.push(desktop.shows().await.replaces);
+    }
+    assert_eq!(replaced, [0, 0, 1, 2, 0, 1]);
+    for id in 1..=3 {
+        desktop.press(id, "show", None).await;
+        session.is_asked(None).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_is_no_markup() {
+    let session = Session::new().await;
+    let (title, text) = ("<b>a</b> & b", "<a href=\"x\">a</a> & b");
+    let mut desktop = session.desktop(1, true).await;
+    session.say(&budget("a"), title, text, false);
+    let shown = desktop.shows().await;
+    assert_eq!((&*shown.title, &*shown.text), (title, "&lt;a href=\"x\"&gt;a&lt;/a&gt; &amp; b"));
+    desktop.connection.release_name(NAME).await.unwrap();
+    let mut plain = session.desktop(1, false).await;
+    session.say(&budget("a"), title, text, false);
+    let shown = plain.shows().await;
+    assert_eq!((&*shown.title, &*shown.text), (title, text), "one that knows no markup");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_server_a_notice_waits_for_one() {
+    let mut session = Session::new().await;
+    session.say(&budget("a"), "a", "", false);
+    let mut desktop = session.desktop(1, true).await;
+    assert_eq!(desktop.shows().await.title, "a");
+    desktop.press(1, "show", None).await;
+    session.is_asked(None).await;
+    // The ids of the next server are its own.
+    drop(desktop);
+    let mut desktop = session.desktop(1, true).await;
+    session.say(&budget("b"), "b", "", false);
+    assert_eq!((desktop.shows().await.replaces, desktop.shown.try_recv().is_err()), (0, true));
+    desktop.press(2, "show", Some("another's")).await;
+    desktop.press(1, "show", Some("ours")).await;
+    session.is_asked(Some("ours")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_refuses_is_not_asked_again_and_again() {
+    let session = Session::new().await;
+    let mut desktop = session.desktop(1, true).await;
+    let server = desktop.connection.object_server().interface::<_, Server>(PATH).await.unwrap();
+    server.get_mut().await.refuses = true;
+    for (app, title) in [("a", "80 %"), ("b", "b"), ("a", "100 %")] {
+        session.say(&budget(app), title, "", false);
+        assert_eq!(desktop.shows().await.title, title);
+    }
+    server.get_mut().await.refuses = false;
+    session.say(&budget("c"), "c", "", false);
+    assert_eq!((desktop.shows().await.title, desktop.shown.try_recv().is_err()), ("c".into(), true));
+    // The next one is shown what that one wasn't: the last notice of each budget.
+    desktop.connection.release_name(NAME).await.unwrap();
+    let mut next = session.desktop(1, true).await;
+    assert_eq!([next.shows().await.title, next.shows().await.title], ["b", "100 %"]);
+}
