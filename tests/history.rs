@@ -12,10 +12,10 @@ use std::{
 use jiff::Timestamp;
 use netglance::{
     keep::{
-        store::{Batch, Moved, Store, Unit},
+        store::{Batch, Moved, Store},
         usage::Network,
     },
-    look::rate::Bytes,
+    look::{rate::Bytes, target::Unit},
 };
 use netglance_dbus::{cgroup::Tree, text::is_shown};
 use resvg::{tiny_skia, usvg};
@@ -191,6 +191,12 @@ fn rows_stand_for_what_was_asked() {
         all.iter_mut().for_each(|row| row["app"] = below.into());
         all
     });
+    // Units and cgroups are those of either, with all below them, as in `watch`.
+    let both = ["--unit", "app.slice", "--cgroup", "/system.slice"];
+    assert_eq!(
+        past.json("UTC", &in_march(&both)).iter().map(|row| row["rx_bytes"].as_u64().unwrap()).sum::<u64>(),
+        1_050_013 - 1_000_000
+    );
     // As it is called, in any spelling; the id before all names.
     for app in ["fox", "Firefox", "FIREFOX"] {
         let rows = past.json("UTC", &in_march(&["--app", app]));
@@ -426,8 +432,8 @@ fn a_chart_is_a_file_or_nothing() {
         (&["-o", "b"], 2, "the name has to end in .svg or .png"),
         (&[], 2, "--output <FILE>"),
         (&["-o", "b.png", "--size", "400"], 2, "not a size such as 960x400"),
-        (&["-o", "b.png", "--size", "0x400"], 2, "each number has to be from 200 to 5000"),
-        (&["-o", "b.png", "--size", "99999999999x400"], 2, "each number has to be from 200 to 5000"),
+        (&["-o", "b.png", "--size", "0x400"], 2, "each number has to be from 300 to 5000"),
+        (&["-o", "b.png", "--size", "99999999999x400"], 2, "each number has to be from 300 to 5000"),
         (&["-o", "b.png", "--app", "nobody"], 3, "nothing is recorded of nobody."),
         (&["-o", "missing/b.png"], 1, "cannot write missing/b.png: No such file or directory"),
         (&["-o", "missing/b.svg"], 1, "cannot write missing/b.svg: No such file or directory"),
@@ -447,7 +453,7 @@ fn a_chart_has_every_size_and_any_name() {
     let mut past = Past::of_march();
     past.moved("2025-03-30T12:00:20Z", 10, (HOSTILE, HOSTILE), [8, 0, 0, 0], |_| {});
     let directory = tempfile::tempdir().unwrap();
-    for size in ["200x200", "200x3000", "3000x200"] {
+    for size in ["300x300", "300x3000", "3000x300"] {
         for since in ["2025-03-30T11:00", "2024-01-01"] {
             let file = directory.path().join("chart.png");
             let mut command = netglance(past.home.path());

@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// Width and height that a picture may have, in pixels.
-const PIXELS: std::ops::RangeInclusive<u32> = 200..=5000;
+const PIXELS: std::ops::RangeInclusive<u32> = 300..=5000;
 /// The size by default, for which the labels are so large.
 const USUAL: (Size, f64) = (Size { width: 960, height: 400 }, 12.0);
 /// Labels stay legible and leave room for the chart.
