@@ -228,7 +228,7 @@ fn table(recorded: &Recorded, rows: Rows, groups: &[Group], total: Usage) -> Str
     let from_to = [recorded.span.start, recorded.span.end].map(|at| recorded.time(at, "%Y-%m-%d %H:%M"));
     let mut lines = match rows.every() {
         Some(every) => times(recorded, every, groups.first().map_or(&[], |group| group.slots.as_slice())),
-        None => groups.iter().map(|group| named(group)).collect(),
+        None => groups.iter().map(named).collect(),
     };
     if lines.len() > 1 {
         lines.push(match rows.every() {
