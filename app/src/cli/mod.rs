@@ -2,6 +2,7 @@
 
 mod agent;
 mod apps;
+mod budget;
 mod completions;
 mod doctor;
 mod install;
@@ -48,6 +49,21 @@ enum Command {
     /// List the applications that can be watched, busiest first
     Apps {
         /// Print a JSON array instead of a table
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show how much of each budget is used up
+    ///
+    /// A budget limits the external traffic of an application, or of all applications together, in a day, week or month. Add
+    /// budgets in the settings of the window or in the settings file, see netglance-config(5).
+    ///
+    /// A budget of a rate is listed too, but not checked: netglance watches it while its tray icon or window is open. If nothing
+    /// is recorded yet, the exit status is 3.
+    Budget {
+        /// Exit with status 4 if a budget is used up
+        #[arg(long)]
+        check: bool,
+        /// Print one JSON object per line
         #[arg(long)]
         json: bool,
     },
@@ -181,12 +197,16 @@ fn interval(text: &str) -> Result<Duration, String> {
 
 /// Exit status where nothing matches what was asked for, so that a script can tell that from "nothing moved".
 const NOTHING_MATCHES: u8 = 3;
+/// Exit status where a budget is used up.
+const USED_UP: u8 = 4;
 
 /// Why a command ended early. The text is for the person who gave it.
 #[derive(Debug, thiserror::Error)]
 enum Error {
     #[error(transparent)]
     Monitor(#[from] crate::look::monitor::Error),
+    #[error(transparent)]
+    Store(#[from] crate::keep::store::Error),
     #[error(transparent)]
     Verify(#[from] crate::advise::verify::Error),
     #[error("\"{pattern}\" is not a unit pattern")]
@@ -236,6 +256,7 @@ impl Cli {
             }
             Some(Command::Watch(args)) => block_on(watch::watch(&args)),
             Some(Command::Apps { json }) => block_on(apps::apps(json)),
+            Some(Command::Budget { check, json }) => budget::budget(check, json),
             Some(Command::Run { json, command }) => block_on(run::run(json, &command)),
             Some(Command::Window) => return Start::Window,
             Some(Command::Verify { live: true, target, json }) => block_on(verify::live(&target, json)),
