@@ -53,7 +53,13 @@ fn three() -> Vec<Group> {
 }
 
 fn table(period: Period, apps: Vec<Group>) -> Update {
-    let usage = UsageTable { period, span: november(), apps: Ok(apps), networks: Vec::new(), since: Some(at("2026-11-03", 14)) };
+    let usage = UsageTable {
+        period,
+        span: november(),
+        apps: Ok(apps),
+        networks: Vec::new(),
+        since: Some(at("2026-11-03", 14)),
+    };
     Update { usage: Some(usage), tray: true, ..overview(vec![app("firefox", 0.0), app("mail", 0.0)]) }
 }
 
@@ -338,10 +344,8 @@ fn the_table_is_copied_as_shown_and_exact() {
     screen.harness.get_by_label("Copy").click();
     screen.harness.step();
     let copied = |screen: &Screen| {
-        let commands = screen.harness.output().platform_output.commands.iter();
-        let text =
-            commands.filter_map(|c| if let OutputCommand::CopyText(text) = c { Some(text.clone()) } else { None });
-        text.last()
+        let mut commands = screen.harness.output().platform_output.commands.iter();
+        commands.find_map(|c| if let OutputCommand::CopyText(text) = c { Some(text.clone()) } else { None })
     };
     let mut text = copied(&screen);
     for _ in 0..3 {
@@ -468,9 +472,20 @@ fn budgets_are_made_changed_and_removed() {
         screen.press(Key::Backspace);
     }
     screen.type_into("Amount", "5");
-    screen.harness.get_by_role(Role::ComboBox).click();
+    // The application by the keyboard; Escape gives up the list alone.
+    screen.harness.get_by_role_and_label(Role::ComboBox, "Application").focus();
     screen.harness.run();
-    screen.click("firefox name");
+    screen.press(Key::Enter);
+    screen.says("StB name");
+    screen.press(Key::Escape);
+    screen.says_not("StB name");
+    screen.says("Only on metered networks");
+    screen.harness.get_by_role_and_label(Role::ComboBox, "Application").focus();
+    screen.harness.run();
+    screen.press(Key::Enter);
+    screen.harness.get_by_label("firefox name").focus();
+    screen.harness.run();
+    screen.press(Key::Enter);
     assert_eq!(screen.wishes(), []);
     screen.click("Save");
     assert_eq!(screen.wishes(), [set(&budgets[..1])]);
@@ -491,7 +506,7 @@ fn budgets_are_made_changed_and_removed() {
     screen.click("TB");
     screen.click("Save");
     let changed = Limit::Usage { bytes: 500_000_000_000_000, per: Per::Week };
-    let mut edited = budgets.clone();
+    let mut edited = budgets;
     edited[1] = Budget { limit: changed, metered: false, app: None };
     assert_eq!(screen.wishes(), [set(&edited)]);
     screen.show(update(&edited));
