@@ -131,16 +131,16 @@ fn draw(width: u32, height: u32) {
         .collect();
     let zone = jiff::tz::TimeZone::UTC;
     let chart = Chart {
-        points: &points,
-        now_ns: 600_000_000_000,
+        what: chart::What::Points { points: &points, now_ns: 600_000_000_000 },
+        span: (-600.0, 0.0),
         now: jiff::Timestamp::UNIX_EPOCH,
         zone: &zone,
-        span_secs: 600,
         axis: Axis::for_most(2.1e6, Unit::Bytes),
         unit: Unit::Bytes,
         colours: chart::DARK,
         times: true,
         text_pixels: 12.0,
+        limit: None,
     };
     let ctx = egui::Context::default();
     let size = egui::vec2(width as f32, height as f32);

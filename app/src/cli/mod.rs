@@ -4,12 +4,15 @@ mod agent;
 mod apps;
 mod completions;
 mod doctor;
+mod history;
 mod install;
+mod recorded;
 mod report;
 mod run;
 mod terminal;
 mod verify;
 mod watch;
+mod when;
 
 use std::{process::ExitCode, time::Duration};
 
@@ -51,6 +54,12 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Show how much was moved today, this month or in any other time
+    ///
+    /// netglance records while its tray icon or window is open, and learns from the helper what was moved at other times. Without
+    /// --app, --unit or --cgroup, this is about all of your applications together, and without --since about this month, day by
+    /// day. If nothing is recorded of what you ask for, the exit status is 3.
+    History(history::HistoryArgs),
     /// Run a command and count its external traffic
     ///
     /// The command runs in a cgroup of its own, so that everything it starts is counted too. Signals are passed on to it.
@@ -188,6 +197,8 @@ enum Error {
     #[error(transparent)]
     Monitor(#[from] crate::look::monitor::Error),
     #[error(transparent)]
+    Store(#[from] crate::keep::store::Error),
+    #[error(transparent)]
     Verify(#[from] crate::advise::verify::Error),
     #[error("\"{pattern}\" is not a unit pattern")]
     Pattern { pattern: String, source: glob::PatternError },
@@ -235,6 +246,7 @@ impl Cli {
                 block_on(watch::watch(&WatchArgs::default()))
             }
             Some(Command::Watch(args)) => block_on(watch::watch(&args)),
+            Some(Command::History(args)) => history::history(&args),
             Some(Command::Apps { json }) => block_on(apps::apps(json)),
             Some(Command::Run { json, command }) => block_on(run::run(json, &command)),
             Some(Command::Window) => return Start::Window,

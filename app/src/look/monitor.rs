@@ -255,6 +255,11 @@ impl Monitor {
         own.map(|(path, account)| (path.as_str(), account.moved.total))
     }
 
+    /// What the helper had counted in the boot before.
+    pub async fn read_last(&self) -> Option<sampler::Last> {
+        self.sampler.read_last().await
+    }
+
     /// When the first look was, in `CLOCK_BOOTTIME`.
     pub fn began_ns(&self) -> u64 {
         self.began_ns

@@ -3,14 +3,13 @@
 use std::{
     collections::HashMap,
     fs,
-    path::PathBuf,
     sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel},
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
 
 use jiff::Timestamp;
-use netglance_dbus::error::chain;
+use netglance_dbus::{error::chain, sample};
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::{
@@ -192,7 +191,8 @@ impl Memory {
     /// What an app has moved that is not in the history yet; of all together for an empty id.
     pub fn unrecorded(&self, monitor: &Monitor, id: &str) -> Bytes {
         let Some(recorder) = &self.recorder else { return Bytes::default() };
-        let its = monitor.moved_by_apps().filter(|(path, _)| id.is_empty() || app_id(path).is_some_and(|app| app == id));
+        let its =
+            monitor.moved_by_apps().filter(|(path, _)| id.is_empty() || app_id(path).is_some_and(|app| app == id));
         let rest = its.map(|(path, total)| recorder.unrecorded(path, total));
         rest.fold(Bytes::default(), Bytes::plus)
     }
@@ -216,7 +216,7 @@ fn began(monitor: &Monitor, now: i64) -> i64 {
 }
 
 fn of_boot_before(last: sampler::Last) -> Last {
-    let row = |row: &netglance_dbus::sample::Row| {
+    let row = |row: &sample::Row| {
         Some(Moved { unit: lasting_unit(&row.cgroup)?, cgroup: row.cgroup.clone(), bytes: Bytes::of(row) })
     };
     Last { boot_id: last.boot_id, boottime_ns: last.boottime_ns, rows: last.rows.iter().filter_map(row).collect() }

@@ -98,6 +98,11 @@ impl Sampler {
         self.helper.internal_prefixes().await
     }
 
+    /// What the helper had counted in the boot before; see [`Helper::read_last`].
+    pub async fn read_last(&self) -> Option<Last> {
+        self.helper.read_last().await
+    }
+
     /// All rows of this moment. `own`: only the caller's own cgroups are wanted; the helper tells about others only to root.
     /// After another source, the estimate begins to count with its first look.
     pub async fn look(&mut self, own: bool, tree: &Tree, prefixes: &Prefixes) -> Result<Look, Error> {
