@@ -93,6 +93,10 @@ fn fit(mut totals: Vec<Total>) -> (Vec<Total>, usize) {
         let cost = costs.entry(account_of(&total.1)).or_default();
         *cost = cost.saturating_add(total.cost());
     }
+    let all = costs.values().fold(0_usize, |sum, cost| sum.saturating_add(*cost));
+    if all <= MOST_BYTES && costs.values().all(|cost| *cost <= BYTES_AN_ACCOUNT) {
+        return (totals, 0);
+    }
     let most = share(costs.into_values().map(|cost| cost.min(BYTES_AN_ACCOUNT)).collect());
     let before = totals.len();
     totals.sort_unstable_by_key(|total| std::cmp::Reverse(total.bytes()));

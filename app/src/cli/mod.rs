@@ -2,6 +2,7 @@
 
 mod agent;
 mod apps;
+mod budget;
 mod chart;
 mod completions;
 mod doctor;
@@ -61,6 +62,21 @@ enum Command {
     /// --app, --unit or --cgroup, this is about all of your applications together, and without --since about this month, day by
     /// day. If nothing is recorded of what you ask for, the exit status is 3.
     History(history::HistoryArgs),
+    /// Show how much of each budget is used up
+    ///
+    /// A budget limits the external traffic of an application, or of all applications together, in a day, week or month. Add
+    /// budgets in the settings of the window or in the settings file, see netglance-config(5).
+    ///
+    /// A budget of a rate is listed too, but not checked: netglance watches it while its tray icon or window is open. If nothing
+    /// is recorded yet, the exit status is 3.
+    Budget {
+        /// Exit with status 4 if a budget is used up
+        #[arg(long)]
+        check: bool,
+        /// Print one JSON object per line
+        #[arg(long)]
+        json: bool,
+    },
     /// Draw what was moved into a picture, an SVG or PNG file
     ///
     /// It is the chart of the window: a curve of the rates for up to ten days, bars for days and months. Without --app, --unit or
@@ -197,6 +213,8 @@ fn interval(text: &str) -> Result<Duration, String> {
 
 /// Exit status where nothing matches what was asked for, so that a script can tell that from "nothing moved".
 const NOTHING_MATCHES: u8 = 3;
+/// Exit status where a budget is used up.
+const USED_UP: u8 = 4;
 
 /// Why a command ended early. The text is for the person who gave it.
 #[derive(Debug, thiserror::Error)]
@@ -260,6 +278,7 @@ impl Cli {
             Some(Command::History(args)) => history::history(&args),
             Some(Command::Chart(args)) => chart::chart(&args),
             Some(Command::Apps { json }) => block_on(apps::apps(json)),
+            Some(Command::Budget { check, json }) => budget::budget(check, json),
             Some(Command::Run { json, command }) => block_on(run::run(json, &command)),
             Some(Command::Window) => return Start::Window,
             Some(Command::Verify { live: true, target, json }) => block_on(verify::live(&target, json)),

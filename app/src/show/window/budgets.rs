@@ -333,7 +333,7 @@ impl Editor {
         }
         let pers = [(Per::Day, "Day"), (Per::Week, "Week"), (Per::Month, "Month")];
         row(ui, "Each", |ui, _| {
-            choice::radios(ui, "Each", &mut self.per, &pers.map(|(per, name)| Choice::new(per, name)))
+            choice::radios(ui, "Each", &mut self.per, &pers.map(|(per, name)| Choice::new(per, name)));
         });
         let bytes = in_bytes(outcome.value.ok()?, self.amount_unit);
         Some(Limit::Usage { bytes, per: self.per })

@@ -101,7 +101,7 @@ pub struct Dates {
 }
 
 const DATE: Kind<Date> = Kind {
-    width: 100.0,
+    width: 112.0,
     hint: "YYYY-MM-DD",
     check: date,
     step: |date, days| Some(date.checked_add(Span::new().try_days(days).ok()?).ok()?.to_string()),
