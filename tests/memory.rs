@@ -9,10 +9,12 @@ mod lab;
 mod system;
 
 use std::{
-    fs,
+    fs::{self, File},
     os::unix::fs::chown,
     path::{Path, PathBuf},
     process::{Child, Command},
+    thread,
+    time::Duration,
 };
 
 use host::{APPS, Host, USER};
@@ -29,9 +31,9 @@ fn application() {
 
 /// A computer whose user has a home.
 struct Computer {
-    host: Host,
     daemon: Daemon,
     home: tempfile::TempDir,
+    host: Host,
 }
 
 impl Computer {
@@ -48,7 +50,7 @@ impl Computer {
         fs::create_dir(&config).unwrap();
         chown(&config, Some(USER), None).unwrap();
         fs::write(config.join("config.toml"), "beat = 0.1\n").unwrap();
-        Self { host, daemon, home }
+        Self { daemon, home, host }
     }
 
     fn app(&self, name: &str) -> Application {
@@ -56,8 +58,9 @@ impl Computer {
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
-        let home = self.home.path();
+        let (home, boot_id) = (self.home.path(), self.daemon.boot_id());
         let environment = [
+            ("BOOT_ID", boot_id.as_path()),
             ("HOME", home),
             ("XDG_CONFIG_HOME", home),
             ("XDG_DATA_HOME", home),
@@ -72,7 +75,8 @@ impl Computer {
 
     /// The program behind the tray, once it looks.
     fn netglance(&self) -> Running {
-        let running = Running(self.command(&["--hidden"]).spawn().unwrap());
+        let errors = File::create(self.errors()).unwrap();
+        let running = Running(self.command(&["--hidden"]).stderr(errors).spawn().unwrap());
         let descriptors = PathBuf::from(format!("/proc/{}/fd", running.0.id()));
         eventually("it follows the cgroups", || {
             let links = fs::read_dir(&descriptors).map_err(|e| e.to_string())?.flatten();
@@ -80,6 +84,23 @@ impl Computer {
             if links.contains(&"anon_inode:inotify".into()) { Ok(()) } else { Err(format!("{links:?}")) }
         });
         running
+    }
+
+    fn errors(&self) -> PathBuf {
+        self.home.path().join("errors")
+    }
+
+    /// Waits until the program has said something on standard error.
+    #[track_caller]
+    fn says(&self, text: &str) {
+        eventually("it says what is wrong", || {
+            let said = fs::read_to_string(self.errors()).unwrap();
+            if said.contains(text) { Ok(()) } else { Err(said) }
+        });
+    }
+
+    fn directory(&self) -> PathBuf {
+        self.home.path().join("netglance")
     }
 
     /// What the history says that all have moved: external received and sent, internal received and sent, and how much of it is an
@@ -179,4 +200,95 @@ async fn a_day_is_exact_whatever_is_closed_killed_or_rebooted() {
     a.run(&tcp(OUTSIDE[1]));
     netglance.quit();
     computer.agrees("it was rebooted");
+}
+
+#[tokio::test]
+async fn killed_a_hundred_times_while_it_writes_it_loses_nothing() {
+    let computer = Computer::new().await;
+    let mut app = computer.app("a");
+    computer.netglance().quit();
+    for round in 0..100 {
+        let netglance = computer.netglance();
+        app.run(&format!("udp {} 5 1000", OUTSIDE[0]));
+        // It writes what it has seen when it is told to end, and is killed at one moment or another meanwhile.
+        kill_process(netglance.pid(), Signal::TERM).unwrap();
+        thread::sleep(Duration::from_micros(500 * round));
+        drop(netglance);
+    }
+    let left: Vec<_> = fs::read_dir(computer.directory()).unwrap().flatten().map(|file| file.file_name()).collect();
+    assert!(!left.iter().any(|name| name.to_string_lossy().contains("damaged")), "{left:?}");
+    computer.netglance().quit();
+    computer.agrees("it was killed");
+}
+
+#[tokio::test]
+async fn what_cannot_be_written_is_kept_until_it_can() {
+    let computer = Computer::new().await;
+    let mut app = computer.app("a");
+    computer.netglance().quit();
+    // A disk that is full.
+    let directory = computer.directory();
+    let small =
+        Command::new("mount").args(["-t", "tmpfs", "-o", "size=256k,mode=700,uid=1", "none"]).arg(&directory).status();
+    assert!(small.unwrap().success());
+    let filled = directory.join("filled");
+    assert!(fs::write(&filled, vec![0; 1 << 20]).is_err());
+    let netglance = computer.netglance();
+    app.run(&tcp(OUTSIDE[0]));
+    computer.says("The history cannot be written, so it is kept in memory until it can");
+    app.run(&tcp(OUTSIDE[0]));
+    fs::remove_file(&filled).unwrap();
+    netglance.quit();
+    let before = computer.recorded().0;
+    computer.netglance().quit();
+    let after = computer.recorded().0;
+    assert_eq!((before, after), (computer.host.lab.truth(), computer.host.lab.truth()));
+    assert!(Command::new("umount").arg(&directory).status().unwrap().success());
+    computer.netglance().quit();
+    computer.agrees("the first history is there again");
+
+    // A damaged file is put aside, and a new one begins.
+    fs::write(directory.join("history.db"), b"no database at all ".repeat(1000)).unwrap();
+    let netglance = computer.netglance();
+    computer.says("The recorded history was damaged, so a new one was started. The old file was kept as ");
+    app.run(&tcp(OUTSIDE[0]));
+    netglance.quit();
+    assert!(fs::read(directory.join("history.db.damaged-1")).unwrap().starts_with(b"no database at all "));
+    let (recorded, _) = computer.recorded();
+    assert!(recorded[0] >= 1_000_000, "{recorded:?}");
+
+    // A second program of the user counts nothing twice.
+    let first = computer.netglance();
+    app.run(&tcp(OUTSIDE[0]));
+    let second = computer.netglance();
+    computer.says("Nothing is recorded by this netglance: another netglance of this user is recording the history.");
+    let (recorded, moved) = (computer.recorded().0, computer.host.lab.truth());
+    app.run(&tcp(OUTSIDE[0]));
+    second.quit();
+    first.quit();
+    let added: [u64; 4] = std::array::from_fn(|i| computer.recorded().0[i] - recorded[i]);
+    assert!(added[0] >= computer.host.lab.truth()[0] - moved[0] && added[0] < 3_000_000, "{added:?}");
+}
+
+#[tokio::test]
+async fn what_is_counted_while_recording_is_off_is_never_made_up() {
+    let computer = Computer::new().await;
+    let mut app = computer.app("a");
+    let config = computer.directory().join("config.toml");
+    let record = |on: bool| fs::write(&config, format!("beat = 0.1\n\n[history]\nrecord = {on}\n")).unwrap();
+    app.run(&tcp(OUTSIDE[0]));
+    let netglance = computer.netglance();
+    app.run(&tcp(OUTSIDE[0]));
+    netglance.quit();
+    let recorded = computer.recorded();
+    assert_ne!(recorded.0, [0; 4]);
+    record(false);
+    let netglance = computer.netglance();
+    app.run(&tcp(OUTSIDE[0]));
+    netglance.quit();
+    app.run(&tcp(OUTSIDE[0]));
+    assert_eq!(computer.recorded(), recorded);
+    record(true);
+    computer.netglance().quit();
+    assert_eq!(computer.recorded(), recorded, "what was moved meanwhile is nobody's business");
 }

@@ -29,7 +29,8 @@ impl Host {
     pub fn command(&self, uid: u32, environment: &[(&str, &Path)], arguments: &[&str]) -> Command {
         let outer = r#"echo $$ > "$0/cgroup.procs" && exec unshare --mount --cgroup "$@""#;
         let inner = r#"umount -l "$0"; mount -t cgroup2 cgroup2 "$0" && mkdir -p "$0/$1" &&
-            echo $$ > "$0/$1/cgroup.procs" && shift && exec "$@""#;
+            echo $$ > "$0/$1/cgroup.procs" && shift &&
+            if [ -e "$BOOT_ID" ]; then mount --bind "$BOOT_ID" /proc/sys/kernel/random/boot_id; fi && exec "$@""#;
         let mount = netglance_dbus::cgroup::Tree::open().unwrap().mount().to_owned();
         let session = format!("user.slice/user-{uid}.slice/session-{uid}.scope");
         let mut command = Command::new("sh");

@@ -223,8 +223,8 @@ impl Desktop {
             }
             if let Some(code) = self.ends {
                 self.save();
-                if let (false, Ok(monitor)) = (self.paused, &self.monitor) {
-                    self.memory.look(monitor, &self.apps, true).await;
+                if !self.paused {
+                    self.record_last().await;
                 }
                 self.memory.end();
                 return code;
@@ -269,6 +269,13 @@ impl Desktop {
         self.picture.push(face::sum(self.shown()));
         self.sockets().await;
         self.tell();
+    }
+
+    /// Takes the last look, and records all that is not recorded yet.
+    async fn record_last(&mut self) {
+        let Ok(monitor) = &mut self.monitor else { return };
+        monitor.look(self.beat).await;
+        self.memory.look(monitor, &self.apps, true).await;
     }
 
     /// Tells a person of the rates that have been over their limits for long.

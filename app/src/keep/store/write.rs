@@ -273,9 +273,10 @@ fn origin(db: &Transaction<'_>, estimate: bool, network: &Network) -> rusqlite::
 
 /// It is known what was moved from the one time to the other.
 fn see(db: &Transaction<'_>, start: i64, end: i64, away: bool) -> rusqlite::Result<()> {
-    if end <= start {
+    if end < start {
         return Ok(()); // the clock was set back
     }
+    let end = end.max(start + 1);
     let last = "SELECT id, start, end, away FROM seen ORDER BY id DESC LIMIT 1";
     let last = db.prepare_cached(last)?.query_row([], |row| {
         Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?, row.get::<_, i64>(2)?, row.get::<_, bool>(3)?))
