@@ -40,14 +40,12 @@ pub fn boot_id(by_systemd: Option<&str>) -> String {
 
 /// systemd writes an id without dashes.
 fn with_dashes(text: &str) -> Option<String> {
-    let mut id = text.trim().replace('-', "");
-    let is_one = id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
-    [20, 16, 12, 8].into_iter().for_each(|at| {
-        if is_one {
-            id.insert(at, '-')
-        }
-    });
-    is_one.then_some(id)
+    let is_one = |id: &String| id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let mut id = Some(text.trim().replace('-', "")).filter(is_one)?;
+    for at in [20, 16, 12, 8] {
+        id.insert(at, '-');
+    }
+    Some(id)
 }
 
 /// When a save has to be done.
