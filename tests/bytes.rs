@@ -272,7 +272,7 @@ fn what_is_internal_is_shown_apart_and_external_is_exactly_0() {
     host.inside(|| ["127.0.0.1:8004", "[::1]:8004"].iter().for_each(|address| lab::peer::answer_udp(address)));
 
     let directory = tempfile::tempdir().unwrap();
-    let open = || Table::open(directory.path(), directory.path(), None, SET_SIZE).unwrap();
+    let open = || Table::open(directory.path(), directory.path(), "this", None, SET_SIZE).unwrap();
     let mut table = host.inside(open);
     host.inside(|| table.install(false)).unwrap();
     let (mut own, mut other) = (lab.application("app"), lab.application("other"));
@@ -322,7 +322,7 @@ fn a_full_set_says_so_and_loses_nothing() {
     let directory = tempfile::tempdir().unwrap();
     let tops = std::fs::read_dir(lab.cgroup.parent().unwrap()).unwrap().flatten().count(); // files among them: no matter
     let size = u32::try_from(tops).unwrap() + 40;
-    let mut table = lab.host.inside(|| Table::open(directory.path(), directory.path(), None, size)).unwrap();
+    let mut table = lab.host.inside(|| Table::open(directory.path(), directory.path(), "this", None, size)).unwrap();
     lab.host.inside(|| table.install(false)).unwrap();
     let mut application = lab.application("first");
     let mut sent = 0;
@@ -374,7 +374,8 @@ fn a_full_set_says_so_and_loses_nothing() {
 fn no_counter_goes_back_or_is_missing_while_new_ones_are_made() {
     let lab = Lab::default();
     let directory = tempfile::tempdir().unwrap();
-    let mut table = lab.host.inside(|| Table::open(directory.path(), directory.path(), None, SET_SIZE)).unwrap();
+    let mut table =
+        lab.host.inside(|| Table::open(directory.path(), directory.path(), "this", None, SET_SIZE)).unwrap();
     lab.host.inside(|| table.install(false)).unwrap();
     let top = format!("/{}", lab.cgroup.file_name().unwrap().to_str().unwrap());
     let count: usize = 3000;

@@ -98,6 +98,33 @@ async fn whatever_is_sent_at_full_speed_others_are_served_and_the_helper_stays_s
     }
 }
 
+/// The file of the boot before is as full as it may be, and a thousand rows in it are the hostile user's.
+#[tokio::test]
+async fn asked_for_the_last_totals_at_full_speed_it_serves_others_and_stays_small() {
+    let (lab, bus) = (Lab::default(), Bus::new());
+    let mut daemon = Daemon::new(&lab, &bus).await;
+    bus.helper_of(ROOT).await.install().await.unwrap();
+    daemon.kill();
+    let of = |(uid, count): (u32, u32)| {
+        let top = format!("/user.slice/user-{uid}.slice/user@{uid}.service/app.slice/app-something");
+        (0..count).map(move |at| format!(r#"[{uid},"{top}-{at}.scope",[{at},1,1,1]]"#))
+    };
+    let totals: Vec<_> =
+        [(HOSTILE, 1000), (3, 11_000), (4, 11_000), (5, 11_000), (6, 11_000)].map(of).into_iter().flatten().collect();
+    let text = format!(r#"{{"boot_id":"before","boottime_ns":1,"totals":[{}]}}"#, totals.join(","));
+    std::fs::write(daemon.state().join("last.json"), text).unwrap();
+    daemon.start(&bus).await;
+    assert_eq!(bus.helper_of(HOSTILE).await.read_last().await.unwrap().2.len(), 1000, "{}", daemon.said());
+    let connection = bus.connect(POLITE).await;
+    for messages in [vec![flood::member("ReadLast")], vec![flood::silent("ReadLast"), flood::member("ReadLast")]] {
+        let flood = Flood::new(&bus, HOSTILE, CONNECTIONS, &messages, true);
+        let before = cpu_ms(daemon.pid());
+        let seen = polite_on(&connection, SPAN).await;
+        let cpu = cpu_ms(daemon.pid()) - before;
+        held(&format!("ReadLast ({cpu} ms CPU)"), &daemon, &seen, flood.end());
+    }
+}
+
 #[tokio::test]
 async fn strangers_that_come_and_go_keep_nobody_out() {
     let (lab, bus) = (Lab::default(), Bus::new());

@@ -52,7 +52,7 @@ struct Scene {
 impl Scene {
     fn new() -> Self {
         let (lab, directory) = (Lab::default(), tempfile::tempdir().unwrap());
-        let open = || Table::open(directory.path(), directory.path(), None, SET_SIZE).unwrap();
+        let open = || Table::open(directory.path(), directory.path(), "this", None, SET_SIZE).unwrap();
         let mut table = lab.host.inside(open);
         lab.host.inside(|| table.install(false)).unwrap();
         Self { table, _directory: directory, lab }

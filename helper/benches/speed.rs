@@ -326,7 +326,7 @@ fn saves() {
     let (lab, directory) = (Lab::default(), tempfile::tempdir().unwrap());
     let of = |name| directory.path().join(name);
     let mut table = lab.host.inside(|| {
-        let mut table = Table::open(&of("state"), &of("run"), None, SET_SIZE).unwrap();
+        let mut table = Table::open(&of("state"), &of("run"), "this", None, SET_SIZE).unwrap();
         table.install(true).unwrap();
         table
     });

@@ -25,8 +25,28 @@ use crate::{
 const EVERY: Duration = Duration::from_secs(300);
 /// How soon it is looked whether a save is on the disk.
 const SYNCED_AFTER: Duration = Duration::from_secs(1);
-/// A new one at each boot.
+/// A new one at each boot of the kernel.
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+
+/// The boot's id as the kernel writes it: what systemd says, or else the kernel; empty where neither does. In a container that is
+/// started again the kernel is the same one, and only systemd knows better.
+pub fn boot_id(by_systemd: Option<&str>) -> String {
+    let by_kernel = || fs::read_to_string(BOOT_ID).ok().and_then(|text| with_dashes(&text));
+    by_systemd.and_then(with_dashes).or_else(by_kernel).unwrap_or_else(|| {
+        log("this boot's id is not known, so nothing is saved for the next one");
+        String::new()
+    })
+}
+
+/// systemd writes an id without dashes.
+fn with_dashes(text: &str) -> Option<String> {
+    let is_one = |id: &String| id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let mut id = Some(text.trim().replace('-', "")).filter(is_one)?;
+    for at in [20, 16, 12, 8] {
+        id.insert(at, '-');
+    }
+    Some(id)
+}
 
 /// When a save has to be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,16 +80,8 @@ pub struct Boots {
 }
 
 impl Boots {
-    /// Reads what is in the directory.
-    pub fn open(state: &Path) -> Self {
-        let boot_id = fs::read_to_string(BOOT_ID).unwrap_or_else(|error| {
-            log(format_args!("cannot read {BOOT_ID}, so nothing is saved for the next boot: {error}"));
-            String::new()
-        });
-        Self::of(boot_id.trim(), state)
-    }
-
-    fn of(boot_id: &str, state: &Path) -> Self {
+    /// Reads what is in the directory. `boot_id`: see [`boot_id`].
+    pub fn open(state: &Path, boot_id: &str) -> Self {
         let (file, last_file) = (Store::at(state, "totals.json"), Store::at(state, "last.json"));
         let load = |store: &Store| {
             store.load::<Saved>().unwrap_or_else(|error| {
@@ -221,9 +233,26 @@ mod tests {
     }
 
     #[test]
+    fn an_id_is_written_as_the_kernel_writes_it() {
+        let id = "dff59f8e-4564-4a25-8863-3a21c2b596f1";
+        assert_eq!(boot_id(Some(&id.replace('-', ""))), id);
+        assert_eq!(boot_id(Some(&format!("{id}\n"))), id);
+        let by_kernel = fs::read_to_string(BOOT_ID).unwrap();
+        for none in [
+            None,
+            Some(""),
+            Some("%b"),
+            Some("dff59f8e45644a2588633a21c2b596fg"),
+            Some("ää9f8e45644a2588633a21c2b596f1"),
+        ] {
+            assert_eq!(boot_id(none), by_kernel.trim());
+        }
+    }
+
+    #[test]
     fn each_boot_finds_what_the_one_before_has_saved_last() {
         let directory = tempfile::tempdir().unwrap();
-        let of = |boot| Boots::of(boot, directory.path());
+        let of = |boot| Boots::open(directory.path(), boot);
         let mut boots = of("a");
         is(&boots, "", 0);
         boots.save(1, 10, totals(5), When::Now);
@@ -252,7 +281,7 @@ mod tests {
     #[test]
     fn what_has_not_changed_is_not_written_again() {
         let directory = tempfile::tempdir().unwrap();
-        let mut boots = Boots::of("a", directory.path());
+        let mut boots = Boots::open(directory.path(), "a");
         let file = || fs::metadata(directory.path().join("totals.json")).unwrap().ino();
         boots.save(1, 1, totals(5), When::Soon);
         arrive(&mut boots);
@@ -269,7 +298,7 @@ mod tests {
     #[test]
     fn a_save_is_due_every_five_minutes_and_looked_after_meanwhile() {
         let directory = tempfile::tempdir().unwrap();
-        let mut boots = Boots::of("a", directory.path());
+        let mut boots = Boots::open(directory.path(), "a");
         assert!(!boots.go_on() && boots.due() > Instant::now() + EVERY / 2);
         boots.next = Instant::now();
         assert!(boots.go_on() && !boots.go_on());
@@ -282,8 +311,8 @@ mod tests {
     #[test]
     fn what_is_forgotten_does_not_come_back() {
         let directory = tempfile::tempdir().unwrap();
-        Boots::of("a", directory.path()).save(1, 1, totals(5), When::Now);
-        let mut boots = Boots::of("b", directory.path());
+        Boots::open(directory.path(), "a").save(1, 1, totals(5), When::Now);
+        let mut boots = Boots::open(directory.path(), "b");
         boots.save(2, 1, totals(5), When::Now);
         boots.save(2, 1, totals(6), When::Soon);
         assert_eq!(boots.forget().count(), 0);
@@ -292,24 +321,24 @@ mod tests {
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
         // Counting begins again in the same boot.
         boots.save(3, 1, totals(9), When::Now);
-        is(&Boots::of("c", directory.path()), "b", 9);
+        is(&Boots::open(directory.path(), "c"), "b", 9);
     }
 
     #[test]
     fn damage_is_put_aside_and_a_full_disk_is_told() {
         let directory = tempfile::tempdir().unwrap();
         let path = |name: &str| directory.path().join(name);
-        Boots::of("a", directory.path()).save(1, 1, totals(5), When::Now);
-        Boots::of("b", directory.path()).save(1, 1, totals(6), When::Now);
+        Boots::open(directory.path(), "a").save(1, 1, totals(5), When::Now);
+        Boots::open(directory.path(), "b").save(1, 1, totals(6), When::Now);
         fs::write(path("totals.json"), "{").unwrap();
-        is(&Boots::of("c", directory.path()), "a", 5);
+        is(&Boots::open(directory.path(), "c"), "a", 5);
         fs::write(path("last.json"), [0xff; 100]).unwrap();
-        is(&Boots::of("c", directory.path()), "", 0);
+        is(&Boots::open(directory.path(), "c"), "", 0);
         assert!(path("totals.json.aside1").exists() && path("last.json.aside1").exists());
 
         let state = path("state");
         fs::write(&state, "no directory").unwrap();
-        let mut boots = Boots::of("a", &state);
+        let mut boots = Boots::open(&state, "a");
         for when in [When::Now, When::Soon] {
             boots.save(1, 1, totals(5), when);
             let warning = boots.warning().unwrap();
@@ -320,6 +349,6 @@ mod tests {
         boots.save(1, 1, totals(5), When::Soon);
         arrive(&mut boots);
         assert_eq!(boots.warning(), None);
-        is(&Boots::of("b", &state), "a", 5);
+        is(&Boots::open(&state, "b"), "a", 5);
     }
 }

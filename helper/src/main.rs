@@ -16,7 +16,7 @@ use netglance_dbus::{
     properties::Properties,
 };
 use netglance_helper::{
-    authority::Authority, bus::Bus, counters::Service, descriptors, log, nft::ruleset::SET_SIZE, redirects::REST,
+    authority::Authority, bus::Bus, counters::Service, descriptors, last, log, nft::ruleset::SET_SIZE, redirects::REST,
     setup::Command, table::Table,
 };
 use tokio::{
@@ -81,6 +81,7 @@ async fn run() -> Result<(), Error> {
     let table = Table::open(
         &directory("STATE_DIRECTORY", "/var/lib/netglance"),
         &directory("RUNTIME_DIRECTORY", "/run/netglance"),
+        &last::boot_id(env::var("BOOT_ID").ok().as_deref()),
         kept,
         SET_SIZE,
     );

@@ -44,6 +44,10 @@ impl Total {
         self.2.iter().fold(0, |sum, bytes| sum.saturating_add(*bytes))
     }
 
+    fn row(&self) -> Row {
+        row(self.1.clone(), self.2)
+    }
+
     /// Whether it can be one of ours.
     fn makes_sense(&self) -> bool {
         self.1.starts_with('/') && !self.1.contains('\0')
@@ -74,19 +78,23 @@ impl Saved {
 
     /// What a user may see of it.
     pub fn seen_by(&self, user: u32) -> Last {
-        let seen = self.totals.iter().filter(|Total(owner, ..)| user == ROOT || *owner == Some(user));
-        // A path that two have had, one after the other, has two totals.
+        let own = self.totals.iter().filter(|Total(owner, ..)| *owner == Some(user));
+        let rows = if user == ROOT { self.all() } else { own.map(Total::row).collect() };
+        Last { boot_id: self.boot_id.clone(), boottime_ns: self.boottime_ns, rows }
+    }
+
+    /// A row a path: one that two have had, one after the other, has two totals.
+    fn all(&self) -> Vec<Row> {
         let mut by_path: HashMap<&str, Totals> = HashMap::new();
-        for Total(_, path, totals) in seen {
+        for Total(_, path, totals) in &self.totals {
             let sum = by_path.entry(path).or_default();
             *sum = plus(*sum, *totals);
         }
-        let rows: Vec<Row> = by_path.into_iter().map(|(path, totals)| row(path.to_owned(), totals)).collect();
-        Last { boot_id: self.boot_id.clone(), boottime_ns: self.boottime_ns, rows }
+        by_path.into_iter().map(|(path, totals)| row(path.to_owned(), totals)).collect()
     }
 }
 
-/// As many as there is room for, and how many there is none for.
+/// As many as there is room for; how many there is none for.
 fn fit(mut totals: Vec<Total>) -> (Vec<Total>, usize) {
     let mut costs: HashMap<&str, usize> = HashMap::new();
     for total in &totals {

@@ -134,8 +134,14 @@ pub struct Table {
 
 impl Table {
     /// Reads the host and what was decided, and starts to count if that was: in the table of the socket `kept` if it still has
-    /// one. `state` lasts over boots, `runtime` until the next. A set holds `set_size` cgroups at most.
-    pub fn open(state: &Path, runtime: &Path, kept: Option<OwnedFd>, set_size: u32) -> Result<Self, Error> {
+    /// one. `state` lasts over boots, `runtime` until the next, which has another `boot_id`. A set holds `set_size` cgroups at most.
+    pub fn open(
+        state: &Path,
+        runtime: &Path,
+        boot_id: &str,
+        kept: Option<OwnedFd>,
+        set_size: u32,
+    ) -> Result<Self, Error> {
         let setup_file = Store::at(state, "setup.json");
         let setup = setup_file.load().unwrap_or_else(|error| {
             log(format_args!("{}; continuing as if nothing had been set up", chain(&error)));
@@ -157,7 +163,7 @@ impl Table {
             setup: setup.unwrap_or_default(),
             setup_file,
             files: Files { books: Store::at(runtime, "books.json"), paths: Store::at(runtime, "paths.lines") },
-            boots: Boots::open(state),
+            boots: Boots::open(state, boot_id),
             set_size,
             counting: None,
             kept,
