@@ -12,7 +12,10 @@ use std::collections::HashSet;
 
 use futures_lite::StreamExt as _;
 use lab::{Lab, OUTSIDE, eventually};
-use netglance_dbus::helper1::{Error, Helper1Proxy, OBJECT_PATH, WirePrefix};
+use netglance_dbus::{
+    helper1::{Error, Helper1Proxy, OBJECT_PATH, WirePrefix},
+    sample::Row,
+};
 use netglance_helper::nft::{
     Nft,
     ruleset::{Internal, SET_SIZE},
@@ -242,6 +245,8 @@ async fn everything_is_judged(lab: &Lab, bus: &Bus, polkit: &Polkit, uid: u32) {
     root.uninstall().await.unwrap();
     root.uninstall().await.unwrap();
     root.install().await.unwrap();
+    root.read_last().await.unwrap();
+    user.read_last().await.unwrap();
     assert!(polkit.asked.lock().unwrap().questions.is_empty());
 }
 
@@ -274,6 +279,7 @@ async fn the_rules_decide(bus: &Bus) {
         refused(refusal, "NotAuthorized", "no polkit agent runs in this session");
     }
     refused(nobody.read().await, "NotInstalled", "Count Exactly");
+    refused(nobody.read_last().await, "NotInstalled", "Count Exactly");
     games.install().await.unwrap();
     games.read_all().await.unwrap();
     games.set_prefixes(vec![(vec![8, 8, 8, 8], 32)], vec![]).await.unwrap();
@@ -306,7 +312,7 @@ async fn everybody_sees_their_own_rows_alone() {
     for path in paths {
         lab.application(path).run(&format!("udp {} 1 100", OUTSIDE[0]));
     }
-    let paths_of = |(_, _, rows): (u64, u64, Vec<netglance_dbus::sample::Row>)| {
+    let paths_of = |(_, _, rows): (u64, u64, Vec<Row>)| {
         let mut paths: Vec<_> = rows.into_iter().map(|row| row.cgroup).collect();
         paths.sort();
         paths
@@ -319,6 +325,45 @@ async fn everybody_sees_their_own_rows_alone() {
     let mut all = slashed(&paths);
     all.sort();
     assert_eq!(paths_of(root.read_all().await.unwrap()), all);
+}
+
+/// Whose a cgroup was is told by what was written down when it existed: none of these does.
+#[tokio::test]
+async fn everybody_sees_the_last_totals_of_their_own_alone() {
+    let (lab, bus) = (Lab::default(), Bus::new());
+    let mut daemon = Daemon::new(&lab, &bus).await;
+    bus.helper_of(ROOT).await.install().await.unwrap();
+    assert_eq!(bus.helper_of(USER).await.read_last().await.unwrap(), (String::new(), 0, vec![]));
+    daemon.kill();
+    let text = r#"{"boot_id":"the-one-before","boottime_ns":77,"totals":[
+        [1,"/user.slice/user-1.slice/a.service",[1,2,3,4]],
+        [10,"/user.slice/user-10.slice/b.service",[5,0,0,0]],
+        [10,"/machine.slice/given",[6,0,0,0]],
+        [null,"/machine.slice/given",[7,0,0,0]],
+        [null,"/system.slice/c.service",[8,0,0,0]]]}"#;
+    std::fs::write(daemon.state().join("last.json"), text).unwrap();
+    daemon.start(&bus).await;
+    let row = |cgroup: &str, [rx_bytes, tx_bytes, internal_rx_bytes, internal_tx_bytes]: [u64; 4]| Row {
+        cgroup: cgroup.to_owned(),
+        rx_bytes,
+        tx_bytes,
+        internal_rx_bytes,
+        internal_tx_bytes,
+    };
+    let a = row("/user.slice/user-1.slice/a.service", [1, 2, 3, 4]);
+    let b = row("/user.slice/user-10.slice/b.service", [5, 0, 0, 0]);
+    let c = row("/system.slice/c.service", [8, 0, 0, 0]);
+    let given = |bytes| row("/machine.slice/given", [bytes, 0, 0, 0]);
+    for (uid, expected) in [
+        (USER, vec![a.clone()]),
+        (OTHER, vec![given(6), b.clone()]),
+        (NOBODY, vec![]),
+        (ROOT, vec![given(13), c, a, b]),
+    ] {
+        let (boot_id, boottime_ns, mut rows) = bus.helper_of(uid).await.read_last().await.unwrap();
+        rows.sort_by(|a, b| a.cgroup.cmp(&b.cgroup));
+        assert_eq!((boot_id.as_str(), boottime_ns, rows), ("the-one-before", 77, expected), "{uid}");
+    }
 }
 
 #[tokio::test]
@@ -492,6 +537,7 @@ async fn installing_is_remembered_and_uninstalling_leaves_nothing() {
     assert!(!root.installed().await.unwrap());
     assert_eq!(lab.host.nft("list ruleset").unwrap(), "");
     assert!(!daemon.is_kept());
+    refused(root.read_last().await, "NotInstalled", "not set up");
     for directory in [daemon.state(), daemon.runtime()] {
         assert_eq!(std::fs::read_dir(&directory).unwrap().count(), 0, "{}", directory.display());
     }

@@ -194,6 +194,14 @@ impl<'a> Shown<'a> {
                 eventually("the other unit is in the settings", || self.config().contains(&expected).then_some(()));
                 self.keys(&["Escape"]);
             }
+            Action::Usage => {
+                self.keys(&["Escape"]);
+                self.no_page_is_open();
+                self.keys(&[key]);
+                self.a_page_is_open("the usage");
+                self.keys(&["Escape"]);
+                self.no_page_is_open();
+            }
             Action::Settings => {
                 self.keys(&["Escape"]);
                 self.no_page_is_open();
@@ -225,7 +233,7 @@ impl<'a> Shown<'a> {
                 self.no_page_is_open();
             }
             Action::Close => {
-                for page in ["F1", "ctrl+comma", "ctrl+p"] {
+                for page in ["F1", "ctrl+comma", "ctrl+p", "ctrl+u"] {
                     self.keys(&[page]);
                     self.a_page_is_open(page);
                     self.keys(&[key]);

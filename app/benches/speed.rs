@@ -34,7 +34,7 @@ use netglance::{
 use netglance_dbus::{
     cgroup::Tree,
     helper1::{BUS_NAME, Counters, Error, Helper1, OBJECT_PATH, WirePrefix},
-    sample::{Row, Sample},
+    sample::{Last, Row, Sample},
     scope::Prefixes,
 };
 use plotters::drawing::IntoDrawingArea;
@@ -131,16 +131,16 @@ fn draw(width: u32, height: u32) {
         .collect();
     let zone = jiff::tz::TimeZone::UTC;
     let chart = Chart {
-        points: &points,
-        now_ns: 600_000_000_000,
+        what: chart::What::Points { points: &points, now_ns: 600_000_000_000 },
+        span: (-600.0, 0.0),
         now: jiff::Timestamp::UNIX_EPOCH,
         zone: &zone,
-        span_secs: 600,
         axis: Axis::for_most(2.1e6, Unit::Bytes),
         unit: Unit::Bytes,
         colours: chart::DARK,
         times: true,
         text_pixels: 12.0,
+        limit: None,
     };
     let ctx = egui::Context::default();
     let size = egui::vec2(width as f32, height as f32);
@@ -301,6 +301,9 @@ impl Counters for Helper {
         let now = clock_gettime(ClockId::Boottime);
         let boottime_ns = u64::try_from(now.tv_sec).unwrap() * 1_000_000_000 + u64::try_from(now.tv_nsec).unwrap();
         Ok(Sample { epoch: 1, boottime_ns, rows })
+    }
+    async fn read_last(&self, _: &Header<'_>) -> Result<Last, Error> {
+        Ok(Last::default())
     }
     async fn set_prefixes(&self, _: &Header<'_>, _: &[WirePrefix], _: &[WirePrefix]) -> Result<(), Error> {
         Ok(())

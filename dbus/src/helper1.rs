@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use zbus::message::Header;
 
-use crate::sample::{Row, Sample};
+use crate::sample::{Last, Row, Sample};
 
 /// The helper's name on the system bus.
 pub const BUS_NAME: &str = "org.netglance.Helper1";
@@ -55,6 +55,15 @@ impl From<WireSample> for Sample {
     }
 }
 
+/// The last totals of the boot before on the bus: its id, `CLOCK_BOOTTIME` in nanoseconds, rows.
+pub type WireLast = (String, u64, Vec<Row>);
+
+impl From<WireLast> for Last {
+    fn from((boot_id, boottime_ns, rows): WireLast) -> Self {
+        Self { boot_id, boottime_ns, rows }
+    }
+}
+
 /// A prefix as it goes over the bus.
 pub fn to_wire(prefix: IpNet) -> WirePrefix {
     let bytes = match prefix.network() {
@@ -97,6 +106,8 @@ pub trait Counters: Send + Sync + 'static {
     fn read(&self, call: &Header<'_>) -> impl Future<Output = Result<Sample, Error>> + Send;
     /// All rows.
     fn read_all(&self, call: &Header<'_>) -> impl Future<Output = Result<Sample, Error>> + Send;
+    /// The last totals of the boot before: the rows of cgroups that were the caller's then; root's are all.
+    fn read_last(&self, call: &Header<'_>) -> impl Future<Output = Result<Last, Error>> + Send;
     /// Replaces the host's own additions and exceptions. More than [`MOST_PREFIXES`] of either are cut off one after the limit.
     fn set_prefixes(
         &self,
@@ -160,6 +171,14 @@ impl<C: Counters> Helper1<C> {
     #[zbus(out_args("epoch", "boottime_ns", "rows"), proxy(allow_interactive_auth))]
     async fn read_all(&self, #[zbus(header)] call: Header<'_>) -> Result<(u64, u64, Vec<Row>), Error> {
         self.0.read_all(&call).await.map(|sample| (sample.epoch, sample.boottime_ns, sample.rows))
+    }
+
+    /// The last totals of the boot before, as far as they were saved: that boot's id, its CLOCK_BOOTTIME when they were read, and
+    /// rows as in Read, since counting began in the last epoch of that boot. Only the rows of cgroups that were the caller's
+    /// then; root gets all. Nothing saved: an empty id, 0 and no rows. NotInstalled where nothing is to be counted.
+    #[zbus(out_args("boot_id", "boottime_ns", "rows"))]
+    async fn read_last(&self, #[zbus(header)] call: Header<'_>) -> Result<(String, u64, Vec<Row>), Error> {
+        self.0.read_last(&call).await.map(|last| (last.boot_id, last.boottime_ns, last.rows))
     }
 
     /// Replaces the host's own additions to the internal prefixes and exceptions from them: address bytes and prefix length.

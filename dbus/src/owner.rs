@@ -6,8 +6,12 @@
 //! decide: the first one on the way down from the root that isn't root's was given away, with everything below it, to the uid
 //! that owns it. Only root can give a cgroup away, and an owner can't give away anything above it.
 
+use std::ops::RangeInclusive;
+
 /// Rows of root's directories are nobody's.
 const ROOT: u32 = 0;
+/// systemd gives these to services with `DynamicUser=`, to others in each boot.
+const DYNAMIC: RangeInclusive<u32> = 61_184..=65_519;
 /// What the kernel shows for an owner that this user namespace doesn't know (`overflowuid`). It may be anybody.
 const UNKNOWN: u32 = 65_534;
 
@@ -30,6 +34,11 @@ pub fn of(path: &str, directory_owner: impl FnMut(&str) -> Option<u32>) -> Optio
 /// The user to whom a directory with this owner was given.
 pub fn given(directory_owner: u32) -> Option<u32> {
     Some(directory_owner).filter(|uid| ![ROOT, UNKNOWN].contains(uid))
+}
+
+/// Whether a uid will still be the same user's after the next boot.
+pub fn lasts(uid: u32) -> bool {
+    !DYNAMIC.contains(&uid)
 }
 
 #[cfg(test)]

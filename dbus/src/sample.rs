@@ -17,6 +17,18 @@ pub struct Row {
     pub internal_tx_bytes: u64,
 }
 
+/// The last totals of a boot before this one, as far as they were saved.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Last {
+    /// Which boot: what `/proc/sys/kernel/random/boot_id` said then. Empty: nothing was saved.
+    pub boot_id: String,
+    /// That boot's `CLOCK_BOOTTIME` when they were read.
+    pub boottime_ns: u64,
+    /// One row a cgroup, since counting began in the last epoch of that boot. A cgroup without a row has moved nothing in it, or
+    /// there was no room for its row.
+    pub rows: Vec<Row>,
+}
+
 /// All rows of one look with one stamp. A cgroup without a row has moved nothing since counting began.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Sample {

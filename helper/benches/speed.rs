@@ -1,5 +1,5 @@
-//! What exact counting costs: `cargo bench -p netglance-helper` prints the tables; `-- packets`, `-- reads`, `-- cgroups` or
-//! `-- floods` a part of them. Needs root, nft, ip and dbus-daemon, as the
+//! What exact counting costs: `cargo bench -p netglance-helper` prints the tables; `-- packets`, `-- reads`, `-- saves`,
+//! `-- cgroups` or `-- floods` a part of them. Needs root, nft, ip and dbus-daemon, as the
 //! tests do.
 //!
 //! What is compared runs side by side: a round is one measurement of each, and a figure is the median of the rounds. CPU times
@@ -23,9 +23,13 @@ use std::{
 
 use lab::{LAN, Lab, OUTSIDE, OUTSIDE_SINK};
 use netglance_dbus::{helper1::OBJECT_PATH, scope::Prefixes};
-use netglance_helper::nft::{
-    Nft,
-    ruleset::{Internal, SET_SIZE},
+use netglance_helper::{
+    last::When,
+    nft::{
+        Nft,
+        ruleset::{Internal, SET_SIZE},
+    },
+    table::Table,
 };
 use rustix::time::{ClockId, clock_gettime};
 use system::{Bus, Daemon};
@@ -50,6 +54,9 @@ fn main() {
     }
     if wanted("floods") {
         tokio().block_on(floods());
+    }
+    if wanted("saves") {
+        saves();
     }
     if wanted("reads") {
         println!("\n| helper | CPU a call | bytes of the reply | resident |\n|---|---|---|---|");
@@ -274,15 +281,7 @@ async fn reads(what: &str, addresses: &[&str], goals: &[usize]) {
     let mut cgroups = 0;
     for goal in goals {
         while cgroups < *goal {
-            let _moved = Moved::to(&lab, &format!("user.slice/user-1.slice/app.slice/number-{cgroups}.service"));
-            lab.host.inside(|| {
-                for address in addresses {
-                    let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
-                    socket.connect(address).unwrap();
-                    socket.send(&[0; 100]).unwrap();
-                    socket.recv(&mut [0; 100]).unwrap();
-                }
-            });
+            speak(&lab, cgroups, addresses);
             cgroups += 1;
         }
         let mut figures = Vec::new();
@@ -306,6 +305,61 @@ async fn reads(what: &str, addresses: &[&str], goals: &[usize]) {
             println!("| {goal} cgroups, 2 Reads a second for 10 s | {share:.3} % of a core | | |");
         }
     }
+}
+
+/// A datagram of one of many services to each address, and its answer.
+fn speak(lab: &Lab, service: usize, addresses: &[&str]) {
+    let _moved = Moved::to(lab, &format!("user.slice/user-1.slice/app.slice/number-{service}.service"));
+    lab.host.inside(|| {
+        for address in addresses {
+            let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
+            socket.connect(address).unwrap();
+            socket.send(&[0; 100]).unwrap();
+            socket.recv(&mut [0; 100]).unwrap();
+        }
+    });
+}
+
+/// What a save of the totals costs, which is due every five minutes: the look, and all of it but for the wait for the disk.
+fn saves() {
+    println!("\n| a save of | CPU | of it the look | synced at once | file |\n|---|---|---|---|---|");
+    let (lab, directory) = (Lab::default(), tempfile::tempdir().unwrap());
+    let of = |name| directory.path().join(name);
+    let mut table = lab.host.inside(|| {
+        let mut table = Table::open(&of("state"), &of("run"), None, SET_SIZE).unwrap();
+        table.install(true).unwrap();
+        table
+    });
+    let mut cgroups = 0;
+    for goal in [100, 1000, 10_000] {
+        while cgroups < goal {
+            speak(&lab, cgroups, &[OUTSIDE[0], LAN[0]]);
+            cgroups += 1;
+            if cgroups % 500 == 0 {
+                table.follow().unwrap(); // as it does whenever something happens
+            }
+        }
+        table.follow().unwrap();
+        let (mut looks, mut soon, mut now) = (Vec::new(), Vec::new(), Vec::new());
+        for round in 0..ROUNDS {
+            looks.push(cpu_ms(|| table.look().unwrap()));
+            speak(&lab, round, &[OUTSIDE[0]]);
+            soon.push(cpu_ms(|| table.save(When::Soon)));
+            speak(&lab, round, &[OUTSIDE[0]]);
+            now.push(cpu_ms(|| table.save(When::Now)));
+        }
+        let size = fs::metadata(of("state").join("totals.json")).unwrap().len() as f64 / 1e3;
+        let [soon, look, now] = [soon, looks, now].map(median);
+        println!("| {goal} cgroups | {soon:.2} ms | {look:.2} ms | {now:.2} ms | {size:.0} kB |");
+    }
+    table.uninstall().unwrap();
+}
+
+/// CPU time of this thread.
+fn cpu_ms(act: impl FnOnce()) -> f64 {
+    let before = cpu(ClockId::ThreadCPUTime);
+    act();
+    (cpu(ClockId::ThreadCPUTime) - before) / 1e6
 }
 
 /// What one user sees of `Read`, and of a call that the bus answers itself, while another one floods the helper.

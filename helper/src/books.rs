@@ -3,7 +3,7 @@
 //! It outlives the process (as a file that lasts as long as the kernel does), so that a helper that was killed goes on where
 //! it was. It talks to no kernel and knows no caller.
 
-use std::{borrow::Cow, collections::HashMap};
+use std::{borrow::Cow, collections::HashMap, hash::Hash};
 
 use netglance_dbus::sample::Row;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -241,25 +241,30 @@ impl Books {
         mut path_of: impl FnMut(Key) -> Option<String>,
         is_told: impl Fn(&str) -> bool,
     ) -> Vec<Row> {
-        let folded = self.folded.values().flat_map(|account| &account.by_path).filter(|(path, _)| is_told(path));
-        let mut rows: HashMap<Cow<'_, str>, Totals> = folded.map(|(path, f)| (path.into(), f.totals)).collect();
+        let name = |path| is_told(path).then_some(Cow::Borrowed(path));
+        let totals = self.totals(held, |key| path_of(key).map(Cow::Owned), name);
+        totals.into_iter().map(|(path, totals)| row(path.into_owned(), totals)).collect()
+    }
+
+    /// As [`Self::rows`], added up by whatever `of_key` and `of_path` say; what they say nothing of is left out, and so is what
+    /// has counted nothing.
+    pub fn totals<'a, K: Eq + Hash>(
+        &'a self,
+        held: &Held,
+        mut of_key: impl FnMut(Key) -> Option<K>,
+        of_path: impl Fn(&'a str) -> Option<K>,
+    ) -> HashMap<K, Totals> {
+        let folded = self.folded.values().flat_map(|account| &account.by_path);
+        let folded = folded.filter_map(|(path, folded)| Some((of_path(path)?, folded.totals)));
         let counters = held.by_key.iter().map(|(key, seen)| (*key, seen.totals));
         let reset = held.reset.iter().map(|reset| (reset.key, totals_of(reset.counter, reset.bytes)));
-        let paths = counters.chain(reset).filter_map(|(key, totals)| Some((path_of(key)?, totals)));
-        for (path, totals) in paths {
-            let row = rows.entry(path.into()).or_default();
-            *row = plus(*row, totals);
+        let counters = counters.chain(reset).filter_map(|(key, totals)| Some((of_key(key)?, totals)));
+        let mut all = HashMap::new();
+        for (name, totals) in folded.chain(counters).filter(|(_, totals)| *totals != [0; 4]) {
+            let sum = all.entry(name).or_default();
+            *sum = plus(*sum, totals);
         }
-        rows.into_iter()
-            .filter(|(_, totals)| *totals != [0; 4])
-            .map(|(path, [rx_bytes, tx_bytes, internal_rx_bytes, internal_tx_bytes])| Row {
-                cgroup: path.into_owned(),
-                rx_bytes,
-                tx_bytes,
-                internal_rx_bytes,
-                internal_tx_bytes,
-            })
-            .collect()
+        all
     }
 }
 
@@ -279,13 +284,19 @@ pub fn is_below(path: &str, top: &str) -> bool {
     path.strip_prefix(top).is_some_and(|rest| top.is_empty() || rest.is_empty() || rest.starts_with('/'))
 }
 
+/// A row with these bytes.
+pub fn row(cgroup: String, [rx_bytes, tx_bytes, internal_rx_bytes, internal_tx_bytes]: Totals) -> Row {
+    Row { cgroup, rx_bytes, tx_bytes, internal_rx_bytes, internal_tx_bytes }
+}
+
 fn totals_of(counter: Counter, bytes: u64) -> Totals {
     let mut totals = Totals::default();
     totals[counter as usize] = bytes;
     totals
 }
 
-fn plus(a: Totals, b: Totals) -> Totals {
+/// The bytes of both.
+pub fn plus(a: Totals, b: Totals) -> Totals {
     std::array::from_fn(|i| a[i].saturating_add(b[i]))
 }
 

@@ -7,7 +7,7 @@ use std::{
 
 use netglance_dbus::{
     helper1::{Counters, Error, WirePrefix},
-    sample::Sample,
+    sample::{Last, Row, Sample},
 };
 use tokio::{
     sync::{Notify, OwnedSemaphorePermit, Semaphore},
@@ -18,6 +18,7 @@ use zbus::{DBusError as _, message::Header};
 use crate::{
     authority::{Action, Authority},
     bus::Callers,
+    last::When,
     looks::Looks,
     table::{self, Table},
 };
@@ -114,6 +115,14 @@ impl Service {
         followed.map(drop)
     }
 
+    /// Saves what has been counted so far, before the helper ends.
+    pub fn save(&self) {
+        _ = self.with(|table| {
+            table.save(When::Now);
+            Ok(())
+        });
+    }
+
     fn prefixes_changed(&self) {
         *lock(&self.internal_prefixes) = None;
         self.changed.notify_one();
@@ -152,18 +161,16 @@ impl Service {
         self.looks.later(|| self.with(Table::look)).await?;
         let turn = self.turn(uid).await?;
         let sample = self.with(|table| table.rows((!all).then_some(uid)))?;
+        self.last_until_sent(call, turn);
+        may_be_sent(&sample.rows)?;
+        Ok(sample)
+    }
+
+    /// The turn lasts until the answer is written.
+    fn last_until_sent(&self, call: &Header<'_>, turn: [OwnedSemaphorePermit; 2]) {
         if let Some(sender) = call.sender() {
             self.callers.until_sent(sender, call.primary().serial_num().get(), turn);
         }
-        let bytes = bytes(&sample);
-        if bytes > MOST_BYTES {
-            let (mib, rows) = (bytes >> 20, sample.rows.len());
-            return Err(Error::LimitsExceeded(format!(
-                "the answer would have {mib} MiB in {rows} rows, but at most {} MiB are allowed: there are too many control groups",
-                MOST_BYTES >> 20
-            )));
-        }
-        Ok(sample)
     }
 
     /// Waits for the user's turn, and for one of the few answers that are built at a time. It lasts until the answer is written.
@@ -179,10 +186,22 @@ impl Service {
     }
 }
 
-/// What a sample takes on the bus.
-fn bytes(sample: &Sample) -> usize {
+fn may_be_sent(rows: &[Row]) -> Result<(), Error> {
+    let bytes = bytes(rows);
+    if bytes <= MOST_BYTES {
+        return Ok(());
+    }
+    let (mib, rows) = (bytes >> 20, rows.len());
+    Err(Error::LimitsExceeded(format!(
+        "the answer would have {mib} MiB in {rows} rows, but at most {} MiB are allowed: there are too many control groups",
+        MOST_BYTES >> 20
+    )))
+}
+
+/// What rows take on the bus.
+fn bytes(rows: &[Row]) -> usize {
     // A row begins at a multiple of 8: the path with its length and its end, and four numbers.
-    sample.rows.iter().map(|row| (4 + row.cgroup.len() + 1).next_multiple_of(8) + 32).sum()
+    rows.iter().map(|row| (4 + row.cgroup.len() + 1).next_multiple_of(8) + 32).sum()
 }
 
 impl Counters for Service {
@@ -211,6 +230,15 @@ impl Counters for Service {
         let underway = self.begin(call)?;
         self.authority.check(call, Action::ReadAll).await?;
         self.answer(call, underway.uid, true).await
+    }
+
+    async fn read_last(&self, call: &Header<'_>) -> Result<Last, Error> {
+        let underway = self.begin(call)?;
+        let turn = self.turn(underway.uid).await?;
+        let last = self.with(|table| table.last(underway.uid))?;
+        self.last_until_sent(call, turn);
+        may_be_sent(&last.rows)?;
+        Ok(last)
     }
 
     async fn set_prefixes(
@@ -244,7 +272,6 @@ impl Counters for Service {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
-    use netglance_dbus::sample::Row;
     use zbus::Message;
 
     use super::*;
@@ -253,10 +280,9 @@ mod tests {
     fn an_answer_is_as_long_as_it_is_taken_for() {
         for length in [0, 1, 2, 3, 4, 100, 4095] {
             let rows = vec![Row { cgroup: "x".repeat(length), ..Row::default() }; 9];
-            let sample = Sample { epoch: 1, boottime_ns: 2, rows };
-            let message = Message::signal("/", "org.x.Y", "Z").build(&(1u64, 2u64, &sample.rows)).unwrap();
+            let message = Message::signal("/", "org.x.Y", "Z").build(&(1u64, 2u64, &rows)).unwrap();
             // Before the rows stand two numbers and the length of all, which is aligned as a row is.
-            assert_eq!(message.body().data().len(), 24 + bytes(&sample), "{length}");
+            assert_eq!(message.body().data().len(), 24 + bytes(&rows), "{length}");
         }
     }
 }

@@ -21,7 +21,7 @@ use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    books::{Books, Doomed, Held},
+    books::{Books, Doomed, Held, Totals},
     descriptors, log,
     nft::{
         self, DELETED_AT_ONCE, Nft,
@@ -357,6 +357,19 @@ impl Counting {
             None => Some(self.path_of(tree, key)).filter(|path| is_told(path)),
         };
         self.books.rows(&self.held, path_of, is_told)
+    }
+
+    /// The totals of the latest dump by whose they are (`None`: root's) and path.
+    pub fn totals(&self, tree: &Tree) -> HashMap<(Option<u32>, String), Totals> {
+        let nodes = tree.nodes();
+        let mut known = Known::new();
+        let of_path = |path: &str| Some((nodes.owner_of_path(path), path.to_owned()));
+        let of_key = |key| match self.known(tree, key) {
+            Some(id) => Some((nodes.owner(id, &mut known), tree.path(id)?)),
+            None if self.behind && !self.lost.contains_key(&key) => None, // the next look knows it
+            None => of_path(&self.path_of(tree, key)),
+        };
+        self.books.totals(&self.held, of_key, of_path)
     }
 
     /// After a dump and a refresh: says whether a set is full, and prunes if it is or if there is enough to prune.

@@ -20,10 +20,11 @@ use netglance_helper::{
     setup::Command, table::Table,
 };
 use tokio::{
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
     sync::Notify,
     time::{Instant, sleep, sleep_until, timeout_at},
 };
+use zbus::object_server::InterfaceRef;
 
 /// So long it waits whether the bus has gone when it is told to end; that it has is known at once.
 const LAST_WORD: Duration = Duration::from_millis(100);
@@ -115,18 +116,30 @@ fn wait_for(events: Vec<OwnedFd>, rest: Duration, happened: &Arc<Notify>) -> io:
     Ok(())
 }
 
-/// Serves until the bus is gone or nobody needs it.
+/// Serves until the bus is gone or nobody needs it, and saves what has been counted, as late as it can.
 async fn serve(bus: &Bus, service: Service, happened: &Notify) -> Result<(), Error> {
     let server = bus.serving.object_server();
     server.at(OBJECT_PATH, Helper1(service)).await?;
     Properties::<Service>::replace(server).await?;
     let mut following = pin!(bus.follow_callers());
-    let mut told_to_end = signal(SignalKind::terminate())?;
+    let told_to_end = signal(SignalKind::terminate())?;
     tokio::select! {
         named = bus.serving.request_name(BUS_NAME) => named?,
         _ = &mut following => return Err(Error::BusGone),
     }
     let object = server.interface::<_, Helper1<Service>>(OBJECT_PATH).await?;
+    let ended = until_end(bus, &object, happened, following, told_to_end).await;
+    object.get().await.0.save();
+    ended
+}
+
+async fn until_end(
+    bus: &Bus,
+    object: &InterfaceRef<Helper1<Service>>,
+    happened: &Notify,
+    mut following: Pin<&mut impl Future<Output = Result<(), zbus::Error>>>,
+    mut told_to_end: Signal,
+) -> Result<(), Error> {
     // Shared with every call: none of them wants it for itself.
     let helper = object.get().await;
     let service = &helper.0;
@@ -140,7 +153,7 @@ async fn serve(bus: &Bus, service: Service, happened: &Notify) -> Result<(), Err
                 }
             }
             () = service.changed.notified() => {
-                Properties::<Service>::tell_changed(server, object.signal_emitter()).await?;
+                Properties::<Service>::tell_changed(bus.serving.object_server(), object.signal_emitter()).await?;
             }
             () = bus.serving.closed() => return Err(Error::BusGone),
             _ = &mut following => return Err(Error::BusGone),

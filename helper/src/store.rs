@@ -5,7 +5,7 @@
 
 use std::{
     fs::{self, DirBuilder, File},
-    io::{self, Read as _, Write as _},
+    io::{self, BufWriter, IntoInnerError, Read as _, Write as _},
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
 };
@@ -77,12 +77,55 @@ impl Store {
 
     /// Puts `value` in the place of what was saved before. `durable`: it must survive a power cut.
     pub fn save<T: Serialize>(&self, value: &T, durable: bool) -> Result<(), Error> {
-        let bytes = serde_json::to_vec(value).map_err(|error| self.failed("write")(error.into()))?;
-        self.replace(&bytes, durable)
+        self.replace(|file| Ok(serde_json::to_writer(file, value)?), durable)
     }
 
-    fn replace(&self, bytes: &[u8], durable: bool) -> Result<(), Error> {
-        let new = self.path.with_extension("new");
+    /// Writes `value` beside what was saved before, where [`Self::put_in_place`] expects it. Whoever wants it to survive a power cut
+    /// syncs the returned file in between.
+    pub fn write_beside<T: Serialize>(&self, value: &T) -> Result<File, Error> {
+        self.fill_new(|file| Ok(serde_json::to_writer(file, value)?))
+    }
+
+    /// Puts what was written beside in the place of what was saved before.
+    pub fn put_in_place(&self) -> Result<(), Error> {
+        let put = || {
+            if fs::symlink_metadata(&self.path).is_ok_and(|there| there.is_dir()) {
+                self.put_aside();
+            }
+            fs::rename(self.new_path(), &self.path)
+        };
+        put().map_err(self.failed("write")).inspect_err(|_| _ = fs::remove_file(self.new_path()))
+    }
+
+    /// Why what was written beside could not be synced; it is gone.
+    pub fn unwritten(&self, why: io::Error) -> Error {
+        _ = fs::remove_file(self.new_path());
+        self.failed("write")(why)
+    }
+
+    /// Gives what was saved here to `other`, in the place of what that had. It survives a power cut.
+    pub fn move_to(&self, other: &Self) -> Result<(), Error> {
+        let go = || {
+            if fs::symlink_metadata(&other.path).is_ok_and(|there| there.is_dir()) {
+                other.put_aside();
+            }
+            fs::rename(&self.path, &other.path)?;
+            self.sync_directory()
+        };
+        go().map_err(other.failed("write"))
+    }
+
+    fn replace(&self, fill: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>, durable: bool) -> Result<(), Error> {
+        let file = self.fill_new(fill)?;
+        if durable {
+            file.sync_all().map_err(|error| self.unwritten(error))?;
+        }
+        self.put_in_place()?;
+        if durable { self.sync_directory().map_err(self.failed("write")) } else { Ok(()) }
+    }
+
+    fn fill_new(&self, fill: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>) -> Result<File, Error> {
+        let new = self.new_path();
         let write = || {
             // Not through a link that somebody has put there.
             if fs::symlink_metadata(&new).is_ok_and(|there| there.is_dir()) {
@@ -90,21 +133,19 @@ impl Store {
             } else {
                 _ = fs::remove_file(&new);
             }
-            let mut file = File::create_new(&new)?;
-            file.write_all(bytes)?;
-            if durable {
-                file.sync_all()?;
-            }
-            if fs::symlink_metadata(&self.path).is_ok_and(|there| there.is_dir()) {
-                self.put_aside();
-            }
-            fs::rename(&new, &self.path)?;
-            match self.path.parent() {
-                Some(directory) if durable => File::open(directory)?.sync_all(),
-                _ => Ok(()),
-            }
+            let mut file = BufWriter::new(File::create_new(&new)?);
+            fill(&mut file)?;
+            file.into_inner().map_err(IntoInnerError::into_error)
         };
         write().map_err(self.failed("write")).inspect_err(|_| _ = fs::remove_file(&new))
+    }
+
+    fn new_path(&self) -> PathBuf {
+        self.path.with_extension("new")
+    }
+
+    fn sync_directory(&self) -> io::Result<()> {
+        self.path.parent().map_or(Ok(()), |directory| File::open(directory)?.sync_all())
     }
 
     /// Adds a line with `value` to a file of such lines.
@@ -122,7 +163,7 @@ impl Store {
     /// Puts these lines in the place of those that were there.
     pub fn rewrite<T: Serialize>(&self, values: impl Iterator<Item = T>) -> Result<(), Error> {
         let bytes = lines(values).map_err(self.failed("write"))?;
-        self.replace(&bytes, false)
+        self.replace(|file| file.write_all(&bytes), false)
     }
 
     /// Gives each line that was added to `each`, the latest first. One that was cut short, as whoever wrote it was killed, is left
@@ -133,8 +174,9 @@ impl Store {
         Ok(())
     }
 
-    /// Removes the file, if there is one.
+    /// Removes the file, if there is one, and what was written beside it.
     pub fn remove(&self) -> Result<(), Error> {
+        _ = fs::remove_file(self.new_path());
         match fs::remove_file(&self.path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             other => other.map_err(self.failed("remove")),

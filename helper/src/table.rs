@@ -16,7 +16,7 @@ use netglance_dbus::{
     kernel::{self, Judgement, Kernel},
     netlink,
     onlink::{self, Onlink},
-    sample::Sample,
+    sample::{Last, Sample},
     scope::Prefixes,
 };
 use rustix::time::ClockId;
@@ -24,7 +24,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     counting::{self, Counting, Files, clock_ns},
-    descriptors, log,
+    descriptors,
+    last::{Boots, When},
+    log,
     nft::{
         self,
         ruleset::{Internal, Redirected},
@@ -119,6 +121,7 @@ pub struct Table {
     looked_ns: u64,
     setup_file: Store,
     files: Files,
+    boots: Boots,
     set_size: u32,
     counting: Option<Counting>,
     /// The socket that an earlier process has left, until counting goes on in its table.
@@ -154,6 +157,7 @@ impl Table {
             setup: setup.unwrap_or_default(),
             setup_file,
             files: Files { books: Store::at(runtime, "books.json"), paths: Store::at(runtime, "paths.lines") },
+            boots: Boots::open(state),
             set_size,
             counting: None,
             kept,
@@ -249,6 +253,7 @@ impl Table {
                 failures.push(chain(&error));
             }
         }
+        failures.extend(self.boots.forget().map(|error| chain(&error)));
         if failures.is_empty() { Ok(()) } else { Err(Error::Several(failures)) }
     }
 
@@ -259,6 +264,7 @@ impl Table {
         let kernel = self.kernel_warning().filter(|_| self.counting.is_some());
         let trouble = self.trouble.iter().chain(&self.misled).cloned().chain(kernel).chain(redirects);
         let warnings = trouble.chain(counting).chain(self.tree.nodes().warnings());
+        let warnings = warnings.chain(self.boots.warning());
         let warnings = warnings.chain((self.onlink.left_out() > 0).then(too_many));
         warnings.collect::<Vec<_>>().join("; ")
     }
@@ -268,7 +274,8 @@ impl Table {
         let redirects = self.redirects.as_ref().and_then(|redirects| redirects.due(self.counting.is_some()));
         let behind = self.tree.is_behind().then(Instant::now);
         let retry = self.is_troubled().then(|| self.tried + RETRIED_AFTER);
-        [self.onlink.due(), redirects, behind, retry].into_iter().flatten().min()
+        let save = self.counting.is_some().then(|| self.boots.due());
+        [self.onlink.due(), redirects, behind, retry, save].into_iter().flatten().min()
     }
 
     /// Takes in what happened to cgroups and routes, in bounded steps: see [`Self::due`]. Whether the internal prefixes are
@@ -278,6 +285,9 @@ impl Table {
         let retried = if self.is_troubled() && self.tried.elapsed() >= RETRIED_AFTER { self.retry() } else { Ok(()) };
         for error in [retried, self.follow_cgroups(), self.follow_redirects()].into_iter().filter_map(Result::err) {
             log(chain(&error));
+        }
+        if self.boots.go_on() {
+            self.save(When::Soon);
         }
         let changed = self.onlink.changed()?;
         self.redirect();
@@ -361,6 +371,26 @@ impl Table {
         }
         let counting = self.counting.as_ref().ok_or(Error::NotInstalled)?;
         Ok(Sample { epoch: counting.epoch(), boottime_ns: self.looked_ns, rows: counting.rows(&self.tree, user) })
+    }
+
+    /// The last totals of the boot before, as far as a user may see them.
+    pub fn last(&self, user: u32) -> Result<Last, Error> {
+        if self.setup.installed { Ok(self.boots.last(user)) } else { Err(Error::NotInstalled) }
+    }
+
+    /// Saves what has been counted so far for the next boot. Where that is not known, or can't be written, what was saved before
+    /// stays.
+    pub fn save(&mut self, when: When) {
+        if self.counting.is_none() {
+            return;
+        }
+        if let Err(error) = self.look() {
+            return log(format_args!("{}; what was saved for the next boot stays", chain(&error)));
+        }
+        self.tree.refresh_owners();
+        if let Some(counting) = &self.counting {
+            self.boots.save(counting.epoch(), self.looked_ns, counting.totals(&self.tree), when);
+        }
     }
 
     /// Whether anything can't be followed, or written, or was not begun.

@@ -19,7 +19,7 @@ use std::{
 
 use netglance_dbus::{
     helper1::{BUS_NAME, Counters, Error as HelperError, Helper1, OBJECT_PATH, WirePrefix},
-    sample::Sample,
+    sample::{Last, Sample},
 };
 use tokio::runtime::Runtime;
 use x11rb::protocol::xproto::{ClientMessageEvent, ConnectionExt as _, EventMask};
@@ -450,6 +450,10 @@ impl Counters for Helper {
         }
         switches.reads += 1;
         Ok(Sample { epoch: 1, boottime_ns: super::support::boottime_ns(), rows: Vec::new() })
+    }
+
+    async fn read_last(&self, _call: &Header<'_>) -> Result<Last, HelperError> {
+        Ok(Last::default())
     }
 
     async fn set_prefixes(

@@ -331,6 +331,18 @@ impl Daemon {
         }
     }
 
+    /// As after a boot of that id (`/proc/sys/kernel/random/boot_id`): nothing is kept, and what lasts until the next boot is gone.
+    /// It does not run, and has to be started.
+    pub fn boot(&mut self, id: &str) {
+        self.kill();
+        self.drop_kept();
+        let _ = fs::remove_dir_all(self.runtime());
+        // Another file, as the one before may still be mounted.
+        let new = self.directory.path().join("boot_id.new");
+        fs::write(&new, format!("{id}\n")).unwrap();
+        fs::rename(new, self.directory.path().join("boot_id")).unwrap();
+    }
+
     /// Starts it with what the store keeps, and waits until it is on the bus.
     pub async fn start(&mut self, bus: &Bus) {
         self.spawn();
@@ -354,7 +366,10 @@ impl Daemon {
         let path = |name: &str| self.directory.path().join(name);
         command.env("DBUS_SYSTEM_BUS_ADDRESS", &self.address).env("NOTIFY_SOCKET", path("notify"));
         command.env("STATE_DIRECTORY", path("state")).env("RUNTIME_DIRECTORY", path("run"));
-        command.env("CGROUPS", format!("{:?}", self.cgroups)).env("KERNEL", path("kernel"));
+        command
+            .env("CGROUPS", format!("{:?}", self.cgroups))
+            .env("KERNEL", path("kernel"))
+            .env("BOOT_ID", path("boot_id"));
         if let Some(kept) = &*self.kept.lock().unwrap() {
             command.env("LISTEN_FDS", "1").env("LISTEN_FDNAMES", "nft").stdin(kept.try_clone().unwrap());
         } else {
@@ -465,7 +480,8 @@ fn confined(program: &Path, path: &Path) -> Vec<OsString> {
     let script = r#"umask "$0" && : > "$2" && mount --bind "$1" "$2" && mount -t proc -o "$3" proc /proc && shift 3 &&
         for file in osrelease version; do
             [ ! -e "$KERNEL/$file" ] || mount --bind "$KERNEL/$file" "/proc/sys/kernel/$file" || exit
-        done && exec "$@""#;
+        done &&
+        { [ ! -e "$BOOT_ID" ] || mount --bind "$BOOT_ID" /proc/sys/kernel/random/boot_id; } && exec "$@""#;
     let mut command: Vec<OsString> = ["sh", "-c", script].map(Into::into).into();
     command.extend([unit("UMask").into(), program.into(), path.into()]);
     command.push(format!("hidepid={}", unit("ProtectProc")).into());

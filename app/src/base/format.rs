@@ -88,6 +88,19 @@ impl Axis {
         }
         trimmed(&rate(bytes_per_sec, unit))
     }
+
+    /// The same of an axis of bytes: "1.5 GB".
+    pub fn label_bytes(self, bytes: f64) -> String {
+        if bytes == 0.0 { "0".to_owned() } else { trimmed(&scaled(bytes, "B", "")) }
+    }
+}
+
+/// What a rate can be written in, and how many bytes a second that is each.
+pub fn rate_units(unit: Unit) -> [(&'static str, u64); 3] {
+    match unit {
+        Unit::Bytes => [("kB/s", 1000), ("MB/s", 1_000_000), ("GB/s", 1_000_000_000)],
+        Unit::Bits => [("kbit/s", 125), ("Mbit/s", 125_000), ("Gbit/s", 125_000_000)],
+    }
 }
 
 /// A clause as a sentence, with a capital and a full stop.
@@ -158,6 +171,8 @@ mod tests {
         check(1_200_000.0, Unit::Bytes, "0, 500 kB/s, 1 MB/s, 1.5 MB/s, 2 MB/s");
         check(200_000.0, Unit::Bytes, "0, 50 kB/s, 100 kB/s, 150 kB/s, 200 kB/s");
         check(12_500_000.0, Unit::Bits, "0, 25 Mbit/s, 50 Mbit/s, 75 Mbit/s, 100 Mbit/s");
+        let axis = Axis::for_most(5.5e9, Unit::Bytes);
+        assert_eq!([0.0, 1.0, 4.0].map(|i| axis.label_bytes(axis.step * i)), ["0", "2 GB", "8 GB"]);
     }
 
     #[test]

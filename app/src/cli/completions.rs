@@ -11,9 +11,12 @@ use clap_complete::{CompleteEnv, engine::CompletionCandidate, env::Shells};
 use netglance_dbus::cgroup::Tree;
 
 use super::{Cli, Error, watch::print_as_it_is};
-use crate::look::{
-    monitor::is_own_cgroup,
-    target::{app_id, units as units_of},
+use crate::{
+    keep::store::{self, Store},
+    look::{
+        monitor::is_own_cgroup,
+        target::{app_id, units as units_of},
+    },
 };
 
 /// What `netglance completions` takes.
@@ -58,27 +61,51 @@ pub fn script(shell: &str, program: &str) -> io::Result<String> {
     Ok(script)
 }
 
-/// Ids of the caller's applications that run now.
+/// Ids of the caller's applications that run now, and of those that were recorded.
 pub fn apps(current: &OsStr) -> Vec<CompletionCandidate> {
-    candidates(current, |tree, path| app_id(path).filter(|_| is_own_cgroup(tree, path)).into_iter().collect())
+    let store = store::path().and_then(|path| Store::read(&path).ok()?);
+    let recorded = store.and_then(|store| store.apps().ok()).unwrap_or_default();
+    let running = |tree: &Tree, path: &str| app_id(path).filter(|_| is_own_cgroup(tree, path)).into_iter().collect();
+    candidates(current, running, recorded.into_iter().map(|(id, _)| id))
 }
 
 /// Names of all units that have a cgroup now.
 pub fn units(current: &OsStr) -> Vec<CompletionCandidate> {
-    candidates(current, |_, path| units_of(path).map(|unit| unit.unit.to_owned()).collect())
+    candidates(current, |_, path| units_of(path).map(|unit| unit.unit.to_owned()).collect(), [])
 }
 
 /// Paths of all cgroups.
 pub fn cgroups(current: &OsStr) -> Vec<CompletionCandidate> {
-    candidates(current, |_, path| vec![path.to_owned()])
+    candidates(current, |_, path| vec![path.to_owned()], [])
 }
 
-fn candidates(current: &OsStr, names: impl Fn(&Tree, &str) -> Vec<String>) -> Vec<CompletionCandidate> {
-    let (Some(current), Ok(tree)) = (current.to_str(), Tree::open()) else { return Vec::new() };
+/// Times for `--since` and `--until`.
+pub fn times() -> Vec<CompletionCandidate> {
+    let times = [
+        ("today", "Since midnight"),
+        ("yesterday", "The day before"),
+        ("1h", "An hour ago"),
+        ("24h", "24 hours ago"),
+        ("7d", "7 days ago"),
+        ("30d", "30 days ago"),
+        ("1y", "A year ago"),
+    ];
+    times.map(|(time, help)| CompletionCandidate::new(time).help(Some(help.into()))).into()
+}
+
+/// What fits of the names that `names` finds in each cgroup's path, and of others.
+fn candidates(
+    current: &OsStr,
+    names: impl Fn(&Tree, &str) -> Vec<String>,
+    others: impl IntoIterator<Item = String>,
+) -> Vec<CompletionCandidate> {
+    let Some(current) = current.to_str() else { return Vec::new() };
+    let tree = Tree::open().ok();
+    let here = tree.iter().flat_map(|tree| tree.paths().flat_map(|path| names(tree, &path)));
     // fish and zsh quote what they insert. bash doesn't, and gives what is typed with its quotes.
     let typed: fn(String) -> String =
         if env::var_os("_CLAP_COMPLETE_COMP_TYPE").is_some() { |name| name.replace('\\', r"\\") } else { |name| name };
-    let names: BTreeSet<_> = tree.paths().flat_map(|path| names(&tree, &path)).filter(|name| is_plain(name)).collect();
+    let names: BTreeSet<_> = here.chain(others).filter(|name| is_plain(name)).collect();
     names.into_iter().map(typed).filter(|name| name.starts_with(current)).map(CompletionCandidate::new).collect()
 }
 

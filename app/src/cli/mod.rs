@@ -3,14 +3,18 @@
 mod agent;
 mod apps;
 mod budget;
+mod chart;
 mod completions;
 mod doctor;
+mod history;
 mod install;
+mod recorded;
 mod report;
 mod run;
 mod terminal;
 mod verify;
 mod watch;
+mod when;
 
 use std::{process::ExitCode, time::Duration};
 
@@ -52,6 +56,12 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Show how much was moved today, this month or in any other time
+    ///
+    /// netglance records while its tray icon or window is open, and learns from the helper what was moved at other times. Without
+    /// --app, --unit or --cgroup, this is about all of your applications together, and without --since about this month, day by
+    /// day. If nothing is recorded of what you ask for, the exit status is 3.
+    History(history::HistoryArgs),
     /// Show how much of each budget is used up
     ///
     /// A budget limits the external traffic of an application, or of all applications together, in a day, week or month. Add
@@ -67,6 +77,12 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Draw what was moved into a picture, an SVG or PNG file
+    ///
+    /// It is the chart of the window: a curve of the rates for up to ten days, bars for days and months. Without --app, --unit or
+    /// --cgroup, it is about all of your applications together, and without --since about this month. If nothing is recorded of
+    /// what you ask for, the exit status is 3.
+    Chart(chart::ChartArgs),
     /// Run a command and count its external traffic
     ///
     /// The command runs in a cgroup of its own, so that everything it starts is counted too. Signals are passed on to it.
@@ -208,6 +224,10 @@ enum Error {
     #[error(transparent)]
     Store(#[from] crate::keep::store::Error),
     #[error(transparent)]
+    Png(#[from] crate::show::chart::PngError),
+    #[error("cannot write {}", path.display())]
+    Write { path: std::path::PathBuf, source: std::io::Error },
+    #[error(transparent)]
     Verify(#[from] crate::advise::verify::Error),
     #[error("\"{pattern}\" is not a unit pattern")]
     Pattern { pattern: String, source: glob::PatternError },
@@ -255,6 +275,8 @@ impl Cli {
                 block_on(watch::watch(&WatchArgs::default()))
             }
             Some(Command::Watch(args)) => block_on(watch::watch(&args)),
+            Some(Command::History(args)) => history::history(&args),
+            Some(Command::Chart(args)) => chart::chart(&args),
             Some(Command::Apps { json }) => block_on(apps::apps(json)),
             Some(Command::Budget { check, json }) => budget::budget(check, json),
             Some(Command::Run { json, command }) => block_on(run::run(json, &command)),

@@ -4,6 +4,7 @@ use std::{fs, io, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::budget::Told;
 use crate::base::file;
 
 /// The file `netglance/state.json` in `$XDG_STATE_HOME` (`~/.local/state`).
@@ -18,6 +19,8 @@ pub struct State {
     pub place: Place,
     /// What the person did not agree to for exact counting, in the words of the question: it is not asked again by itself.
     pub refused: Option<String>,
+    /// Of which budgets a person has heard.
+    pub told: Told,
 }
 
 /// A window's place in points. `None`: the desktop chooses.

@@ -255,6 +255,16 @@ impl Monitor {
         own.map(|(path, account)| (path.as_str(), account.moved.total))
     }
 
+    /// What the helper had counted in the boot before.
+    pub async fn read_last(&self) -> Option<sampler::Last> {
+        self.sampler.read_last().await
+    }
+
+    /// When the first look was, in `CLOCK_BOOTTIME`.
+    pub fn began_ns(&self) -> u64 {
+        self.began_ns
+    }
+
     /// The latest look; `None`: it failed.
     pub fn latest(&self) -> Option<&Look> {
         let failed = self.beat.as_ref().is_some_and(|beat| matches!(beat.secs, Err(Gap::Failed(_))));

@@ -61,11 +61,7 @@ impl Target {
         for unit in units {
             selectors.push(Selector::Unit(Pattern::new(unit)?));
         }
-        for cgroup in cgroups {
-            let path = cgroup.strip_prefix(mount).filter(|rest| rest.is_empty() || rest.starts_with('/'));
-            let path = path.unwrap_or(cgroup).trim_matches('/');
-            selectors.push(Selector::Cgroup(format!("/{path}")));
-        }
+        selectors.extend(cgroups.iter().map(|cgroup| Selector::Cgroup(cgroup_path(cgroup, mount))));
         Ok(Self { name: [units, cgroups].concat().join(" "), comes_back: true, selectors })
     }
 
@@ -154,6 +150,12 @@ impl Selector {
         let (wanted, stem) = (plain(wanted), stem(unit));
         strsim::jaro_winkler(&wanted, unit).max(strsim::jaro_winkler(stem_of(&wanted), stem))
     }
+}
+
+/// A cgroup's path as in /proc/PID/cgroup from one that somebody typed, which may begin with the tree's mount point.
+pub fn cgroup_path(typed: &str, mount: &str) -> String {
+    let path = typed.strip_prefix(mount).filter(|rest| rest.is_empty() || rest.starts_with('/'));
+    format!("/{}", path.unwrap_or(typed).trim_matches('/'))
 }
 
 /// The units along a cgroup's path, outermost first.

@@ -6,6 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use jiff::tz::TimeZone;
 use netglance_dbus::error::chain;
 use tokio::{sync::mpsc::UnboundedSender, time::timeout_at};
 
@@ -17,12 +18,23 @@ use super::{
     face,
     instance::Asked,
     link::{Link, Said},
+    memory::{Answer, Ask, Memory},
     menu,
 };
 use crate::{
     advise::verify,
-    base::{format, say::say, settings::Settings},
-    keep::{histories::Histories, state::State},
+    base::{
+        format,
+        say::say,
+        settings::{Budget, Settings},
+    },
+    keep::{
+        budget::{self, Notice, Rates, Spent},
+        calendar::Period,
+        histories::Histories,
+        state::State,
+        usage::Usage,
+    },
     look::{
         monitor,
         monitor::Monitor,
@@ -34,7 +46,10 @@ use crate::{
         picture::Picture,
         tray,
         tray::{Face, Tray},
-        update::{AppSockets, Backlog, Command, Overview, Proof, ProofPage, SPARK_SECS, Update},
+        update::{
+            AppSockets, Backlog, Command, Overview, Past, PastQuery, Proof, ProofPage, SPARK_SECS, Update, UsageTable,
+            Used,
+        },
     },
 };
 
@@ -88,11 +103,39 @@ pub struct Desktop {
     appearance: Appearance,
     window: Option<Link>,
     windows: u64,
-    said: UnboundedSender<(u64, Said)>,
-    granted: UnboundedSender<Granted>,
-    proven: UnboundedSender<Proof>,
+    memory: Memory,
+    recorded: Recorded,
+    senders: Senders,
+    /// Shows a person what they should hear; `None`: there is no session bus.
+    notices: Option<UnboundedSender<Notice>>,
     /// How it ends, once it does.
     ends: Option<ExitCode>,
+}
+
+/// Where events come in again that somebody else works on meanwhile.
+pub struct Senders {
+    /// What a window says.
+    pub said: UnboundedSender<(u64, Said)>,
+    /// How a wish ended.
+    pub granted: UnboundedSender<Granted>,
+    /// How a proof ended.
+    pub proven: UnboundedSender<Proof>,
+}
+
+/// What the window shows of the history, and what a person is told of it.
+#[derive(Default)]
+struct Recorded {
+    past_query: Option<PastQuery>,
+    /// Answered, and not sent to the window yet.
+    past: Option<Past>,
+    period: Option<Period>,
+    /// Answered, and not sent to the window yet.
+    table: Option<UsageTable>,
+    used: Vec<Used>,
+    /// How far each budget is used up, and what its app is called.
+    spent: Vec<(Spent, Option<String>)>,
+    rates: Rates,
+    trouble: Option<String>,
 }
 
 impl Desktop {
@@ -100,9 +143,9 @@ impl Desktop {
     pub async fn new(
         tray: Option<Tray>,
         panel: bool,
-        said: UnboundedSender<(u64, Said)>,
-        granted: UnboundedSender<Granted>,
-        proven: UnboundedSender<Proof>,
+        senders: Senders,
+        memory: Memory,
+        notices: Option<UnboundedSender<Notice>>,
     ) -> Self {
         let monitor = Monitor::open(None).await;
         let beat = monitor.as_ref().map_or(Settings::default().beat, |monitor| monitor.settings().settings.beat);
@@ -134,9 +177,10 @@ impl Desktop {
             appearance: Appearance::default(),
             window: None,
             windows: 0,
-            said,
-            granted,
-            proven,
+            memory,
+            recorded: Recorded::default(),
+            senders,
+            notices,
             ends: None,
         }
     }
@@ -179,6 +223,10 @@ impl Desktop {
             }
             if let Some(code) = self.ends {
                 self.save();
+                if let (false, Ok(monitor)) = (self.paused, &self.monitor) {
+                    self.memory.look(monitor, &self.apps, true).await;
+                }
+                self.memory.end();
                 return code;
             }
         }
@@ -214,9 +262,105 @@ impl Desktop {
         if (&internal, &external) != (&before.internal, &before.external) && *monitor.exact() == Exact::Counting {
             self.wish(Wish::Prefixes(internal, external), None);
         }
+        if let Ok(monitor) = &self.monitor {
+            self.memory.look(monitor, &self.apps, false).await;
+        }
+        self.watch_rates();
         self.picture.push(face::sum(self.shown()));
         self.sockets().await;
         self.tell();
+    }
+
+    /// Tells a person of the rates that have been over their limits for long.
+    fn watch_rates(&mut self) {
+        let settings = self.settings();
+        if settings.budgets.is_empty() {
+            return;
+        }
+        let Ok(monitor) = &mut self.monitor else { return };
+        let metered = self.memory.network.metered == Some(true);
+        let Some(AppRates { boottime_ns, rates }) = monitor.rates() else { return };
+        let names: Vec<_> = self.apps.iter().map(|app| (app.id.as_str(), app.name.as_str())).collect();
+        let rate = |budget: &Budget| {
+            let rates = rates.as_ref()?;
+            if budget.metered && !metered {
+                return Some(0.0);
+            }
+            let its = budget::apps(budget, &names);
+            let is_its = |id: &str| budget.app.is_none() || its.iter().any(|(app, _)| *app == id);
+            Some(rates.iter().filter(|(id, _)| is_its(id)).map(|(_, rate)| rate.rx + rate.tx).sum())
+        };
+        let due = self.recorded.rates.look(&settings.budgets, boottime_ns, rate);
+        for place in due {
+            self.notify(&settings, place);
+        }
+    }
+
+    /// Tells a person of a budget.
+    fn notify(&self, settings: &Settings, place: usize) {
+        let (Some(budget), Some(notices)) = (settings.budgets.get(place), &self.notices) else { return };
+        let none = (Spent::of(budget, 0, None), None);
+        let (spent, name) = self.recorded.spent.get(place).unwrap_or(&none);
+        _ = notices.send(Notice::of(budget, spent, name.as_deref(), settings.unit, &TimeZone::system()));
+    }
+
+    /// Takes in what the history says.
+    fn answered(&mut self, answer: Answer) {
+        match answer {
+            Answer::Recorded(written) => {
+                self.memory.recorded(written);
+                self.ask_again();
+            }
+            Answer::Trouble(trouble) => self.recorded.trouble = trouble,
+            Answer::Past(past) if Some(&past.query) == self.recorded.past_query.as_ref() => {
+                self.recorded.past = Some(past);
+            }
+            Answer::Usage(table) if Some(table.period) == self.recorded.period => self.recorded.table = Some(table),
+            Answer::Past(_) | Answer::Usage(_) => {} // something else was asked meanwhile
+            Answer::Used(used) => self.recorded.used = used,
+            Answer::Spent(spent) => {
+                self.recorded.spent = spent;
+                let settings = self.settings();
+                let spent: Vec<_> = self.recorded.spent.iter().map(|(spent, _)| spent.clone()).collect();
+                let due = self.state.told.due(&settings.budgets, &spent, &TimeZone::system());
+                for place in &due {
+                    self.notify(&settings, *place);
+                }
+                if !due.is_empty() {
+                    self.save();
+                }
+            }
+            Answer::Forgotten => self.ask_again(),
+        }
+    }
+
+    /// Asks for what the window shows of the history.
+    fn ask_again(&mut self) {
+        if self.window.is_none() {
+            return;
+        }
+        if let Some(query) = &self.recorded.past_query {
+            self.memory.ask(Ask::Past(query.clone()));
+        }
+        if let Some(period) = self.recorded.period {
+            self.memory.ask(Ask::Usage(period));
+        }
+        self.ask_used();
+    }
+
+    fn ask_used(&self) {
+        self.memory.ask(Ask::Used(self.shown().iter().map(|reading| reading.id.clone()).collect()));
+    }
+
+    /// Today and this month of what is shown, with what is not recorded yet.
+    fn used(&self) -> Vec<Used> {
+        let (Ok(monitor), true) = (&self.monitor, self.settings().record) else { return Vec::new() };
+        let is_shown = |used: &&Used| self.shown().iter().any(|reading| reading.id == used.id);
+        let used = self.recorded.used.iter().filter(is_shown).map(|used| {
+            let rest = Usage { bytes: self.memory.unrecorded(monitor, &used.id), estimate_bytes: 0 };
+            Used { id: used.id.clone(), today: used.today.plus(rest), month: used.month.plus(rest) }
+        });
+        used.collect()
     }
 
     /// StB comes first where it runs and nobody has chosen yet.
@@ -302,6 +446,9 @@ impl Desktop {
             }
             Event::Granted(granted) => self.granted(granted),
             Event::Proven(proof) => self.proof = Some(proof),
+            Event::Network(network) => self.memory.network = network,
+            Event::Answer(answer) => self.answered(answer),
+            Event::Ended => self.command(Command::Quit),
             Event::Appearance(appearance) => {
                 self.appearance = appearance;
                 self.dress();
@@ -323,6 +470,7 @@ impl Desktop {
                     self.readings = monitor.readings();
                     self.together = if self.readings.is_empty() { monitor.together() } else { None };
                 }
+                self.ask_used();
                 self.save();
             }
             Command::Set(settings) => self.set(settings),
@@ -362,7 +510,21 @@ impl Desktop {
                 self.state.place = place;
                 self.unsaved = Some(Instant::now());
             }
-            Command::Past(_) | Command::Usage(_) | Command::Forget(_) => {}
+            Command::Past(query) => {
+                self.recorded.past = None;
+                if let Some(query) = &query {
+                    self.memory.ask(Ask::Past(query.clone()));
+                }
+                self.recorded.past_query = query;
+            }
+            Command::Usage(period) => {
+                self.recorded.table = None;
+                if let Some(period) = period {
+                    self.memory.ask(Ask::Usage(period));
+                }
+                self.recorded.period = period;
+            }
+            Command::Forget(forget) => self.memory.ask(Ask::Forget(forget)),
             Command::Quit => self.ends = Some(ExitCode::SUCCESS),
         }
     }
@@ -404,7 +566,7 @@ impl Desktop {
         self.asking = true;
         self.notice = None;
         self.confirm = None;
-        let granted = self.granted.clone();
+        let granted = self.senders.granted.clone();
         tokio::spawn(async move {
             let outcome = exact::fulfil(&wish).await;
             _ = granted.send(Granted { wish, settings, outcome });
@@ -417,7 +579,7 @@ impl Desktop {
             return;
         }
         self.proof = Some(Proof::Running);
-        let proven = self.proven.clone();
+        let proven = self.senders.proven.clone();
         tokio::task::spawn_blocking(move || {
             let outcome = verify::run();
             _ = proven.send(outcome.map_or_else(|error| Proof::Failed(chain(&error)), Proof::Done));
@@ -456,8 +618,11 @@ impl Desktop {
             None => {
                 self.windows += 1;
                 self.proof_page = false;
+                self.recorded.past_query = None;
+                self.recorded.period = None;
+                self.ask_used();
                 self.start_at_login = autostart::is_on();
-                match Link::open(self.windows, token, self.said.clone()) {
+                match Link::open(self.windows, token, self.senders.said.clone()) {
                     Ok(window) => self.window = Some(window),
                     Err(error) => say(format_args!("cannot start the window's process: {error}")),
                 }
@@ -539,17 +704,20 @@ impl Desktop {
             place: self.state.place,
             paused: self.paused,
             backlog: Vec::new(),
-            used: Vec::new(),
+            used: self.used(),
             past: None,
             usage: None,
-            budgets: Vec::new(),
-            history_error: None,
+            budgets: self.recorded.spent.iter().map(|(spent, _)| spent.clone()).collect(),
+            history_error: self.recorded.trouble.clone(),
         }
     }
 
     /// An update with the past of what the window shows for the first time.
     fn with_past(&mut self) -> Update {
         let mut update = self.update();
+        // Long, so they are sent once.
+        update.past = self.recorded.past.take();
+        update.usage = self.recorded.table.take();
         let shown: Vec<String> = self.shown().iter().map(|reading| reading.id.clone()).collect();
         let new = shown.iter().filter(|id| !self.told.contains(id));
         let together = self.together.as_ref();

@@ -7,22 +7,26 @@ pub mod exact;
 mod face;
 pub mod instance;
 pub mod link;
+mod memory;
 mod menu;
 pub mod notify;
 
 use std::{process::ExitCode, time::Duration};
 
 use appearance::Appearance;
-use desktop::{Desktop, Granted};
+use desktop::{Desktop, Granted, Senders};
 use instance::{Asked, Instance};
 use link::Said;
+use memory::{Answer, Memory};
 use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
     sync::mpsc::{UnboundedReceiver, unbounded_channel},
     time::{Instant, timeout_at},
 };
 
 use crate::{
     base::say::say,
+    look::network::{self, Network},
     show::{
         tray::{self, Tray},
         update::Proof,
@@ -64,7 +68,30 @@ async fn start(hidden: bool) -> ExitCode {
     let (granted_sender, granted) = unbounded_channel();
     let (proven_sender, proven) = unbounded_channel();
     let (looks, appearance) = unbounded_channel();
-    let mut events = Events { asked, hosts, tray: tray_events, said, granted, proven, appearance };
+    let (network_sender, networks) = unbounded_channel();
+    let (answer, answers) = unbounded_channel();
+    let (pressed_sender, pressed) = unbounded_channel();
+    let ended = match signal(SignalKind::terminate()) {
+        Ok(ended) => ended,
+        Err(error) => {
+            say(format_args!("cannot listen for signals: {error}"));
+            return ExitCode::FAILURE;
+        }
+    };
+    let mut events = Events {
+        asked,
+        pressed,
+        hosts,
+        tray: tray_events,
+        said,
+        granted,
+        proven,
+        appearance,
+        networks,
+        answers,
+        ended,
+    };
+    tokio::spawn(async move { network::follow(network::system_bus().await, network_sender).await });
     tokio::spawn(appearance::follow(session.clone(), looks));
     let until = Instant::now() + FIRST_WITHIN;
     let mut panel = false;
@@ -75,7 +102,9 @@ async fn start(hidden: bool) -> ExitCode {
         // The first update says whether closing the window ends the program.
         panel = timeout_at(until, events.hosts.recv()).await.ok().flatten().unwrap_or(false);
     }
-    let mut desktop = Desktop::new(tray, panel, said_sender, granted_sender, proven_sender).await;
+    let notices = session.clone().map(|session| notify::start(session, pressed_sender));
+    let senders = Senders { said: said_sender, granted: granted_sender, proven: proven_sender };
+    let mut desktop = Desktop::new(tray, panel, senders, Memory::start(answer), notices).await;
     // A portal may take long to answer, or never do.
     desktop.take(Event::Appearance(Appearance::of_files()));
     if !hidden {
@@ -87,15 +116,21 @@ async fn start(hidden: bool) -> ExitCode {
     }
     desktop.serve(&mut events).await
 }
+
 /// What may happen beside the beat.
 struct Events {
     asked: UnboundedReceiver<Asked>,
+    /// A notification was pressed.
+    pressed: UnboundedReceiver<Asked>,
     hosts: UnboundedReceiver<bool>,
     tray: UnboundedReceiver<tray::Event>,
     said: UnboundedReceiver<(u64, Said)>,
     granted: UnboundedReceiver<Granted>,
     proven: UnboundedReceiver<Proof>,
     appearance: UnboundedReceiver<Appearance>,
+    networks: UnboundedReceiver<Network>,
+    answers: UnboundedReceiver<Answer>,
+    ended: Signal,
 }
 
 enum Event {
@@ -106,18 +141,26 @@ enum Event {
     Granted(Granted),
     Proven(Proof),
     Appearance(Appearance),
+    Network(Network),
+    Answer(Answer),
+    /// The session ends, or somebody wants the program to.
+    Ended,
 }
 
 impl Events {
     async fn next(&mut self) -> Event {
         tokio::select! {
             Some(asked) = self.asked.recv() => Event::Asked(asked),
+            Some(asked) = self.pressed.recv() => Event::Asked(asked),
             Some(there) = self.hosts.recv() => Event::Panel(there),
             Some(event) = self.tray.recv() => Event::Tray(event),
             Some((number, said)) = self.said.recv() => Event::Said(number, said),
             Some(granted) = self.granted.recv() => Event::Granted(granted),
             Some(proof) = self.proven.recv() => Event::Proven(proof),
             Some(appearance) = self.appearance.recv() => Event::Appearance(appearance),
+            Some(network) = self.networks.recv() => Event::Network(network),
+            Some(answer) = self.answers.recv() => Event::Answer(answer),
+            Some(()) = self.ended.recv() => Event::Ended,
             else => std::future::pending().await,
         }
     }

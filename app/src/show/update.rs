@@ -164,7 +164,13 @@ impl Update {
                 sockets.flat_map(|socket| [&mut socket.unit, &mut socket.cgroup].into_iter().chain(&mut socket.proxy));
             names.chain([&mut app.app])
         });
-        for name in readings.chain(apps).chain(proof) {
+        let groups = self.usage.iter_mut().flat_map(|table| table.apps.iter_mut().flatten().chain(&mut table.networks));
+        let past = self.past.iter_mut().flat_map(|past| past.groups.iter_mut().flatten());
+        let groups = groups.chain(past).flat_map(|group| {
+            let network = group.network.iter_mut().flat_map(|network| &mut network.name);
+            network.chain(&mut group.unit).chain([&mut group.name])
+        });
+        for name in readings.chain(apps).chain(proof).chain(groups) {
             if let Cow::Owned(shown) = printable(name) {
                 *name = shown;
             }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use futures_lite::{Stream, StreamExt as _, future::poll_once};
 use ipnet::IpNet;
+pub use netglance_dbus::sample::Last;
 use netglance_dbus::{
     helper1::{self, BUS_NAME, Helper1Proxy, OBJECT_PATH},
     sample::Sample,
@@ -124,6 +125,16 @@ impl Helper {
         let bus = self.bus.as_ref().filter(|_| self.state == Exact::Counting)?;
         let prefixes = bus.helper.internal_prefixes().await.ok()?;
         prefixes.iter().map(helper1::from_wire).collect::<Result<_, _>>().ok()
+    }
+
+    /// The last totals of the boot before, as far as the helper has saved them: of all cgroups for root, for others of those that
+    /// were theirs. `None`: nothing was saved, the helper is too old to know, or it is not known to be there: [`Self::read`] finds
+    /// out. If a row is smaller than when that boot's counters were last read, counting had started again since.
+    pub async fn read_last(&self) -> Option<Last> {
+        let is_there = !matches!(self.state, Exact::Absent | Exact::NotInstalled);
+        let bus = self.bus.as_ref().filter(|_| is_there)?;
+        let last = Last::from(bus.helper.read_last().await.ok()?);
+        (!last.boot_id.is_empty()).then_some(last)
     }
 
     /// All rows that the caller may see: root those of every cgroup, others those of their own cgroups. `None`: it doesn't

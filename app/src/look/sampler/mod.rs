@@ -7,7 +7,7 @@ mod unsent;
 
 use std::{collections::HashMap, net::SocketAddr};
 
-pub use helper::{Exact, Helper};
+pub use helper::{Exact, Helper, Last};
 pub use inet_diag::{Error, InetDiag, open_sockets};
 use ipnet::IpNet;
 use netglance_dbus::{cgroup::Tree, sample::Sample, scope::Prefixes};
@@ -96,6 +96,11 @@ impl Sampler {
     /// The prefixes that the helper's counters treat as internal, if those counters are in use.
     pub async fn internal_prefixes(&self) -> Option<Vec<IpNet>> {
         self.helper.internal_prefixes().await
+    }
+
+    /// What the helper had counted in the boot before; see [`Helper::read_last`].
+    pub async fn read_last(&self) -> Option<Last> {
+        self.helper.read_last().await
     }
 
     /// All rows of this moment. `own`: only the caller's own cgroups are wanted; the helper tells about others only to root.

@@ -13,6 +13,7 @@ use crate::{
 #[derive(Debug, Default)]
 pub struct Bars {
     settings_error: Option<String>,
+    history_error: Option<String>,
     warning: Option<String>,
     notice: Option<String>,
     confirm: Option<String>,
@@ -49,6 +50,9 @@ impl Bars {
         if update.settings_error.is_none() {
             self.settings_error = None;
         }
+        if update.history_error.is_none() {
+            self.history_error = None;
+        }
     }
 
     /// The lines over and under everything, one of which may ask something.
@@ -64,6 +68,12 @@ impl Bars {
             )
         {
             self.settings_error = Some(error.clone());
+        }
+        let error = update.history_error.as_ref().filter(|error| self.history_error.as_ref() != Some(error));
+        if let Some(error) = error
+            && line(ui, "history error", warn, &format::sentence(error))
+        {
+            self.history_error = Some(error.clone());
         }
         let warning = update.warning.as_ref().filter(|warning| self.warning.as_ref() != Some(warning));
         if let Some(warning) = warning

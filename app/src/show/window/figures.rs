@@ -7,14 +7,19 @@ use eframe::egui::{
 use egui_extras::{Column, TableBuilder};
 use jiff::{SignedDuration, ZonedDateTime, tz::TimeZone};
 
-use super::style::{colour, colours};
+use super::{
+    style::{colour, colours},
+    usage::estimate,
+};
 use crate::{
     base::{format, settings::Settings},
+    keep::calendar::Period,
     look::{
         rate::{Gap, Rate},
         reading::Reading,
         sampler::Source,
     },
+    show::update::Update,
 };
 
 const ROW_HEIGHT: f32 = 24.0;
@@ -107,6 +112,24 @@ pub fn rates(ui: &mut Ui, reading: &Reading, settings: &Settings) {
             ui.vertical(|ui| explain(ui, gap));
         }
     });
+}
+
+/// What was used today and this month; nothing where nothing is recorded. The period that somebody wants to see.
+pub fn used(ui: &mut Ui, update: &Update, reading: &Reading) -> Option<Period> {
+    let used = update.used.iter().find(|used| used.id == reading.id)?;
+    ui.horizontal_wrapped(|ui| {
+        ui.spacing_mut().item_spacing.x = 18.0;
+        let periods = [("Today", used.today, Period::Today), ("This month", used.month, Period::ThisMonth)];
+        let clicked = periods.map(|(name, usage, period)| {
+            let [down, up] = [usage.bytes.rx, usage.bytes.tx].map(format::bytes);
+            let all = format::bytes(usage.external());
+            let estimate = estimate(usage).map(|estimate| format!("\n{estimate}")).unwrap_or_default();
+            let hint = format!("{all} in total{estimate}\nClick to see the usage of all applications");
+            ui.link(format!("{name}: {down} down, {up} up")).on_hover_text(hint).clicked().then_some(period)
+        });
+        clicked.into_iter().flatten().next()
+    })
+    .inner
 }
 
 /// The width of both rates on one line.

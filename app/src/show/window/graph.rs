@@ -14,7 +14,7 @@ use crate::{
     },
     keep::history::{History, Point},
     look::rate::Rate,
-    show::chart::{self, Chart},
+    show::chart::{self, Chart, What},
 };
 
 const TEXT_POINTS: f32 = 12.0;
@@ -91,16 +91,16 @@ impl Graph<'_> {
 
     fn chart<'a>(&'a self, ui: &Ui, points: &'a [Point], axis: Axis) -> Chart<'a> {
         Chart {
-            points,
-            now_ns: self.now_ns,
+            what: What::Points { points, now_ns: self.now_ns },
+            span: (chart::seconds(self.now) - f64::from(self.span_secs), chart::seconds(self.now)),
             now: self.now,
             zone: self.zone,
-            span_secs: self.span_secs,
             axis,
             unit: self.settings.unit,
             colours: colours(ui, self.settings),
             text_pixels: f64::from(TEXT_POINTS * ui.ctx().pixels_per_point()),
             times: self.name.is_none(),
+            limit: None,
         }
     }
 

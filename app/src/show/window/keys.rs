@@ -1,10 +1,12 @@
 //! The keys: one list of what can be pressed and what that does. The help, the handlers and the test that presses each of them in a
 //! real window all read it, so that no promise can stand there alone.
 
-use eframe::egui::{Event, Frame, Grid, Id, Key, Modal, ModifierNames, Modifiers, RichText, Ui, ViewportCommand};
+use eframe::egui::{
+    Event, Frame, Grid, Id, Key, Modal, ModifierNames, Modifiers, Popup, RichText, Ui, ViewportCommand,
+};
 
 use super::{SPANS_MIN, Window, proof::Tab};
-use crate::show::update::Command;
+use crate::{keep::calendar::Period, show::update::Command};
 
 /// What a key or a click does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +33,8 @@ pub enum Action {
     Span,
     /// The chart stands still.
     Pause,
+    /// The usage opens.
+    Usage,
     /// The settings open.
     Settings,
     /// The proof opens.
@@ -87,6 +91,7 @@ pub const SHORTCUTS: &[Shortcut] = &[
     Shortcut { action: Action::MoveFocus, presses: &[key(Key::Tab), Press::Key(Modifiers::SHIFT, Key::Tab)], does: "Move to the next or previous control" },
     Shortcut { action: Action::Press, presses: &[key(Key::Enter), key(Key::Space)], does: "Press the control that has the focus" },
     Shortcut { action: Action::Choose, presses: &[key(Key::ArrowLeft), key(Key::ArrowRight)], does: "Choose the previous or next option of a group" },
+    Shortcut { action: Action::Usage, presses: &[ctrl(Key::U)], does: "Open the usage of today" },
     Shortcut { action: Action::Settings, presses: &[ctrl(Key::Comma)], does: "Open the settings" },
     Shortcut { action: Action::Proof, presses: &[ctrl(Key::P)], does: "Open the proof and the list of connections" },
     Shortcut { action: Action::Help, presses: &[key(Key::F1), key(Key::Questionmark)], does: "Show this help" },
@@ -175,13 +180,13 @@ impl Action {
 
 /// Draws the help. Whether it stays.
 pub fn help_stays(ui: &Ui) -> bool {
-    let help = Modal::new(Id::unique("keys")).frame(Frame::popup(ui.style()).inner_margin(18)).show(ui.ctx(), |ui| {
+    let help = Modal::new(Id::unique("keys")).frame(Frame::popup(ui.style()).inner_margin(14)).show(ui.ctx(), |ui| {
         ui.set_max_width(560.0);
         ui.heading("Keyboard Shortcuts");
         ui.add_space(6.0);
         // All of it fits into the smallest window.
         ui.spacing_mut().interact_size.y = 0.0;
-        Grid::new("keys").num_columns(2).spacing([24.0, 5.0]).show(ui, |ui| {
+        Grid::new("keys").num_columns(2).spacing([24.0, 2.0]).show(ui, |ui| {
             for shortcut in SHORTCUTS {
                 ui.label(RichText::new(shortcut.action.text()).strong());
                 ui.label(shortcut.does);
@@ -210,20 +215,23 @@ impl Window {
         if Action::CloseWindow.asked(ui) {
             ui.ctx().send_viewport_cmd(ViewportCommand::Close);
         }
+        if Action::Usage.asked(ui) {
+            self.open_usage(Period::Today);
+        }
         if Action::Settings.asked(ui) {
             self.open_settings();
         }
         if Action::Proof.asked(ui) {
             self.open_proof(Tab::Proof);
         }
-        if !self.help && Action::Close.asked(ui) {
+        if !self.help && !self.asks() && !Popup::is_any_open(ui.ctx()) && Action::Close.asked(ui) {
             self.picker.clear();
             self.close_pages();
         }
         if Action::Help.asked(ui) {
             self.help = true;
         }
-        if self.help || self.settings_page.is_some() || self.proof_page.is_some() {
+        if self.help || self.settings_page.is_some() || self.proof_page.is_some() || self.usage_page.is_some() {
             return;
         }
         if Action::Back.asked(ui) {

@@ -2,9 +2,12 @@
 //! file but icons and fonts: the program sends it an [`Update`] each beat, and it draws then, or on input, and at no other time.
 
 mod bars;
+mod budgets;
 mod choice;
+mod field;
 mod figures;
 mod fonts;
+mod forget;
 mod graph;
 mod icon;
 pub mod keys;
@@ -13,9 +16,11 @@ mod picker;
 pub mod plot;
 mod prefixes;
 mod proof;
+mod rows;
 mod settings_page;
 mod stack;
 mod style;
+mod usage;
 
 use std::{
     collections::BTreeMap,
@@ -25,7 +30,8 @@ use std::{
 use bars::Bars;
 use choice::Choice;
 use eframe::egui::{
-    self, CentralPanel, Context, Frame, Id, Key, Margin, Panel, Pos2, RichText, Ui, UiBuilder, ViewportBuilder, vec2,
+    self, Button, CentralPanel, Context, Frame, Id, Key, Margin, Panel, Pos2, RichText, Ui, UiBuilder, ViewportBuilder,
+    vec2,
 };
 use graph::Graph;
 use jiff::{Timestamp, tz::TimeZone};
@@ -34,10 +40,12 @@ use overview::Table;
 use picker::Picker;
 use proof::{ProofPage, Tab};
 use settings_page::SettingsPage;
+use usage::UsagePage;
 
 use crate::{
     base::{format::Axis, settings::Settings},
     keep::{
+        calendar::Period,
         history::{History, Point},
         state::Place,
     },
@@ -70,6 +78,8 @@ pub struct Window {
     settings_page: Option<SettingsPage>,
     /// `None`: closed.
     proof_page: Option<ProofPage>,
+    /// `None`: closed.
+    usage_page: Option<UsagePage>,
     help: bool,
     /// Of the line with the totals, when it was drawn last.
     totals_height: f32,
@@ -147,6 +157,7 @@ impl Window {
             bars: Bars::default(),
             settings_page: None,
             proof_page: None,
+            usage_page: None,
             help: false,
             totals_height: 0.0,
             span_min: 1,
@@ -175,6 +186,9 @@ impl Window {
                 history.push(Point { boottime_ns: reading.boottime_ns, rate: reading.rate.as_ref().ok().copied() });
             }
             self.table.receive(&update);
+            if let Some(page) = &mut self.usage_page {
+                page.receive(&update, &self.zone);
+            }
             self.bars.receive(&update);
             self.follow_desktop(ctx, update.light);
             self.take_settings(ctx, &update);
@@ -229,6 +243,8 @@ impl Window {
             self.settings_page(ui, &update);
         } else if self.proof_page.is_some() {
             self.proof_page(ui, &update);
+        } else if self.usage_page.is_some() {
+            self.usage_page(ui, &update);
         } else {
             self.apps(ui, &update);
         }
@@ -245,7 +261,7 @@ impl Window {
             if update.failure.is_none() && overview::back(ui) {
                 self.send(Command::Watch(Vec::new()));
             }
-            let below = ui.spacing().interact_size.y + ABOVE_BUTTONS;
+            let below = 2.0 * ui.spacing().interact_size.y + ui.spacing().item_spacing.y + ABOVE_BUTTONS;
             let list = vec2(ui.available_width(), ui.available_height() - below);
             ui.allocate_ui(list, |ui| {
                 ui.set_min_size(list);
@@ -255,7 +271,7 @@ impl Window {
                 }
             });
             ui.add_space(ABOVE_BUTTONS - ui.spacing().item_spacing.y);
-            ui.horizontal(|ui| self.pages(ui));
+            self.pages(ui, 2);
         });
         // Its background is what the window is cleared with: a software renderer feels each pixel that is filled twice.
         let inside = Frame::new().inner_margin(Margin::same(16));
@@ -274,17 +290,35 @@ impl Window {
         });
     }
 
-    /// What leads to the other pages.
-    fn pages(&mut self, ui: &mut Ui) {
-        let button = |ui: &mut Ui, name, action: Action| ui.button(name).on_hover_text(action.text()).clicked();
-        if button(ui, "Settings", Action::Settings) {
-            self.open_settings();
-        }
-        if button(ui, "Proof", Action::Proof) {
-            self.open_proof(Tab::Proof);
-        }
-        if button(ui, "Shortcuts", Action::Help) {
-            self.help = true;
+    /// What leads to the other pages: in one line, or in two, as wide as there is room.
+    fn pages(&mut self, ui: &mut Ui, lines: usize) {
+        let pages = [
+            ("Usage", Action::Usage),
+            ("Proof", Action::Proof),
+            ("Settings", Action::Settings),
+            ("Shortcuts", Action::Help),
+        ];
+        let in_line = pages.len() / lines;
+        for line in pages.chunks(in_line) {
+            ui.horizontal(|ui| {
+                if lines == 1 {
+                    // The totals stand beside them.
+                    ui.spacing_mut().button_padding.x = 7.0;
+                    ui.spacing_mut().item_spacing.x = 6.0;
+                }
+                let width = (ui.available_width() - ui.spacing().item_spacing.x) / 2.0;
+                for (name, action) in line {
+                    let least = vec2(if lines > 1 { width } else { 0.0 }, 0.0);
+                    let clicked = ui.add(Button::new(*name).min_size(least)).on_hover_text(action.text()).clicked();
+                    match action {
+                        _ if !clicked => {}
+                        Action::Usage => self.open_usage(Period::Today),
+                        Action::Proof => self.open_proof(Tab::Proof),
+                        Action::Settings => self.open_settings(),
+                        _ => self.help = true,
+                    }
+                }
+            });
         }
     }
 
@@ -318,6 +352,37 @@ impl Window {
         }
     }
 
+    fn usage_page(&mut self, ui: &mut Ui, update: &Update) {
+        let Some(mut page) = self.usage_page.take() else { return };
+        let inside = Frame::new().inner_margin(Margin::same(16));
+        let shown =
+            CentralPanel::default().frame(inside).show(ui, |ui| page.ui(ui, update, &self.settings, &self.zone));
+        self.usage_page = Some(page);
+        let outcome = shown.inner;
+        outcome.wishes.into_iter().for_each(|wish| self.send(wish));
+        if outcome.record {
+            self.choose_settings(ui.ctx(), Settings { record: true, ..self.settings.clone() });
+        }
+        if outcome.close || outcome.app.is_some() {
+            self.close_pages();
+        }
+        if let Some(id) = outcome.app {
+            self.send(Command::Watch(vec![id]));
+        }
+    }
+
+    /// A dialog of the open page waits for an answer.
+    fn asks(&self) -> bool {
+        self.usage_page.as_ref().is_some_and(UsagePage::asks)
+            || self.settings_page.as_ref().is_some_and(SettingsPage::asks)
+    }
+
+    fn open_usage(&mut self, period: Period) {
+        self.close_pages();
+        self.usage_page = Some(UsagePage::new(period));
+        self.send(Command::Usage(Some(period)));
+    }
+
     fn open_settings(&mut self) {
         self.close_pages();
         self.settings_page = Some(SettingsPage::default());
@@ -331,6 +396,9 @@ impl Window {
 
     fn close_pages(&mut self) {
         self.settings_page = None;
+        if self.usage_page.take().is_some() {
+            self.send(Command::Usage(None));
+        }
         if self.proof_page.take().is_some() {
             self.send(Command::ProofPage(false));
         }
@@ -339,17 +407,18 @@ impl Window {
     fn one(&mut self, ui: &mut Ui, update: &Update, reading: &Reading) {
         // The totals stand at the bottom, drawn last, because Tab comes to them last. Their height is the last frame's.
         let (above, below) = ui.max_rect().split_top_bottom_at_y(ui.max_rect().bottom() - self.totals_height);
-        let why = ui.scope_builder(UiBuilder::new().max_rect(above), |ui| {
+        let shown = ui.scope_builder(UiBuilder::new().max_rect(above), |ui| {
             let why = figures::header(ui, reading);
             self.banner(ui, update);
             figures::rates(ui, reading, &self.settings);
+            let usage = figures::used(ui, update, reading);
             ui.add_space(6.0);
             self.controls(ui, update.paused);
             let below = figures::units_height(reading, ui.available_height());
             let height = (ui.available_height() - below).max(84.0);
             self.graph(ui, reading, height, false, None);
             figures::units(ui, reading, &self.settings);
-            why
+            (why, usage)
         });
         let totals = ui.scope_builder(UiBuilder::new().max_rect(below), |ui| figures::totals(ui, reading, &self.zone));
         let height = totals.response.rect.height();
@@ -357,8 +426,12 @@ impl Window {
             self.totals_height = height;
             ui.ctx().request_repaint();
         }
-        if why.inner | totals.inner {
+        let (why, usage) = shown.inner;
+        if why | totals.inner {
             self.open_proof(Tab::Sockets);
+        }
+        if let Some(period) = usage {
+            self.open_usage(period);
         }
     }
 

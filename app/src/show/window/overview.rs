@@ -3,12 +3,19 @@
 use std::ops::Range;
 
 use eframe::egui::{
-    Align, Align2, Atom, Button, CentralPanel, Color32, FocusDirection, FontId, Frame, Id, IdSalt, Key, Layout, Margin,
-    Mesh, Pos2, Rect, RichText, ScrollArea, Sense, Shape, Stroke, StrokeKind, TextEdit, TextWrapMode, Ui, Vec2,
-    WidgetInfo, WidgetText, accesskit::Role, pos2, vec2,
+    Align, Align2, Atom, Button, CentralPanel, Color32, FontId, Frame, Id, IdSalt, Layout, Margin, Mesh, Pos2, Rect,
+    RichText, ScrollArea, Sense, Shape, Stroke, TextEdit, TextWrapMode, Ui, Vec2, WidgetInfo, WidgetText,
+    accesskit::Role, pos2, vec2,
 };
 
-use super::{Window, figures, icon, keys::Action, picker, proof::Tab, style};
+use super::{
+    Window, figures, icon,
+    keys::Action,
+    picker,
+    proof::Tab,
+    rows::{self, ROW_HEIGHT},
+    style,
+};
 use crate::{
     base::{format, settings::Unit},
     keep::{histories::Histories, history::Point},
@@ -24,7 +31,6 @@ use crate::{
 
 /// What all apps are called together.
 const ALL: &str = "All applications";
-const ROW_HEIGHT: f32 = 28.0;
 const ICON: f32 = 18.0;
 const BETWEEN: f32 = 10.0;
 const FIGURE_WIDTH: f32 = 86.0;
@@ -103,14 +109,6 @@ impl Table {
     fn rows(&self, with_services: bool) -> f32 {
         let apps = self.order.iter().filter(|(_, service)| with_services || !service).count();
         apps as f32 + 1.0
-    }
-
-    /// Where to scroll to, so that a row is seen whole; `None`: it is.
-    #[expect(clippy::cast_precision_loss, reason = "some hundred rows")]
-    fn offset_for(&self, at: usize) -> Option<f32> {
-        let top = at as f32 * ROW_HEIGHT;
-        let below = top + ROW_HEIGHT - (self.seen.end - self.seen.start);
-        if top < self.seen.start { Some(top) } else { Some(below).filter(|below| *below > self.seen.start) }
     }
 
     /// The apps in this order, the services apart. What has appeared since it was made comes last.
@@ -199,7 +197,7 @@ impl Window {
             });
             let footer = vec2(ui.available_width(), FOOTER_HEIGHT);
             ui.allocate_ui_with_layout(footer, Layout::left_to_right(Align::Center), |ui| {
-                self.pages(ui);
+                self.pages(ui, 1);
                 if figures::totals(ui, all, &self.zone) {
                     self.open_proof(Tab::Sockets);
                 }
@@ -214,6 +212,7 @@ impl Window {
         }
         self.banner(ui, update);
         figures::rates(ui, all, &self.settings);
+        let usage = figures::used(ui, update, all);
         ui.add_space(6.0);
         self.controls(ui, update.paused);
         // The chart has what the rows leave of the room, and this part of it where they would fill more.
@@ -222,11 +221,13 @@ impl Window {
         self.graph(ui, all, (height - rows).max(height * CHART_SHARE).max(CHART_MIN_HEIGHT), false, None);
         ui.add_space(4.0);
         if update.apps.is_empty() {
-            return no_apps(ui);
-        }
-        if let Some(id) = self.table(ui, update, all) {
+            no_apps(ui);
+        } else if let Some(id) = self.table(ui, update, all) {
             self.picker.clear();
             self.send(Command::Watch(vec![id]));
+        }
+        if let Some(period) = usage {
+            self.open_usage(period);
         }
     }
 
@@ -252,11 +253,12 @@ impl Window {
             }
             return None;
         }
-        let go_to = step(ui, &lines);
+        let id = |at: usize| if let Some(Line::App(app)) = lines.get(at) { Some(row_id(&app.id)) } else { None };
+        let go_to = rows::step(ui, lines.len(), id);
         let mut chosen = first.filter(|_| searched);
         ui.spacing_mut().item_spacing.y = 0.0;
         let mut area = ScrollArea::vertical().auto_shrink([false, false]);
-        if let Some(offset) = go_to.and_then(|at| self.table.offset_for(at)) {
+        if let Some(offset) = go_to.and_then(|at| rows::offset_for(at, &self.table.seen)) {
             area = area.vertical_scroll_offset(offset);
         }
         let scrolled = area.show_rows(ui, ROW_HEIGHT, lines.len(), |ui, shown: Range<usize>| {
@@ -312,18 +314,10 @@ impl Window {
         let response = ui.interact(rect, row_id(&app.id), Sense::click());
         let unit = self.settings.unit;
         response.widget_info(|| WidgetInfo::labeled(Role::Button, true, spoken(app, unit)));
-        let visuals = ui.visuals();
-        let widget = ui.style().interact(&response);
-        let fill = match (response.hovered(), at % 2) {
-            (true, _) => widget.weak_bg_fill,
-            (_, 0) => visuals.faint_bg_color,
-            _ => Color32::TRANSPARENT,
-        };
-        let border = if response.has_focus() { visuals.selection.stroke } else { Stroke::NONE };
-        ui.painter().rect(rect, 4.0, fill, border, StrokeKind::Inside);
+        rows::background(ui, &response, at);
         let Columns { mut name, spark, figures } = Columns::of(rect);
         let place = Align2::LEFT_CENTER.anchor_size(name.left_center(), Vec2::splat(ICON));
-        icon::app_icon(ui, app).paint_at(ui, place);
+        icon::app_icon(ui, app.icon.as_deref()).paint_at(ui, place);
         name.min.x += ICON + 8.0;
         let text = WidgetText::from(app.name.as_str());
         let galley = text.into_galley(ui, Some(TextWrapMode::Truncate), name.width(), FontId::proportional(14.0));
@@ -361,30 +355,6 @@ fn spoken(app: &AppReading, unit: Unit) -> String {
     let rate = |rate: Option<f64>| rate.map_or("unknown".to_owned(), |rate| format::rate(rate, unit));
     let (download, upload) = (rate(app.rate.map(|rate| rate.rx)), rate(app.rate.map(|rate| rate.tx)));
     format!("{}, download {download}, upload {upload}, total {}", app.name, format::bytes(total(app)))
-}
-
-/// Up and down go from row to row, and from the search into them. Where to, if they did.
-fn step(ui: &Ui, lines: &[Line<'_>]) -> Option<usize> {
-    let id = |line: &Line<'_>| if let Line::App(app) = line { Some(row_id(&app.id)) } else { None };
-    let focused = ui.memory(|m| m.focused());
-    let at = lines.iter().position(|line| focused.is_some() && id(line) == focused);
-    let pressed = |key| ui.input(|i| i.key_pressed(key) && i.modifiers.is_none());
-    let (down, up) = (pressed(Key::ArrowDown), pressed(Key::ArrowUp));
-    let is_app = |at: &usize| lines.get(*at).and_then(id).is_some();
-    let at = match at {
-        Some(at) if down => (at + 1..lines.len()).find(is_app),
-        Some(at) if up => (0..at).rev().find(is_app),
-        None if down && (focused.is_none() || ui.ctx().text_edit_focused()) => (0..lines.len()).find(is_app),
-        _ => None,
-    }?;
-    if let Some(id) = lines.get(at).and_then(id) {
-        ui.memory_mut(|m| {
-            m.request_focus(id);
-            m.move_focus(FocusDirection::None); // egui would go on to the next one
-        });
-        ui.ctx().request_repaint();
-    }
-    Some(at)
 }
 
 /// What was moved in the last minute: download, and upload on top of it.

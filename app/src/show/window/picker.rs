@@ -202,7 +202,7 @@ struct Row {
 fn row(ui: &mut Ui, app: &AppReading, watched: &[&str], unit: Unit) -> Row {
     let rate = app.rate.map(|rate| format::rate(rate.rx + rate.tx, unit));
     let selected = watched.contains(&app.id.as_str());
-    let button = Button::new((app_icon(ui, app), app.name.as_str()));
+    let button = Button::new((app_icon(ui, app.icon.as_deref()), app.name.as_str()));
     let button = button.selected(selected).frame_when_inactive(selected).truncate();
     let figure = RichText::new(rate.as_deref().unwrap_or("–")).small();
     // Beside nothing there is no other: no second button, and no place for it.

@@ -220,7 +220,7 @@ fn may_become_a_prefix(typed: &str) -> bool {
 }
 
 /// Draws a field's frame in this colour, with the focus and without it.
-fn frame_in(ui: &mut Ui, colour: Color32) {
+pub(super) fn frame_in(ui: &mut Ui, colour: Color32) {
     let visuals = ui.visuals_mut();
     visuals.selection.stroke.color = colour;
     let widgets = &mut visuals.widgets;

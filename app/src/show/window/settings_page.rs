@@ -2,11 +2,14 @@
 
 use std::time::Duration;
 
-use eframe::egui::{Align, Button, Frame, Label, Layout, RichText, ScrollArea, Ui, vec2};
+use eframe::egui::{Align, Button, Frame, Layout, Response, RichText, ScrollArea, Ui, vec2};
 
 use super::{
     bars::{COUNT_EXACTLY, WAITING, WHAT_IT_TAKES, not_working},
+    budgets::Budgets,
     choice::{self, Choice},
+    field::{self, Field, Kind},
+    forget::{Answer, Forgetting},
     keys::Action,
     prefixes::PrefixLists,
     style::colour,
@@ -14,7 +17,7 @@ use super::{
 use crate::{
     base::{
         format,
-        settings::{Palette, Settings, Theme, Unit},
+        settings::{HISTORY_MB, Palette, Settings, Theme, Unit},
     },
     look::sampler::Exact,
     show::{
@@ -29,6 +32,11 @@ pub struct SettingsPage {
     prefixes: PrefixLists,
     /// "Remove Exact Counting…" was pressed and waits for a second word.
     removing: bool,
+    budgets: Budgets,
+    /// Numbers that are typed and not in force yet.
+    limit: Option<Field>,
+    billing_day: Option<Field>,
+    forgetting: Option<Forgetting>,
 }
 
 /// What came of a frame.
@@ -42,6 +50,18 @@ pub struct Outcome {
 
 const NAME_WIDTH: f32 = 150.0;
 const PAGE_WIDTH: f32 = 860.0;
+const LIMIT: Kind<u32> = Kind {
+    width: 60.0,
+    hint: "50",
+    check: |text| field::whole(text, HISTORY_MB),
+    step: |limit, more| field::more(*limit, more, HISTORY_MB),
+};
+const BILLING_DAY: Kind<u32> = Kind {
+    width: 60.0,
+    hint: "1",
+    check: |text| field::whole(text, 1..=31),
+    step: |day, more| field::more(*day, more, 1..=31),
+};
 const BEATS_MS: [u64; 6] = [100, 200, 500, 1000, 2000, 5000];
 
 impl SettingsPage {
@@ -65,6 +85,10 @@ impl SettingsPage {
             start_at_login(ui, update, &mut outcome);
             section(ui, "Exact Counting");
             self.exact(ui, update, &mut outcome);
+            section(ui, "History");
+            self.history(ui, settings);
+            section(ui, "Budgets");
+            self.budgets.ui(ui, update, settings);
             section(ui, "Internal Addresses");
             self.prefixes.ui(ui, update, settings);
             ui.add_space(16.0);
@@ -76,7 +100,39 @@ impl SettingsPage {
             super::scroll_by_keys(ui);
             super::keep_focus_in_view(ui, Some(close.id));
         });
+        if let Some(forgetting) = &mut self.forgetting
+            && let Some(answer) = forgetting.ui(ui)
+        {
+            self.forgetting = None;
+            if let Answer::Yes(forget) = answer {
+                outcome.wish = Some(forget);
+            }
+        }
         outcome
+    }
+
+    /// A dialog is open.
+    pub fn asks(&self) -> bool {
+        self.budgets.asks() || self.forgetting.is_some()
+    }
+
+    /// What is kept of the past.
+    fn history(&mut self, ui: &mut Ui, settings: &mut Settings) {
+        row(ui, "", |ui| _ = checkbox(ui, &mut settings.record, "Record how much each application uses"));
+        number(ui, "Size limit", &mut self.limit, &mut settings.history_limit_mb, &LIMIT, |ui| {
+            ui.label("MB");
+            ui.label(RichText::new("When the file is full, the oldest records are deleted.").small().weak());
+        });
+        let mut day = settings.billing_day.into();
+        number(ui, "Billing day", &mut self.billing_day, &mut day, &BILLING_DAY, |ui| {
+            ui.label(RichText::new("Months begin on this day. In a shorter month, on the last day.").small().weak());
+        });
+        settings.billing_day = u8::try_from(day).unwrap_or(settings.billing_day);
+        row(ui, "", |ui| {
+            if ui.button("Forget…").on_hover_text("Delete what is recorded of some days, or everything").clicked() {
+                self.forgetting = Some(Forgetting::default());
+            }
+        });
     }
 
     fn display(&self, ui: &mut Ui, settings: &mut Settings) {
@@ -150,14 +206,46 @@ impl SettingsPage {
 
 fn start_at_login(ui: &mut Ui, update: &Update, outcome: &mut Outcome) {
     row(ui, "", |ui| {
-        // An empty box is nothing but its border.
-        let text = ui.visuals().weak_text_color();
-        ui.visuals_mut().widgets.inactive.bg_stroke.color = text;
         let mut on = update.start_at_login;
-        if ui.checkbox(&mut on, "Start at login, in the tray").changed() {
+        if checkbox(ui, &mut on, "Start at login, in the tray") {
             outcome.wish = Some(Command::StartAtLogin(on));
         }
     });
+}
+
+/// A check box. Whether it was changed.
+pub fn checkbox(ui: &mut Ui, on: &mut bool, name: &str) -> bool {
+    // An empty box is nothing but its border.
+    let text = ui.visuals().weak_text_color();
+    ui.visuals_mut().widgets.inactive.bg_stroke.color = text;
+    ui.checkbox(on, name).changed()
+}
+
+/// A number that is in force once it was typed as a whole. What is wrong with it is said, and stays.
+fn number(
+    ui: &mut Ui,
+    name: &str,
+    typed: &mut Option<Field>,
+    value: &mut u32,
+    kind: &Kind<u32>,
+    after: impl FnOnce(&mut Ui),
+) {
+    let mut wrong = None;
+    ui.horizontal(|ui| {
+        let title = name_of(ui, name);
+        let mut field = typed.take().unwrap_or_else(|| Field::new(value.to_string()));
+        let outcome = field.ui(ui, &title, kind);
+        wrong = field.wrong(&outcome);
+        match outcome.value {
+            Ok(number) if outcome.done => *value = number,
+            Ok(_) if !outcome.focused => {} // it shows the value, which may change meanwhile
+            _ => *typed = Some(field),
+        }
+        after(ui);
+    });
+    if let Some(wrong) = wrong {
+        row(ui, "", |ui| field::say_wrong(ui, &wrong));
+    }
 }
 
 fn palette_words(palette: Palette) -> (&'static str, &'static str) {
@@ -181,14 +269,20 @@ pub fn section(ui: &mut Ui, title: &str) {
 /// A setting: its name, and what there is to choose.
 fn row(ui: &mut Ui, name: &str, choices: impl FnOnce(&mut Ui)) {
     ui.horizontal(|ui| {
-        let width = if name.is_empty() { NAME_WIDTH } else { 0.0 };
-        ui.add_space(width);
-        if !name.is_empty() {
-            ui.allocate_ui(vec2(NAME_WIDTH - ui.spacing().item_spacing.x, ui.spacing().interact_size.y), |ui| {
-                ui.set_min_width(NAME_WIDTH - ui.spacing().item_spacing.x);
-                ui.add(Label::new(name));
-            });
+        if name.is_empty() {
+            ui.add_space(NAME_WIDTH);
+        } else {
+            name_of(ui, name);
         }
         choices(ui);
     });
+}
+
+fn name_of(ui: &mut Ui, name: &str) -> Response {
+    let size = vec2(NAME_WIDTH - ui.spacing().item_spacing.x, ui.spacing().interact_size.y);
+    let label = |ui: &mut Ui| {
+        ui.set_min_width(size.x);
+        ui.label(name)
+    };
+    ui.allocate_ui(size, label).inner
 }
