@@ -31,13 +31,18 @@ impl Rates {
         let mut due = Vec::new();
         for (place, budget) in budgets.iter().enumerate() {
             let Limit::Rate { bytes, secs } = budget.limit else { continue };
-            let at = self.runs.iter().position(|run| run.budget == *budget);
-            let at = at.unwrap_or_else(|| {
-                self.runs.push(Run { budget: budget.clone(), over: None, told: false });
-                self.runs.len() - 1
-            });
-            let Some(run) = self.runs.get_mut(at) else { continue };
-            if run.look(before_ns, boottime_ns, rate(budget), bytes, secs) {
+            let known = self.runs.iter_mut().find(|run| run.budget == *budget);
+            let is_due = match known {
+                Some(run) => run.look(before_ns, boottime_ns, rate(budget), bytes, secs),
+                None => {
+                    // Its time begins now, whatever was moved before it was set.
+                    let mut run = Run { budget: budget.clone(), over: None, told: false };
+                    let is_due = run.look(boottime_ns, boottime_ns, rate(budget), bytes, secs);
+                    self.runs.push(run);
+                    is_due
+                }
+            };
+            if is_due {
                 due.push(place);
             }
         }
@@ -131,7 +136,12 @@ mod tests {
         assert_eq!(rates.look(&budgets, secs(12), busy), [1]);
         let changed = [rate(Some("b"), 1500, 2), budgets[0].clone()];
         assert_eq!(rates.look(&changed, secs(13), busy), [0_usize; 0]);
-        assert_eq!(rates.look(&changed, secs(14), busy), [0]);
+        assert_eq!(rates.look(&changed, secs(14), busy), [0_usize; 0]);
+        assert_eq!(rates.look(&changed, secs(15), busy), [0]);
         assert_eq!(rates.runs.len(), 2);
+        // While there is no budget nobody has to call it.
+        let _ = rates.look(&[], secs(16), busy);
+        assert_eq!(rates.look(&changed, secs(1000), busy), [0_usize; 0]);
+        assert_eq!(rates.look(&changed, secs(1002), busy), [0]);
     }
 }
