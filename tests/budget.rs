@@ -20,6 +20,7 @@ use netglance::{
     program::{instance::Asked, notify},
 };
 use serde_json::{Value, json};
+use support::eventually;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use zbus::{Connection, OwnedVariant, connection::Builder, object_server::SignalEmitter};
 
@@ -110,11 +111,9 @@ impl Session {
     /// A server that numbers what it shows, from `first` on.
     async fn desktop(&self, first: u32, markup: bool) -> Desktop {
         let (sender, shown) = unbounded_channel();
-        let connection = Builder::address(self.address.as_str()).build().await.unwrap();
         let server = Server { shown: sender, last: first - 1, markup, refuses: false };
-        connection.object_server().at(PATH, server).await.unwrap();
-        connection.request_name(NAME).await.unwrap();
-        Desktop { connection, shown }
+        let builder = Builder::address(self.address.as_str()).name(NAME).serve_at(PATH, server);
+        Desktop { connection: builder.build().await.unwrap(), shown }
     }
 
     fn say(&self, budget: &Budget, title: &str, text: &str, urgent: bool) {
@@ -249,6 +248,9 @@ async fn without_a_server_a_notice_waits_for_one() {
 async fn a_server_that_refuses_is_not_asked_again_and_again() {
     let session = Session::new().await;
     let mut desktop = session.desktop(1, true).await;
+    // After this the program knows of the server.
+    session.say(&budget("c"), "c", "", false);
+    assert_eq!(desktop.shows().await.title, "c");
     let server = desktop.connection.object_server().interface::<_, Server>(PATH).await.unwrap();
     server.get_mut().await.refuses = true;
     for (app, title) in [("a", "80 %"), ("b", "b"), ("a", "100 %")] {
@@ -284,7 +286,9 @@ impl User {
 
     /// Records what apps have moved in the last ten seconds on a network, at first since `since_secs` ago.
     fn records(&self, since_secs: i64, metered: Option<bool>, moved: &[(&str, u64)]) {
-        let (mut store, _) = Store::open(&self.home.path().join("netglance/history.db")).unwrap();
+        let path = self.home.path().join("netglance/history.db");
+        // A process that another test starts has the lock too, until it has become another program.
+        let (mut store, _) = eventually("the history is open", || Store::open(&path).ok());
         let now = Timestamp::now().as_second();
         let unit = |app: &str| Unit { app: app.into(), unit: format!("{app}.service"), cgroup: format!("/{app}") };
         let moved = moved.iter().map(|(app, rx)| Moved {

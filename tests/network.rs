@@ -75,17 +75,15 @@ impl Bus {
     }
 
     async fn manager(&self, primary: &'static str, metered: u32) -> Connection {
-        let connection = self.connect().await;
-        let server = connection.object_server();
-        server.at(PATH, Manager { primary, metered, state: 0 }).await.unwrap();
-        server.at(HOME, Active("Home")).await.unwrap();
-        server.at(PHONE, Active("My phone")).await.unwrap();
-        connection.request_name(NAME).await.unwrap();
-        connection
+        let builder = Builder::address(self.address.as_str()).name(NAME);
+        let builder = builder.serve_at(PATH, Manager { primary, metered, state: 0 });
+        builder.serve_at(HOME, Active("Home")).serve_at(PHONE, Active("My phone")).build().await.unwrap()
     }
 
     async fn tells(&mut self, name: Option<&str>, metered: Option<bool>) {
-        let told = tokio::time::timeout(PATIENCE, self.told.recv()).await.expect("nothing is told");
+        let told = tokio::time::timeout(PATIENCE, self.told.recv())
+            .await
+            .unwrap_or_else(|_| panic!("{name:?} {metered:?} is not told"));
         assert_eq!(told, Some(Network { name: name.map(str::to_owned), metered }));
     }
 }

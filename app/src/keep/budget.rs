@@ -1,24 +1,23 @@
-//! Budgets: how far each is used up, and when and in which words a person hears of that. Pure: reads no clock.
+//! Budgets: how far each is used up, and when a person hears of that. Pure: reads no clock.
+
+mod rates;
+mod words;
 
 use std::ops::Range;
 
 use jiff::{Timestamp, ZonedDateTime, civil::Date, tz::TimeZone};
-use netglance_dbus::text::brief;
+pub use rates::Rates;
 use serde::{Deserialize, Serialize};
+pub use words::{Notice, menu_line, terminal_line};
 
 use super::{
     calendar::{Calendar, Period},
     usage::{Group, Usage, Which},
 };
-use crate::base::{
-    format,
-    settings::{Budget, Limit, Per, Unit},
-};
+use crate::base::settings::{Budget, Limit, Per};
 
 /// A person hears of a budget when so many percent of it are used. The last one is when it is used up.
 const MARKS: [u32; 2] = [80, 100];
-/// Characters of an app's name in a message.
-const NAME_CHARS: usize = 60;
 
 /// How far a budget is used up.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -125,200 +124,8 @@ impl Told {
     }
 }
 
-/// Which rates have been exceeded for how long.
-#[derive(Debug, Default)]
-pub struct Rates {
-    last_ns: Option<u64>,
-    runs: Vec<Run>,
-}
-
-/// One budget of a rate.
-#[derive(Debug)]
-struct Run {
-    budget: Budget,
-    /// Whether the rate is over the limit, and since when without a pause. `None`: not known.
-    over: Option<(bool, u64)>,
-    /// A person has heard of it, and it has not been below the limit for long enough since.
-    told: bool,
-}
-
-impl Rates {
-    /// Takes in a look, and gives the places of the budgets of which a person should hear now: those whose rate has been over the
-    /// limit for the whole time. After that it has to be below for as long before they hear of it again.
-    ///
-    /// `rate`: external bytes per second, both ways, since the look before; `None`: a gap, in which it is neither over nor below.
-    /// What doesn't run moves nothing, which is a rate of 0.
-    pub fn look(&mut self, budgets: &[Budget], boottime_ns: u64, rate: impl Fn(&Budget) -> Option<f64>) -> Vec<usize> {
-        self.runs.retain(|run| budgets.contains(&run.budget));
-        let before_ns = self.last_ns.replace(boottime_ns).unwrap_or(boottime_ns);
-        let mut due = Vec::new();
-        for (place, budget) in budgets.iter().enumerate() {
-            let Limit::Rate { bytes, secs } = budget.limit else { continue };
-            let at = self.runs.iter().position(|run| run.budget == *budget);
-            let at = at.unwrap_or_else(|| {
-                self.runs.push(Run { budget: budget.clone(), over: None, told: false });
-                self.runs.len() - 1
-            });
-            let Some(run) = self.runs.get_mut(at) else { continue };
-            if run.look(before_ns, boottime_ns, rate(budget), bytes, secs) {
-                due.push(place);
-            }
-        }
-        due
-    }
-}
-
-impl Run {
-    /// Whether a person should hear of it.
-    #[expect(clippy::cast_precision_loss, reason = "a rate is no more precise")]
-    fn look(&mut self, before_ns: u64, now_ns: u64, rate: Option<f64>, bytes: u64, secs: u32) -> bool {
-        let Some(rate) = rate else {
-            self.over = None;
-            return false;
-        };
-        let is_over = rate > bytes as f64;
-        let since_ns = match self.over {
-            Some((was_over, since_ns)) if was_over == is_over => since_ns,
-            _ => before_ns,
-        };
-        self.over = Some((is_over, since_ns));
-        if now_ns.saturating_sub(since_ns) < u64::from(secs) * 1_000_000_000 {
-            return false;
-        }
-        let due = is_over && !self.told;
-        self.told = is_over;
-        due
-    }
-}
-
-/// What a person is told of a budget.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Notice {
-    /// Which one.
-    pub budget: Budget,
-    /// One line.
-    pub title: String,
-    /// One or two sentences.
-    pub text: String,
-    /// It should stay until the person has seen it.
-    pub urgent: bool,
-}
-
-impl Notice {
-    /// Of a budget that is due. `name`: what its app is called, where that is known.
-    pub fn of(budget: &Budget, spent: &Spent, name: Option<&str>, unit: Unit, zone: &TimeZone) -> Self {
-        let who = who(budget, name);
-        let (has, is, its) = if budget.app.is_none() { ("have", "are", "their") } else { ("has", "is", "its") };
-        let (limit, when) = (limit_text(budget, unit), when(budget));
-        let (title, text) = match budget.limit {
-            Limit::Usage { bytes: limit_bytes, per } => {
-                let used = match spent.percent {
-                    ..100 => format!("used {} % of", spent.percent),
-                    _ => "used up".to_owned(),
-                };
-                let preposition = if per == Per::Day { "at" } else { "on" };
-                let again = spent.until.map(|until| until_text(per, until, zone));
-                let again = again.map(|until| format!(" The budget starts again {preposition} {until}."));
-                let figures = figures(spent.bytes.unwrap_or_default(), limit_bytes);
-                (format!("{who} {has} {used} {its} {limit}{when}"), format!("{figures}.{}", again.unwrap_or_default()))
-            }
-            Limit::Rate { secs, .. } => (
-                format!("{who} {is} using more than {limit}{when}"),
-                format!("Download and upload together have been over this limit for {}.", time(secs)),
-            ),
-        };
-        let urgent = matches!(budget.limit, Limit::Usage { .. }) && spent.percent >= 100;
-        Self { budget: budget.clone(), title, text, urgent }
-    }
-}
-
-/// How far a budget is, for the tray's tooltip and menu: "Budget for StB: 4.1 of 5 GB this month". `None`: a budget of a rate, which is
-/// never used up.
-pub fn menu_line(budget: &Budget, spent: &Spent, name: Option<&str>) -> Option<String> {
-    let whose = budget.app.as_ref().map(|_| format!(" for {}", who(budget, name)));
-    Some(format!("Budget{}: {}", whose.unwrap_or_default(), progress(budget, spent)?))
-}
-
-/// The same for the terminal: "StB: 4.1 of 5 GB this month (82 %), until 1 December".
-pub fn terminal_line(budget: &Budget, spent: &Spent, name: Option<&str>, unit: Unit, zone: &TimeZone) -> String {
-    let who = who(budget, name);
-    match budget.limit {
-        Limit::Usage { per, .. } => {
-            let progress = progress(budget, spent).unwrap_or_default();
-            let until = spent.until.map(|until| format!(", until {}", until_text(per, until, zone)));
-            format!("{who}: {progress} ({} %){}", spent.percent, until.unwrap_or_default())
-        }
-        Limit::Rate { secs, .. } => {
-            let (limit, time, when) = (limit_text(budget, unit), time(secs), when(budget));
-            format!("{who}: not more than {limit} for {time}{when} (watched while netglance is running)")
-        }
-    }
-}
-
-/// "4.1 of 5 GB this month"
-fn progress(budget: &Budget, spent: &Spent) -> Option<String> {
-    let Limit::Usage { bytes: limit_bytes, .. } = budget.limit else { return None };
-    Some(format!("{}{}", figures(spent.bytes?, limit_bytes), when(budget)))
-}
-
-/// "4.1 of 5 GB", "412 MB of 5 GB"
-fn figures(bytes: u64, limit_bytes: u64) -> String {
-    let [bytes, limit] = [bytes, limit_bytes].map(|bytes| format::trimmed(&format::bytes(bytes)));
-    match (bytes.split_once(' '), limit.split_once(' ')) {
-        (Some((number, unit)), Some((_, same))) if unit == same => format!("{number} of {limit}"),
-        _ => format!("{bytes} of {limit}"),
-    }
-}
-
-/// "5 GB", "1 MB/s"
-#[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
-fn limit_text(budget: &Budget, unit: Unit) -> String {
-    format::trimmed(&match budget.limit {
-        Limit::Usage { bytes, .. } => format::bytes(bytes),
-        Limit::Rate { bytes, .. } => format::rate(bytes as f64, unit),
-    })
-}
-
-fn who(budget: &Budget, name: Option<&str>) -> String {
-    match &budget.app {
-        None => "All applications".to_owned(),
-        Some(app) => brief(name.unwrap_or(app), NAME_CHARS).into_owned(),
-    }
-}
-
-/// " this month on metered networks"; nothing for a rate on all networks
-fn when(budget: &Budget) -> String {
-    let period = match budget.limit.per() {
-        Some(Per::Day) => " today",
-        Some(Per::Week) => " this week",
-        Some(Per::Month) => " this month",
-        None => "",
-    };
-    format!("{period}{}", if budget.metered { " on metered networks" } else { "" })
-}
-
-/// "midnight", "Monday, 30 November", "1 December"
-fn until_text(per: Per, until: i64, zone: &TimeZone) -> String {
-    let format = match per {
-        Per::Day => return "midnight".to_owned(),
-        Per::Week => "%A, %-d %B",
-        Per::Month => "%-d %B",
-    };
-    day(until, zone).map(|day| day.strftime(format).to_string()).unwrap_or_default()
-}
-
 fn day(secs: i64, zone: &TimeZone) -> Option<Date> {
     Timestamp::from_second(secs).ok().map(|time| ZonedDateTime::new(time, zone.clone()).date())
-}
-
-/// "1 second", "90 seconds", "5 minutes", "1 hour"
-fn time(secs: u32) -> String {
-    let (number, unit) = match secs {
-        secs if secs >= 3600 && secs.is_multiple_of(3600) => (secs / 3600, "hour"),
-        secs if secs >= 120 && secs.is_multiple_of(60) => (secs / 60, "minute"),
-        secs => (secs, "second"),
-    };
-    format!("{number} {unit}{}", if number == 1 { "" } else { "s" })
 }
 
 #[cfg(test)]
@@ -443,127 +250,5 @@ mod tests {
         // A list that is empty for a moment, as while an editor saves the file, changes nothing.
         assert_eq!(told.due(&[], &[], &TimeZone::UTC), [0_usize; 0]);
         assert_eq!(told.due(&changed, &all, &TimeZone::UTC), [0_usize; 0]);
-    }
-
-    /// When a person hears of 1 kB/s for 3 s, with a look each half second. `.`: below, `#`: over, ` `: a gap.
-    fn heard(looks: &str) -> String {
-        let budgets = [usage(None, 1, Per::Day), rate(None, 1000, 3)];
-        let mut rates = Rates::default();
-        let look = |(at, look): (usize, char)| {
-            let rate = match look {
-                '.' => Some(1000.0),
-                '#' => Some(1000.1),
-                _ => None,
-            };
-            let due = rates.look(&budgets, 7 + u64::try_from(at).unwrap() * 500_000_000, |_| rate);
-            assert!(due.is_empty() || due == [1]);
-            if due.is_empty() { '.' } else { '!' }
-        };
-        looks.chars().enumerate().map(look).collect()
-    }
-
-    #[test]
-    fn a_rate_has_to_be_over_for_the_whole_time_and_below_for_as_long_before_it_is_said_again() {
-        for (looks, expected) in [
-            ("......", "......"),
-            (".#####..", "........"),
-            (".######..", "......!.."),
-            ("#######", "......!"),
-            ("#######################", "......!................"),
-            // Below for too short a time, then for long enough.
-            ("#######.....######", "......!..........."),
-            ("#######......######", "......!...........!"),
-            ("#######..#...#......######", "......!..................!"),
-            // A gap is neither.
-            (".#### ######", "...........!"),
-            (".### ###", "........"),
-            ("#######         ######", "......!..............."),
-            ("#######...   ...######", "......!..............."),
-            (" ######", "......!"),
-        ] {
-            assert_eq!(heard(looks), expected, "{looks:?}");
-        }
-    }
-
-    #[test]
-    fn each_rate_is_on_its_own_and_a_changed_one_begins_anew() {
-        let budgets = [rate(Some("a"), 1000, 2), rate(Some("b"), 1000, 2)];
-        let mut rates = Rates::default();
-        let busy = |budget: &Budget| Some(if budget.app.as_deref() == Some("b") { 2000.0 } else { 0.0 });
-        let secs = |secs: u64| secs * 1_000_000_000;
-        assert_eq!(rates.look(&budgets, secs(10), busy), [0_usize; 0]);
-        assert_eq!(rates.look(&budgets, secs(12), busy), [1]);
-        let changed = [rate(Some("b"), 1500, 2), budgets[0].clone()];
-        assert_eq!(rates.look(&changed, secs(13), busy), [0_usize; 0]);
-        assert_eq!(rates.look(&changed, secs(14), busy), [0]);
-        assert_eq!(rates.runs.len(), 2);
-    }
-
-    #[test]
-    fn the_words_are_those_of_a_person() {
-        let check = |budget: &Budget, bytes: u64, name: Option<&str>, expected: [&str; 4]| {
-            let spent = Spent::of(budget, bytes, Some(&(0..DECEMBER)));
-            let notice = Notice::of(budget, &spent, name, Unit::Bytes, &TimeZone::UTC);
-            let menu = menu_line(budget, &spent, name).unwrap_or_default();
-            let terminal = terminal_line(budget, &spent, name, Unit::Bytes, &TimeZone::UTC);
-            assert_eq!([&notice.title, &notice.text, &menu, &terminal].map(String::as_str), expected);
-            assert_eq!(notice.urgent, spent.percent >= 100);
-        };
-        check(
-            &usage(Some("StB"), 5 * GB, Per::Month),
-            4_100_000_000,
-            Some("StB"),
-            [
-                "StB has used 82 % of its 5 GB this month",
-                "4.1 of 5 GB. The budget starts again on 1 December.",
-                "Budget for StB: 4.1 of 5 GB this month",
-                "StB: 4.1 of 5 GB this month (82 %), until 1 December",
-            ],
-        );
-        check(
-            &usage(None, 5 * GB, Per::Week),
-            5_020_000_000,
-            None,
-            [
-                "All applications have used up their 5 GB this week",
-                "5.02 of 5 GB. The budget starts again on Tuesday, 1 December.",
-                "Budget: 5.02 of 5 GB this week",
-                "All applications: 5.02 of 5 GB this week (100 %), until Tuesday, 1 December",
-            ],
-        );
-        check(
-            &Budget { metered: true, ..usage(Some("mail"), GB, Per::Day) },
-            812_000_000,
-            None,
-            [
-                "mail has used 81 % of its 1 GB today on metered networks",
-                "812 MB of 1 GB. The budget starts again at midnight.",
-                "Budget for mail: 812 MB of 1 GB today on metered networks",
-                "mail: 812 MB of 1 GB today on metered networks (81 %), until midnight",
-            ],
-        );
-        check(
-            &rate(Some("a\u{202e}b"), 1_500_000, 60),
-            0,
-            None,
-            [
-                "a\u{FFFD}b is using more than 1.5 MB/s",
-                "Download and upload together have been over this limit for 60 seconds.",
-                "",
-                "a\u{FFFD}b: not more than 1.5 MB/s for 60 seconds (watched while netglance is running)",
-            ],
-        );
-        check(
-            &Budget { metered: true, ..rate(None, 1_000_000, 3600) },
-            0,
-            None,
-            [
-                "All applications are using more than 1 MB/s on metered networks",
-                "Download and upload together have been over this limit for 1 hour.",
-                "",
-                "All applications: not more than 1 MB/s for 1 hour on metered networks (watched while netglance is running)",
-            ],
-        );
-        assert_eq!([1, 90, 120, 300, 7200].map(time), ["1 second", "90 seconds", "2 minutes", "5 minutes", "2 hours"]);
     }
 }

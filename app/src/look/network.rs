@@ -7,9 +7,9 @@ use futures_lite::StreamExt as _;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc::UnboundedSender;
 use zbus::{
-    Connection, MatchRule, Message, MessageStream, OwnedObjectPath,
+    Connection, MatchRule, Message, MessageStream, ObjectPath,
     connection::Builder,
-    fdo::{self, DBusProxy},
+    fdo::{self, DBusProxy, PropertiesProxy},
     message, proxy,
     proxy::CacheProperties,
 };
@@ -25,6 +25,7 @@ pub struct Network {
 
 /// Its bus name, and its interface.
 const NAME: &str = "org.freedesktop.NetworkManager";
+const PATH: &str = "/org/freedesktop/NetworkManager";
 const CONNECTION: &str = "org.freedesktop.NetworkManager.Connection.Active";
 /// An answer that comes later than this doesn't come.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -34,20 +35,6 @@ const METERED_YES: u32 = 1;
 const METERED_NO: u32 = 2;
 const METERED_GUESS_YES: u32 = 3;
 const METERED_GUESS_NO: u32 = 4;
-
-#[proxy(
-    interface = "org.freedesktop.NetworkManager",
-    default_service = "org.freedesktop.NetworkManager",
-    default_path = "/org/freedesktop/NetworkManager"
-)]
-trait Manager {
-    /// The connection with the default route, or "/".
-    #[zbus(property)]
-    fn primary_connection(&self) -> zbus::Result<OwnedObjectPath>;
-    /// Whether that one is metered.
-    #[zbus(property)]
-    fn metered(&self) -> zbus::Result<u32>;
-}
 
 #[proxy(
     interface = "org.freedesktop.NetworkManager.Connection.Active",
@@ -91,6 +78,7 @@ async fn follow_manager(system: &Connection, tell: &UnboundedSender<Network>) ->
             }
             told = Some(now);
         }
+
         let mut asks_again = false;
         while !asks_again {
             asks_again = tokio::select! {
@@ -131,19 +119,21 @@ fn matters(signal: zbus::Result<Message>) -> bool {
 /// What doesn't answer is unknown.
 async fn ask(system: &Connection) -> Network {
     let known = async {
-        let manager = ManagerProxy::builder(system).cache_properties(CacheProperties::No).build().await?;
-        let path = manager.primary_connection().await?;
-        if path.as_str() == "/" {
-            return Ok::<_, zbus::Error>(Network::default()); // there is none
-        }
+        let manager = PropertiesProxy::builder(system).destination(NAME).path(PATH);
+        let manager = manager.cache_properties(CacheProperties::No).build().await?;
+        // All at once: between two questions the connection may become another one.
+        let properties = manager.get_all(NAME.try_into()?).await?;
+        let path = properties.get("PrimaryConnection").and_then(|path| path.downcast_ref::<ObjectPath<'_>>().ok());
+        // "/": there is none.
+        let Some(path) = path.filter(|path| path.as_str() != "/") else { return Ok(Network::default()) };
         let connection = ActiveConnectionProxy::builder(system).path(path).cache_properties(CacheProperties::No);
         let name = connection.build().await?.id().await.ok().filter(|name| !name.is_empty());
-        let metered = match manager.metered().await? {
-            METERED_YES | METERED_GUESS_YES => Some(true),
-            METERED_NO | METERED_GUESS_NO => Some(false),
+        let metered = match properties.get("Metered").and_then(|metered| metered.downcast_ref::<u32>().ok()) {
+            Some(METERED_YES | METERED_GUESS_YES) => Some(true),
+            Some(METERED_NO | METERED_GUESS_NO) => Some(false),
             _ => None,
         };
-        Ok(Network { name, metered })
+        Ok::<_, zbus::Error>(Network { name, metered })
     };
     known.await.unwrap_or_default()
 }

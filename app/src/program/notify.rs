@@ -67,18 +67,7 @@ async fn serve(
     let mut waiting: Vec<Notice> = Vec::new();
     loop {
         tokio::select! {
-            notice = notices.recv() => {
-                let Some(notice) = notice else { return Ok(()) };
-                waiting.retain(|waiting| waiting.budget != notice.budget);
-                if shown.show(&server, &notice).await.is_err() {
-                    waiting.push(notice);
-                }
-            }
-            Some(signal) = signals.next() => {
-                if let Some(press) = shown.take(&signal) && asked.send(press).is_err() {
-                    return Ok(());
-                }
-            }
+            biased; // what is known of the server comes first
             Some(signal) = owners.next() => {
                 let Ok(args) = signal.args() else { continue };
                 if args.old_owner().is_some() {
@@ -90,6 +79,18 @@ async fn serve(
                             waiting.push(notice);
                         }
                     }
+                }
+            }
+            Some(signal) = signals.next() => {
+                if let Some(press) = shown.take(&signal) && asked.send(press).is_err() {
+                    return Ok(());
+                }
+            }
+            notice = notices.recv() => {
+                let Some(notice) = notice else { return Ok(()) };
+                waiting.retain(|waiting| waiting.budget != notice.budget);
+                if shown.show(&server, &notice).await.is_err() {
+                    waiting.push(notice);
                 }
             }
         }
