@@ -10,7 +10,7 @@ mod system;
 
 use std::{
     fs::{self, File},
-    os::unix::fs::chown,
+    os::unix::fs::{MetadataExt as _, chown},
     path::{Path, PathBuf},
     process::{Child, Command},
     thread,
@@ -22,6 +22,8 @@ use lab::{Application, LAN, OUTSIDE, eventually};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use system::Daemon;
+
+const BOOTS: [&str; 2] = ["6f1d3c8e-0001-4b7a-9c55-3a1f0e2d4c6b", "6f1d3c8e-0002-4b7a-9c55-3a1f0e2d4c6b"];
 
 /// No test: what an application's process runs.
 #[test]
@@ -41,7 +43,7 @@ impl Computer {
     async fn new() -> Self {
         let host = Host::new();
         let mut daemon = Daemon::new(&host.lab, &host.bus).await;
-        daemon.boot("boot-1");
+        daemon.boot(BOOTS[0]);
         daemon.start(&host.bus).await;
         host.bus.helper_of(0).await.install().await.unwrap();
         let home = tempfile::tempdir().unwrap();
@@ -50,7 +52,9 @@ impl Computer {
         fs::create_dir(&config).unwrap();
         chown(&config, Some(USER), None).unwrap();
         fs::write(config.join("config.toml"), "beat = 0.1\n").unwrap();
-        Self { daemon, home, host }
+        let computer = Self { daemon, home, host };
+        fs::write(computer.boot_id(), BOOTS[0]).unwrap();
+        computer
     }
 
     fn app(&self, name: &str) -> Application {
@@ -58,7 +62,7 @@ impl Computer {
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
-        let (home, boot_id) = (self.home.path(), self.daemon.boot_id());
+        let (home, boot_id) = (self.home.path(), self.boot_id());
         let environment = [
             ("BOOT_ID", boot_id.as_path()),
             ("HOME", home),
@@ -75,15 +79,37 @@ impl Computer {
 
     /// The program behind the tray, once it looks.
     fn netglance(&self) -> Running {
-        let errors = File::create(self.errors()).unwrap();
-        let running = Running(self.command(&["--hidden"]).stderr(errors).spawn().unwrap());
-        let descriptors = PathBuf::from(format!("/proc/{}/fd", running.0.id()));
-        eventually("it follows the cgroups", || {
-            let links = fs::read_dir(&descriptors).map_err(|e| e.to_string())?.flatten();
-            let links: Vec<_> = links.filter_map(|link| fs::read_link(link.path()).ok()).collect();
-            if links.contains(&"anon_inode:inotify".into()) { Ok(()) } else { Err(format!("{links:?}")) }
+        let before = self.written();
+        let running = self.begun();
+        eventually("its first look is in the history", || {
+            if self.written() == before { Err(fs::read_to_string(self.errors()).unwrap()) } else { Ok(()) }
         });
         running
+    }
+
+    /// What the kernel says which boot it is, for netglance.
+    fn boot_id(&self) -> PathBuf {
+        self.home.path().join("boot_id")
+    }
+
+    /// The program, though it may not be able to write.
+    fn begun(&self) -> Running {
+        let errors = File::create(self.errors()).unwrap();
+        let running = Running(self.command(&["--hidden"]).stderr(errors).spawn().unwrap());
+        // Bit 14 of what is caught: SIGTERM (proc_pid_status(5)).
+        eventually("it hears when the session ends", || {
+            let status = fs::read_to_string(format!("/proc/{}/status", running.0.id())).map_err(|e| e.to_string())?;
+            let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).map(str::trim);
+            let caught = caught.and_then(|caught| u64::from_str_radix(caught, 16).ok());
+            if caught.is_some_and(|caught| caught & 1 << 14 != 0) { Ok(()) } else { Err(status) }
+        });
+        running
+    }
+
+    /// Is another when something was written. There is no such file while nobody writes.
+    fn written(&self) -> Option<(u64, i64, i64)> {
+        let file = fs::metadata(self.directory().join("history.db-wal")).ok().filter(|file| file.len() > 0)?;
+        Some((file.len(), file.mtime(), file.mtime_nsec()))
     }
 
     fn errors(&self) -> PathBuf {
@@ -189,7 +215,8 @@ async fn a_day_is_exact_whatever_is_closed_killed_or_rebooted() {
     b.run(&tcp(LAN[1]));
     computer.daemon.signal(Signal::TERM);
     assert!(computer.daemon.ended().success(), "{}", computer.daemon.said());
-    computer.daemon.boot("boot-2");
+    computer.daemon.boot(BOOTS[1]);
+    fs::write(computer.boot_id(), BOOTS[1]).unwrap();
     eventually("the table goes with its last socket", || {
         let rules = computer.host.lab.host.nft("list ruleset").unwrap();
         if rules.is_empty() { Ok(()) } else { Err(rules) }
@@ -233,8 +260,7 @@ async fn what_cannot_be_written_is_kept_until_it_can() {
     assert!(small.unwrap().success());
     let filled = directory.join("filled");
     assert!(fs::write(&filled, vec![0; 1 << 20]).is_err());
-    let netglance = computer.netglance();
-    app.run(&tcp(OUTSIDE[0]));
+    let netglance = computer.begun();
     computer.says("The history cannot be written, so it is kept in memory until it can");
     app.run(&tcp(OUTSIDE[0]));
     fs::remove_file(&filled).unwrap();
@@ -260,7 +286,7 @@ async fn what_cannot_be_written_is_kept_until_it_can() {
     // A second program of the user counts nothing twice.
     let first = computer.netglance();
     app.run(&tcp(OUTSIDE[0]));
-    let second = computer.netglance();
+    let second = computer.begun();
     computer.says("Nothing is recorded by this netglance: another netglance of this user is recording the history.");
     let (recorded, moved) = (computer.recorded().0, computer.host.lab.truth());
     app.run(&tcp(OUTSIDE[0]));
@@ -283,7 +309,7 @@ async fn what_is_counted_while_recording_is_off_is_never_made_up() {
     let recorded = computer.recorded();
     assert_ne!(recorded.0, [0; 4]);
     record(false);
-    let netglance = computer.netglance();
+    let netglance = computer.begun();
     app.run(&tcp(OUTSIDE[0]));
     netglance.quit();
     app.run(&tcp(OUTSIDE[0]));

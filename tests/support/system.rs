@@ -342,11 +342,6 @@ impl Daemon {
         self.boot_id = Some(id.to_owned());
     }
 
-    /// The file that says which boot it is; there is none before [`Self::boot`].
-    pub fn boot_id(&self) -> PathBuf {
-        self.directory.path().join("boot_id")
-    }
-
     /// Starts it with what the store keeps, and waits until it is on the bus.
     pub async fn start(&mut self, bus: &Bus) {
         self.spawn();

@@ -74,7 +74,9 @@ impl Recorder {
     ) -> Option<Batch> {
         let paused = (time - self.latest).abs() > PAUSE_SECS;
         self.latest = time;
-        let due = last || paused || time.div_euclid(STEP_SECS) != self.until.div_euclid(STEP_SECS);
+        // The first counters at once, so that whatever ends the program, what is counted from then on is made up.
+        let first = look.source == Source::Exact && self.epoch != Some(look.sample.epoch);
+        let due = first || last || paused || time.div_euclid(STEP_SECS) != self.until.div_euclid(STEP_SECS);
         if !due || self.pending.is_some() {
             return None;
         }
@@ -88,7 +90,6 @@ impl Recorder {
         });
         let (moved, totals): (Vec<_>, Vec<_>) = moved.unzip();
         let counters = (look.source == Source::Exact).then(|| self.counters(look, boot_id));
-        let first = counters.as_ref().is_some_and(|counters| counters.all);
         if moved.is_empty() && !first && !paused && !last && time - self.looked < QUIET_SECS {
             self.until = time;
             return None;
@@ -171,17 +172,17 @@ mod tests {
     #[test]
     fn a_batch_is_due_every_ten_seconds_and_has_what_changed() {
         let mut recorder = Recorder::begin(T, Network::default());
-        assert_eq!(beat(&mut recorder, T + 9, 5, 105), None);
-        let batch = beat(&mut recorder, T + 10, 7, 107).unwrap();
-        assert_eq!((batch.start, batch.end, batch.looked, batch.estimate), (T, T + 10, T, false));
+        let batch = beat(&mut recorder, T + 1, 7, 107).unwrap();
+        assert_eq!((batch.start, batch.end, batch.looked, batch.estimate), (T, T + 1, T, false));
         assert_eq!(batch.moved.iter().map(|moved| moved.bytes.rx).collect::<Vec<_>>(), [7]);
         let counters = batch.counters.unwrap();
         assert!(counters.all && counters.epoch == 7 && counters.rows[0].bytes == bytes(107));
         assert_eq!(beat(&mut recorder, T + 20, 9, 109), None, "one at a time");
         recorder.done(true);
+        assert_eq!(beat(&mut recorder, T + 9, 9, 109), None);
         assert_eq!(recorder.unrecorded(APP, bytes(9)), bytes(2));
         let batch = beat(&mut recorder, T + 21, 9, 109).unwrap();
-        assert_eq!((batch.start, batch.moved[0].bytes, batch.counters.unwrap().rows.len()), (T + 10, bytes(2), 1));
+        assert_eq!((batch.start, batch.moved[0].bytes, batch.counters.unwrap().rows.len()), (T + 1, bytes(2), 1));
     }
 
     #[test]

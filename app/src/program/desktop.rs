@@ -18,7 +18,7 @@ use super::{
     face,
     instance::Asked,
     link::{Link, Said},
-    memory::{Answer, Ask, Memory},
+    memory::{Account, Answer, Ask, Memory},
     menu,
 };
 use crate::{
@@ -56,6 +56,8 @@ use crate::{
 /// The menu's apps are looked for and put in order so often. No panel tells that its menu is about to open (tray-icon keeps that
 /// to itself), and nothing should move under the pointer, so not at each beat.
 const MENU_EVERY: Duration = Duration::from_secs(10);
+/// Budgets of which tray and menu say how far they are.
+const TRAY_BUDGETS: usize = 3;
 /// A window that moves is remembered when it has come to rest.
 const REST: Duration = Duration::from_secs(2);
 
@@ -132,8 +134,8 @@ struct Recorded {
     /// Answered, and not sent to the window yet.
     table: Option<UsageTable>,
     used: Vec<Used>,
-    /// How far each budget is used up, and what its app is called.
-    spent: Vec<(Spent, Option<String>)>,
+    /// How far each budget is used up.
+    accounts: Vec<Account>,
     rates: Rates,
     trouble: Option<String>,
 }
@@ -298,17 +300,19 @@ impl Desktop {
             Some(rates.iter().filter(|(id, _)| is_its(id)).map(|(_, rate)| rate.rx + rate.tx).sum())
         };
         let due = self.recorded.rates.look(&settings.budgets, boottime_ns, rate);
-        for place in due {
-            self.notify(&settings, place);
+        let due: Vec<_> = due.iter().filter_map(|place| settings.budgets.get(*place)).collect();
+        for budget in due {
+            let name = budget::apps(budget, &names).first().map(|(_, name)| (*name).to_owned());
+            let spent = Spent::of(budget, 0, None);
+            self.notify(&Account { budget: budget.clone(), spent, name: name.filter(|_| budget.app.is_some()) });
         }
     }
 
     /// Tells a person of a budget.
-    fn notify(&self, settings: &Settings, place: usize) {
-        let (Some(budget), Some(notices)) = (settings.budgets.get(place), &self.notices) else { return };
-        let none = (Spent::of(budget, 0, None), None);
-        let (spent, name) = self.recorded.spent.get(place).unwrap_or(&none);
-        _ = notices.send(Notice::of(budget, spent, name.as_deref(), settings.unit, &TimeZone::system()));
+    fn notify(&self, account: &Account) {
+        let (Some(notices), unit) = (&self.notices, self.settings().unit) else { return };
+        let Account { budget, spent, name } = account;
+        _ = notices.send(Notice::of(budget, spent, name.as_deref(), unit, &TimeZone::system()));
     }
 
     /// Takes in what the history says.
@@ -325,14 +329,12 @@ impl Desktop {
             Answer::Usage(table) if Some(table.period) == self.recorded.period => self.recorded.table = Some(table),
             Answer::Past(_) | Answer::Usage(_) => {} // something else was asked meanwhile
             Answer::Used(used) => self.recorded.used = used,
-            Answer::Spent(spent) => {
-                self.recorded.spent = spent;
-                let settings = self.settings();
-                let spent: Vec<_> = self.recorded.spent.iter().map(|(spent, _)| spent.clone()).collect();
-                let due = self.state.told.due(&settings.budgets, &spent, &TimeZone::system());
-                for place in &due {
-                    self.notify(&settings, *place);
-                }
+            Answer::Spent(accounts) => {
+                let (budgets, spent): (Vec<_>, Vec<_>) =
+                    accounts.iter().map(|account| (account.budget.clone(), account.spent.clone())).unzip();
+                let due = self.state.told.due(&budgets, &spent, &TimeZone::system());
+                due.iter().filter_map(|place| accounts.get(*place)).for_each(|account| self.notify(account));
+                self.recorded.accounts = accounts;
                 if !due.is_empty() {
                     self.save();
                 }
@@ -357,6 +359,15 @@ impl Desktop {
 
     fn ask_used(&self) {
         self.memory.ask(Ask::Used(self.shown().iter().map(|reading| reading.id.clone()).collect()));
+    }
+
+    /// How far each budget of the settings is; nothing until that is known of all of them.
+    fn spent(&self) -> Vec<Spent> {
+        let of = |budget: &Budget| {
+            let account = self.recorded.accounts.iter().find(|account| account.budget == *budget)?;
+            Some(account.spent.clone())
+        };
+        self.settings().budgets.iter().map(of).collect::<Option<_>>().unwrap_or_default()
     }
 
     /// Today and this month of what is shown, with what is not recorded yet.
@@ -714,7 +725,7 @@ impl Desktop {
             used: self.used(),
             past: None,
             usage: None,
-            budgets: self.recorded.spent.iter().map(|(spent, _)| spent.clone()).collect(),
+            budgets: self.spent(),
             history_error: self.recorded.trouble.clone(),
         }
     }
@@ -740,6 +751,14 @@ impl Desktop {
         update
     }
 
+    /// What the tray says of the budgets: the fullest first.
+    fn budget_lines(&self) -> Vec<String> {
+        let mut accounts: Vec<_> = self.recorded.accounts.iter().collect();
+        accounts.sort_by_key(|account| std::cmp::Reverse(account.spent.percent));
+        let line = |account: &&Account| budget::menu_line(&account.budget, &account.spent, account.name.as_deref());
+        accounts.iter().filter_map(line).take(TRAY_BUDGETS).collect()
+    }
+
     fn face(&self) -> Face {
         let settings = self.monitor.as_ref().map(|monitor| &monitor.settings().settings);
         let failure = self.monitor.as_ref().err().map(|error| chain(error));
@@ -755,6 +774,7 @@ impl Desktop {
             picture,
             tooltip,
             apps: self.menu.clone(),
+            budgets: self.budget_lines(),
             paused: self.paused,
             offers_exact: !exact && !self.asking,
             start_at_login: self.start_at_login,

@@ -3,6 +3,7 @@
 use std::{
     collections::HashMap,
     fs,
+    ops::Range,
     sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel},
     thread::{self, JoinHandle},
     time::{Duration, Instant},
@@ -22,7 +23,7 @@ use crate::{
         calendar::{Calendar, Period},
         recorder::Recorder,
         store::{self, Batch, Last, Moved, Store},
-        usage::{By, Usage, Which},
+        usage::{By, Group, Usage, Which},
     },
     look::{
         monitor::Monitor,
@@ -95,10 +96,18 @@ pub enum Answer {
     Usage(UsageTable),
     /// To [`Ask::Used`].
     Used(Vec<Used>),
-    /// How far each budget is used up, and what its app is called.
-    Spent(Vec<(Spent, Option<String>)>),
+    /// How far each budget is used up.
+    Spent(Vec<Account>),
     /// Something was forgotten: what was answered before is out of date.
     Forgotten,
+}
+
+/// A budget, how far it is used up, and what its app is called in the history.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Account {
+    pub budget: Budget,
+    pub spent: Spent,
+    pub name: Option<String>,
 }
 
 /// The history, seen from the program.
@@ -351,7 +360,7 @@ impl Keeper {
         Calendar::system(self.rules.as_ref().map_or(1, |rules| rules.billing_day))
     }
 
-    fn past(&self, query: &PastQuery) -> Result<Vec<crate::keep::usage::Group>, String> {
+    fn past(&self, query: &PastQuery) -> Result<Vec<Group>, String> {
         let edges = self.calendar().edges(query.from..query.to, query.every);
         let which = Which { apps: query.apps.clone(), ..Which::default() };
         let by = if query.apps.is_empty() { By::All } else { By::App };
@@ -381,7 +390,7 @@ impl Keeper {
         let now = Timestamp::now();
         let [today, month] = [Period::Today, Period::ThisMonth].map(|period| calendar.span(period, now));
         let used = self.read(|store| {
-            let of = |id: &String, span: &std::ops::Range<i64>| {
+            let of = |id: &String, span: &Range<i64>| {
                 let apps = if id.is_empty() { Vec::new() } else { vec![id.clone()] };
                 let groups = store.usage(&[span.start, span.end], &Which { apps, ..Which::default() }, By::All)?;
                 Ok(groups.iter().fold(Usage::default(), |sum, group| sum.plus(group.total())))
@@ -426,20 +435,27 @@ impl Keeper {
                 self.dropped = Some(Instant::now());
             }
         }
-        self.say(Answer::Spent(self.spent(&rules.budgets, now)));
+        // What is wrong is told where it is written, and nothing is said of a budget then.
+        if let Ok(spent) = self.spent(&rules.budgets, now) {
+            self.say(Answer::Spent(spent));
+        }
     }
 
-    fn spent(&self, budgets: &[Budget], now: Timestamp) -> Vec<(Spent, Option<String>)> {
+    fn spent(&self, budgets: &[Budget], now: Timestamp) -> Result<Vec<Account>, String> {
         let periods = budget::periods(budgets, &self.calendar(), now);
-        let spent = |(budget, period): (&Budget, &Option<std::ops::Range<i64>>)| {
-            let groups = period.as_ref().map(|period| {
-                self.read(|store| store.usage(&[period.start, period.end], &budget::which(budget), By::App))
-            });
-            let groups = groups.and_then(Result::ok).flatten().unwrap_or_default();
+        let account = |(budget, period): (&Budget, &Option<Range<i64>>)| {
+            let groups = match period {
+                Some(period) => {
+                    self.read(|store| store.usage(&[period.start, period.end], &budget::which(budget), By::App))?
+                }
+                None => None,
+            };
+            let groups = groups.unwrap_or_default();
             let (usage, name) = budget::used(budget, &groups);
-            (Spent::of(budget, usage.external(), period.as_ref()), name.map(str::to_owned))
+            let spent = Spent::of(budget, usage.external(), period.as_ref());
+            Ok(Account { budget: budget.clone(), spent, name: name.map(str::to_owned) })
         };
-        budgets.iter().zip(&periods).map(spent).collect()
+        budgets.iter().zip(&periods).map(account).collect()
     }
 }
 

@@ -47,6 +47,8 @@ pub struct Face {
     pub tooltip: String,
     /// The apps of the menu.
     pub apps: Vec<Entry>,
+    /// How far each budget is, a line each, for tooltip and menu.
+    pub budgets: Vec<String>,
     /// The menu's other marks.
     pub paused: bool,
     /// Whether the menu offers to count exactly.
@@ -128,6 +130,7 @@ struct Shown {
 /// The items that change without the menu being laid out anew.
 struct Items {
     apps: Vec<CheckMenuItem>,
+    budgets: Vec<MenuItem>,
     pause: CheckMenuItem,
     login: CheckMenuItem,
 }
@@ -138,7 +141,7 @@ impl Shown {
         let icon = TrayIconBuilder::new()
             .with_id("netglance")
             .with_title("netglance")
-            .with_tooltip(without_markup(&face.tooltip))
+            .with_tooltip(face.whole_tooltip())
             .with_menu(Box::new(layout))
             .with_menu_on_left_click(false);
         let icon = match icon_of(&face.picture) {
@@ -153,11 +156,12 @@ impl Shown {
         if face.picture != self.face.picture {
             _ = self.icon.set_icon(icon_of(&face.picture));
         }
-        if face.tooltip != self.face.tooltip {
-            _ = self.icon.set_tooltip(Some(without_markup(&face.tooltip)));
+        if face.tooltip != self.face.tooltip || face.budgets != self.face.budgets {
+            _ = self.icon.set_tooltip(Some(face.whole_tooltip()));
         }
         let names = |face: &Face| face.apps.iter().map(|app| (app.id.clone(), app.name.clone())).collect::<Vec<_>>();
-        if names(&face) != names(&self.face) || face.offers_exact != self.face.offers_exact {
+        let laid_out = |face: &Face| (names(face), face.budgets.len(), face.offers_exact);
+        if laid_out(&face) != laid_out(&self.face) {
             let (layout, menu) = layout(&face);
             self.icon.set_menu(Some(Box::new(layout)));
             self.menu = menu;
@@ -166,10 +170,22 @@ impl Shown {
             for (item, app) in self.menu.apps.iter().zip(&face.apps) {
                 check(item, app.watched);
             }
+            for ((item, now), before) in self.menu.budgets.iter().zip(&face.budgets).zip(&self.face.budgets) {
+                if now != before {
+                    item.set_text(escaped(now));
+                }
+            }
             check(&self.menu.pause, face.paused);
             check(&self.menu.login, face.start_at_login);
         }
         self.face = face;
+    }
+}
+
+impl Face {
+    fn whole_tooltip(&self) -> String {
+        let lines = std::iter::once(&self.tooltip).chain(&self.budgets);
+        without_markup(&lines.map(String::as_str).collect::<Vec<_>>().join("\n"))
     }
 }
 
@@ -200,13 +216,11 @@ const APP: &str = "app:";
 fn layout(face: &Face) -> (Menu, Items) {
     let menu = Menu::new();
     let item = |id: &str, text: &str| MenuItem::with_id(id, text, true, None);
-    // `&` marks the key of an item.
-    let app = |app: &Entry| {
-        let name = app.name.replace('&', "&&");
-        CheckMenuItem::with_id(format!("{APP}{}", app.id), name, true, app.watched, None)
-    };
+    let app =
+        |app: &Entry| CheckMenuItem::with_id(format!("{APP}{}", app.id), escaped(&app.name), true, app.watched, None);
     let items = Items {
         apps: face.apps.iter().map(app).collect(),
+        budgets: face.budgets.iter().map(|line| item("show", &escaped(line))).collect(),
         pause: CheckMenuItem::with_id("pause", "Pause", true, face.paused, None),
         login: CheckMenuItem::with_id("login", "Start at Login", true, face.start_at_login, None),
     };
@@ -219,6 +233,12 @@ fn layout(face: &Face) -> (Menu, Items) {
     if !items.apps.is_empty() {
         _ = menu.append(&PredefinedMenuItem::separator());
     }
+    for budget in &items.budgets {
+        _ = menu.append(budget);
+    }
+    if !items.budgets.is_empty() {
+        _ = menu.append(&PredefinedMenuItem::separator());
+    }
     _ = menu.append(&items.pause);
     if face.offers_exact {
         _ = menu.append(&item("exact", "Count Exactly…"));
@@ -227,6 +247,11 @@ fn layout(face: &Face) -> (Menu, Items) {
     _ = menu.append(&PredefinedMenuItem::separator());
     _ = menu.append(&item("quit", "Quit"));
     (menu, items)
+}
+
+/// `&` marks the key of an item.
+fn escaped(text: &str) -> String {
+    text.replace('&', "&&")
 }
 
 fn event_of(id: &str) -> Option<Event> {

@@ -388,5 +388,5 @@ fn the_file_keeps_to_its_limit() {
     assert!(store.drop_old(now, 90_000).unwrap());
     assert!(size(&store) <= 90_000);
     let recent = all(&store, now - 86_400, now).bytes;
-    assert_eq!(recent.rx, 5 * (24 * 20) << 20, "and the oldest hours before the others");
+    assert_eq!(recent.rx, (5 * 24 * 20) << 20, "and the oldest hours before the others");
 }
