@@ -113,9 +113,11 @@ fn name(app: Option<&str>, update: &Update) -> String {
     app.unwrap_or_else(|| ALL.to_owned())
 }
 
-/// What an app is called that is known now.
+/// What an app is called that is there now, or in the table of a period.
 fn known_name<'a>(app: Option<&str>, update: &'a Update) -> Option<&'a str> {
-    update.apps.iter().find(|known| Some(known.id.as_str()) == app).map(|known| known.name.as_str())
+    let mut recorded = update.usage.iter().flat_map(|table| table.apps.iter().flatten());
+    let there = update.apps.iter().find(|known| Some(known.id.as_str()) == app).map(|known| known.name.as_str());
+    there.or_else(|| recorded.find(|group| Some(group.app.as_str()) == app).map(|group| group.name.as_str()))
 }
 
 /// The list in the settings, and what is open of it.
