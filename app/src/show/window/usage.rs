@@ -1,14 +1,15 @@
 //! The Usage page, in place of all else: how much each app moved in a period, and how far the budgets are used up. It asks the
 //! program for the figures and reads nothing itself.
 
+mod row;
 mod table;
 
-use eframe::egui::{Align, Layout, Rect, RichText, ScrollArea, Ui, UiBuilder, vec2};
+use eframe::egui::{Align, CentralPanel, Frame, Layout, Margin, Rect, RichText, ScrollArea, Ui, UiBuilder, vec2};
 use jiff::{Timestamp, ZonedDateTime, civil::Date, tz::TimeZone};
 use table::Table;
 
 use super::{
-    budgets,
+    Window, budgets,
     choice::{self, Choice},
     field::Dates,
     forget::{Answer, Forgetting},
@@ -247,6 +248,34 @@ impl UsagePage {
         if !update.budgets.is_empty() {
             part(ui, left, "Budgets", |ui| budgets::bars(ui, update, settings, zone));
         }
+    }
+}
+
+impl Window {
+    pub(super) fn usage_page(&mut self, ui: &mut Ui, update: &Update) {
+        let Some(mut page) = self.usage_page.take() else { return };
+        let inside = Frame::new().inner_margin(Margin::same(16));
+        let shown =
+            CentralPanel::default().frame(inside).show(ui, |ui| page.ui(ui, update, &self.settings, &self.zone));
+        self.usage_page = Some(page);
+        let outcome = shown.inner;
+        outcome.wishes.into_iter().for_each(|wish| self.send(wish));
+        if outcome.record {
+            self.choose_settings(ui.ctx(), Settings { record: true, ..self.settings.clone() });
+        }
+        if outcome.close || outcome.app.is_some() {
+            self.close_pages();
+        }
+        if let Some(id) = outcome.app {
+            self.send(Command::Watch(vec![id]));
+        }
+    }
+
+    /// Opens the page with this period.
+    pub(super) fn open_usage(&mut self, period: Period) {
+        self.close_pages();
+        self.usage_page = Some(UsagePage::new(period));
+        self.send(Command::Usage(Some(period)));
     }
 }
 
