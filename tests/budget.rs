@@ -1,17 +1,25 @@
-//! What a budget says: a stand-in for a desktop's notifications on a real session bus, whose buttons the test presses.
+//! What a budget says: to a person by a stand-in for a desktop's notifications on a real session bus, whose buttons the test
+//! presses, and to scripts by `netglance budget` on a history of the test's own.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test stops at the first surprise")]
 
 #[path = "support/desk.rs"]
 mod desk;
 mod support;
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, fs, process::Command, time::Duration};
 
+use jiff::Timestamp;
 use netglance::{
     base::settings::{Budget, Limit, Per},
-    keep::budget::Notice,
+    keep::{
+        budget::Notice,
+        store::{Batch, Moved, Store},
+        usage::Network,
+    },
+    look::{rate::Bytes, target::Unit},
     program::{instance::Asked, notify},
 };
+use serde_json::{Value, json};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use zbus::{Connection, OwnedVariant, connection::Builder, object_server::SignalEmitter};
 
@@ -254,4 +262,141 @@ async fn a_server_that_refuses_is_not_asked_again_and_again() {
     desktop.connection.release_name(NAME).await.unwrap();
     let mut next = session.desktop(1, true).await;
     assert_eq!([next.shows().await.title, next.shows().await.title], ["b", "100 %"]);
+}
+
+const DAY_SECS: i64 = 86_400;
+
+/// A user with settings and, once something is recorded, a history.
+struct User {
+    home: tempfile::TempDir,
+    /// In which it is noon now: no test runs over the end of a day.
+    zone: String,
+}
+
+impl User {
+    fn new(settings: &str) -> Self {
+        let home = tempfile::tempdir().unwrap();
+        fs::create_dir(home.path().join("netglance")).unwrap();
+        fs::write(home.path().join("netglance/config.toml"), settings).unwrap();
+        let hours_west = Timestamp::now().as_second().rem_euclid(DAY_SECS) / 3600 - 12;
+        Self { home, zone: format!("NOON{hours_west}") }
+    }
+
+    /// Records what apps have moved in the last ten seconds on a network, at first since `since_secs` ago.
+    fn records(&self, since_secs: i64, metered: Option<bool>, moved: &[(&str, u64)]) {
+        let (mut store, _) = Store::open(&self.home.path().join("netglance/history.db")).unwrap();
+        let now = Timestamp::now().as_second();
+        let unit = |app: &str| Unit { app: app.into(), unit: format!("{app}.service"), cgroup: format!("/{app}") };
+        let moved = moved.iter().map(|(app, rx)| Moved {
+            cgroup: format!("/{app}"),
+            unit: unit(app),
+            bytes: Bytes { rx: *rx, internal_tx: 8_000_000_000, ..Bytes::default() },
+        });
+        let batch = Batch {
+            start: now - 10,
+            end: now,
+            looked: now - since_secs,
+            estimate: true,
+            network: Network { name: None, metered },
+            moved: moved.collect(),
+            names: vec![("firefox".into(), "Firefox Web Browser".into())],
+            ..Batch::default()
+        };
+        store.record(&batch).unwrap();
+    }
+
+    /// Exit status, standard output and standard error.
+    fn asks(&self, arguments: &[&str]) -> (i32, String, String) {
+        let home = self.home.path();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_netglance"));
+        command.arg("budget").args(arguments).env_clear().env("HOME", home).env("TZ", &self.zone);
+        let out = command.env("XDG_CONFIG_HOME", home).env("XDG_DATA_HOME", home).output().unwrap();
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        (out.status.code().unwrap(), text(out.stdout), text(out.stderr))
+    }
+}
+
+const BUDGETS: &str = r#"
+[[budget]]
+app = "firefox web browser"
+limit = "5 GB"
+per = "day"
+
+[[budget]]
+limit = "10 GB"
+per = "day"
+metered = true
+
+[[budget]]
+app = "nobody"
+limit = "1 MB/s"
+seconds = 60
+"#;
+
+#[test]
+fn scripts_hear_by_the_exit_status_that_a_budget_is_used_up() {
+    let user = User::new(BUDGETS);
+    user.records(40 * DAY_SECS, Some(true), &[("firefox", 4_100_000_000), ("other", 500_000_000)]);
+    user.records(0, Some(false), &[("other", 7_000_000_000)]);
+    let first = "Firefox Web Browser: 4.1 of 5 GB today (82 %), until midnight";
+    let second = "All applications: 4.6 of 10 GB today on metered networks (46 %), until midnight";
+    let third = "nobody: not more than 1 MB/s for 60 seconds (watched while netglance is running)";
+    let lines = format!("{first}\n{second}\n{third}\n");
+    assert_eq!(user.asks(&[]), (0, lines.clone(), String::new()));
+    assert_eq!(user.asks(&["--check"]), (0, lines, String::new()));
+    user.records(0, None, &[("firefox", 900_000_000)]);
+    let (status, out, _) = user.asks(&["--check"]);
+    assert_eq!((status, out.lines().next()), (4, Some("Firefox Web Browser: 5 of 5 GB today (100 %), until midnight")));
+    assert_eq!(user.asks(&[]).0, 0, "nobody has asked for it");
+
+    let (status, out, _) = user.asks(&["--check", "--json"]);
+    let rows: Vec<Value> = out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let time = |row: &Value, key: &str| row[key].as_str().unwrap().parse::<Timestamp>().unwrap().as_second();
+    assert_eq!((status, time(&rows[0], "end") - time(&rows[0], "start")), (4, DAY_SECS));
+    let expected = json!({
+        "app": "firefox web browser", "limit_bytes": 5_000_000_000_u64, "per": "day", "seconds": null, "metered": false,
+        "start": rows[0]["start"], "end": rows[0]["end"], "bytes": 5_000_000_000_u64,
+        "estimate_bytes": 21_000_000_000_u64, "percent": 100, "recorded_since": null,
+    });
+    assert_eq!(rows[0], expected);
+    assert_eq!((&rows[1]["bytes"], &rows[1]["metered"]), (&json!(4_600_000_000_u64), &json!(true)));
+    let rate = json!({
+        "app": "nobody", "limit_bytes": 1_000_000, "per": null, "seconds": 60, "metered": false, "start": null, "end": null,
+        "bytes": null, "estimate_bytes": null, "percent": null, "recorded_since": null,
+    });
+    assert_eq!(rows[2], rate);
+}
+
+#[test]
+fn what_was_not_recorded_is_said() {
+    let user = User::new(BUDGETS);
+    let nothing = "netglance: nothing is recorded yet: netglance records while its tray icon or window is open.\n";
+    assert_eq!(user.asks(&["--check"]), (3, String::new(), nothing.into()));
+    user.records(3600, Some(true), &[("firefox", 1_000_000)]);
+    let (status, out, _) = user.asks(&["--check"]);
+    let first = out.lines().next().unwrap();
+    assert!(
+        first.starts_with("Firefox Web Browser: 1 MB of 5 GB today (0 %), until midnight; recorded since "),
+        "{out}"
+    );
+    assert_eq!(status, 0);
+    let (_, out, _) = user.asks(&["--json"]);
+    assert!(serde_json::from_str::<Value>(out.lines().next().unwrap()).unwrap()["recorded_since"].is_string(), "{out}");
+
+    let user = User::new("[history]\nrecord = false\n[[budget]]\nlimit = \"1 GB\"\nper = \"day\"\n");
+    let off = "netglance: nothing is recorded: recording is switched off in the settings.\n";
+    assert_eq!(user.asks(&["--check"]), (3, String::new(), off.into()));
+    let user = User::new("[[budget]]\nlimit = \"1 MB/s\"\nseconds = 5\n");
+    let (status, out, _) = user.asks(&["--check"]);
+    assert_eq!((status, out.lines().count()), (0, 1), "a rate needs no history");
+}
+
+#[test]
+fn without_a_budget_or_with_a_mistake_in_one_nothing_is_checked() {
+    let (status, out, error) = User::new("").asks(&["--check"]);
+    assert_eq!((status, &*out), (0, ""));
+    assert!(error.starts_with("netglance: no budgets are set."), "{error}");
+    let (status, out, error) = User::new("[[budget]]\nlimit = \"5 GB\"\n").asks(&["--check"]);
+    assert_eq!((status, &*out), (1, ""));
+    assert!(error.contains("config.toml, line 2: the limit \"5 GB\" needs a period"), "{error}");
 }

@@ -2,6 +2,8 @@
 //! where it doesn't, and never a false spike when it changes.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
+#[path = "support/host.rs"]
+mod host;
 #[path = "support/lab.rs"]
 mod lab;
 #[path = "support/system.rs"]
@@ -10,23 +12,16 @@ mod system;
 use std::{
     fs,
     io::{BufRead as _, BufReader, Read as _},
-    os::unix::fs::PermissionsExt as _,
-    path::Path,
     process::{Child, Command, Stdio},
     sync::{Arc, Mutex},
     thread,
     time::{Duration, Instant},
 };
 
-use lab::{LAN, Lab, OUTSIDE, OUTSIDE_SINK};
+use host::{APPS, Host, USER};
+use lab::{LAN, OUTSIDE, OUTSIDE_SINK};
 use serde_json::Value;
-use system::{Bus, Daemon};
-
-/// A user that every Debian has, and where systemd puts what is theirs.
-const USER: u32 = 1;
-const APPS: &str = "user.slice/user-1.slice/user@1.service/app.slice";
-/// Longer than anything here takes on a slow machine; only a failure waits for it.
-const PATIENCE: Duration = Duration::from_secs(60);
+use system::Daemon;
 
 /// No test: what an application's process runs.
 #[test]
@@ -34,43 +29,13 @@ fn application() {
     lab::application::run();
 }
 
-/// The host, its bus, and netglance's program.
-struct Host {
-    lab: Lab,
-    bus: Bus,
-    program: tempfile::TempDir,
-}
+/// Longer than anything here takes on a slow machine; only a failure waits for it.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 impl Host {
-    fn new() -> Self {
-        let built = Path::new(env!("CARGO_BIN_EXE_netglance-helper")).with_file_name("netglance");
-        assert!(built.exists(), "{} is not built: cargo build --package netglance", built.display());
-        // Where any user may run it.
-        let program = tempfile::tempdir().unwrap();
-        fs::copy(built, program.path().join("netglance")).unwrap();
-        fs::set_permissions(program.path(), fs::Permissions::from_mode(0o755)).unwrap();
-        Self { lab: Lab::default(), bus: Bus::new(), program }
-    }
-
     /// Starts netglance on the host as a user, in a session scope of theirs.
     fn netglance(&self, uid: u32, arguments: &[&str]) -> Netglance {
-        let outer = r#"echo $$ > "$0/cgroup.procs" && exec unshare --mount --cgroup "$@""#;
-        let inner = r#"umount -l "$0"; mount -t cgroup2 cgroup2 "$0" && mkdir -p "$0/$1" &&
-            echo $$ > "$0/$1/cgroup.procs" && shift && exec "$@""#;
-        let mount = netglance_dbus::cgroup::Tree::open().unwrap().mount().to_owned();
-        let session = format!("user.slice/user-{uid}.slice/session-{uid}.scope");
-        let mut command = Command::new("sh");
-        command.args(["-c", outer]).arg(&self.lab.cgroup).args(["sh", "-c", inner]).arg(mount).arg(session);
-        command.arg("nsenter").arg(format!("--net=/run/netns/{}", self.lab.host.name));
-        let ids = [format!("--reuid={uid}"), format!("--regid={uid}")];
-        command.arg("setpriv").args(ids).args(["--clear-groups", "--inh-caps=-all"]);
-        command.arg(self.program.path().join("netglance")).args(arguments);
-        command.env("DBUS_SYSTEM_BUS_ADDRESS", &self.bus.address).env("HOME", "/nonexistent");
-        for variable in ["DBUS_SESSION_BUS_ADDRESS", "XDG_RUNTIME_DIR", "XDG_CONFIG_HOME", "DISPLAY", "WAYLAND_DISPLAY"]
-        {
-            command.env_remove(variable);
-        }
-        Netglance::spawn(command)
+        Netglance::spawn(self.command(uid, &[], arguments))
     }
 
     /// `watch --json` of a unit with a short beat, after its first line.

@@ -1,7 +1,10 @@
-//! `netglance history` as a person or a script runs it, on a history with known contents.
+//! `netglance history` and `netglance chart` as a person or a script runs them, on a history with known contents.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test stops at the first surprise")]
 
 use std::{
+    collections::BTreeSet,
+    fs,
+    os::unix::fs::PermissionsExt as _,
     path::Path,
     process::{Command, Stdio},
 };
@@ -9,12 +12,13 @@ use std::{
 use jiff::Timestamp;
 use netglance::{
     keep::{
-        store::{Batch, Moved, Store, Unit},
+        store::{Batch, Moved, Store},
         usage::Network,
     },
-    look::rate::Bytes,
+    look::{rate::Bytes, target::Unit},
 };
-use netglance_dbus::text::is_shown;
+use netglance_dbus::{cgroup::Tree, text::is_shown};
+use resvg::{tiny_skia, usvg};
 use serde_json::Value;
 
 const FORMULA: &str = "=HYPERLINK(\"http://evil.example\")";
@@ -180,12 +184,19 @@ fn rows_stand_for_what_was_asked() {
     assert_eq!(past.json("UTC", &in_march(&["--by", "hour"])).len(), 3);
     let unit = past.json("UTC", &in_march(&["--unit", "app-*.mail@*"]));
     assert_eq!((unit.len(), &unit[0]["app"], &unit[0]["rx_bytes"]), (2, &"app-*.mail@*".into(), &50_000.into()));
-    let below = "/sys/fs/cgroup/user.slice/user-1000.slice";
+    let below = Tree::open().unwrap().mount().join("user.slice/user-1000.slice");
+    let below = below.to_str().unwrap();
     assert_eq!(past.json("UTC", &in_march(&["--cgroup", below])), {
         let mut all = past.json("UTC", &in_march(&[]));
         all.iter_mut().for_each(|row| row["app"] = below.into());
         all
     });
+    // Units and cgroups are those of either, with all below them, as in `watch`.
+    let both = ["--unit", "app.slice", "--cgroup", "/system.slice"];
+    assert_eq!(
+        past.json("UTC", &in_march(&both)).iter().map(|row| row["rx_bytes"].as_u64().unwrap()).sum::<u64>(),
+        1_050_013 - 1_000_000
+    );
     // As it is called, in any spelling; the id before all names.
     for app in ["fox", "Firefox", "FIREFOX"] {
         let rows = past.json("UTC", &in_march(&["--app", app]));
@@ -344,7 +355,7 @@ fn every_form_of_a_time_is_taken() {
 fn a_month_begins_on_the_billing_day() {
     let past = Past::of_march();
     let directory = past.home.path().join("netglance");
-    std::fs::write(directory.join("config.toml"), "[history]\nbilling_day = 28\n").unwrap();
+    fs::write(directory.join("config.toml"), "[history]\nbilling_day = 28\n").unwrap();
     let months = past.json("Europe/Berlin", &["--since", "2025-01-01", "--until", "2025-12-31", "--by", "month"]);
     assert_eq!(months.len(), 1);
     assert_eq!(months[0]["start"], "2025-03-28T00:00:00+01:00");
@@ -373,4 +384,90 @@ fn today_is_there_and_a_closed_pipe_is_no_error() {
         let output = child.wait_with_output().unwrap();
         assert_eq!((output.status.code(), output.stderr.as_slice()), (Some(0), &b""[..]), "{kind:?}");
     }
+}
+
+/// Width and height of a picture, and how many of its pixels are not those of the background.
+fn pixels(png: &Path) -> (u32, u32, usize) {
+    let picture = tiny_skia::Pixmap::load_png(png).unwrap();
+    let background = picture.pixel(0, 0).unwrap();
+    let drawn = picture.pixels().iter().filter(|pixel| **pixel != background).count();
+    (picture.width(), picture.height(), drawn)
+}
+
+#[test]
+fn a_chart_is_a_file_or_nothing() {
+    let past = Past::of_march();
+    let directory = tempfile::tempdir().unwrap();
+    let run = |arguments: &[&str]| {
+        let mut command = netglance(past.home.path());
+        ended(command.env("TZ", "Europe/Berlin").current_dir(&directory).arg("chart").args(MARCH).args(arguments))
+    };
+    let names = || {
+        let names = fs::read_dir(&directory).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        names.collect::<BTreeSet<_>>()
+    };
+    assert_eq!(run(&["-o", "a.svg"]), (0, String::new(), String::new()));
+    let svg = fs::read_to_string(directory.path().join("a.svg")).unwrap();
+    usvg::Tree::from_str(&svg, &usvg::Options::default()).unwrap();
+    for text in ["all applications", "2025-03-28 00:00 to ", "Europe/Berlin", "Not recorded", "Download"] {
+        assert!(svg.contains(text), "no {text} in {svg}");
+    }
+    // A file that is there is replaced, and keeps its permissions; a link stays one.
+    let kept = directory.path().join("kept.PNG");
+    fs::write(&kept, "old").unwrap();
+    fs::set_permissions(&kept, fs::Permissions::from_mode(0o604)).unwrap();
+    std::os::unix::fs::symlink("kept.PNG", directory.path().join("link.png")).unwrap();
+    assert_eq!(
+        run(&["-o", "link.png", "--app", "fox", "--size", "400x300", "--dark"]),
+        (0, String::new(), String::new())
+    );
+    let (width, height, drawn) = pixels(&kept);
+    assert_eq!((width, height), (400, 300));
+    assert!(drawn > 2_000, "{drawn}");
+    assert_eq!(fs::metadata(&kept).unwrap().permissions().mode() & 0o777, 0o604);
+    assert!(fs::symlink_metadata(directory.path().join("link.png")).unwrap().is_symlink());
+    let before = names();
+    for (arguments, status, said) in [
+        (&["-o", "b.pdf"][..], 2, "the name has to end in .svg or .png"),
+        (&["-o", "b"], 2, "the name has to end in .svg or .png"),
+        (&[], 2, "--output <FILE>"),
+        (&["-o", "b.png", "--size", "400"], 2, "not a size such as 960x400"),
+        (&["-o", "b.png", "--size", "0x400"], 2, "each number has to be from 300 to 5000"),
+        (&["-o", "b.png", "--size", "99999999999x400"], 2, "each number has to be from 300 to 5000"),
+        (&["-o", "b.png", "--app", "nobody"], 3, "nothing is recorded of nobody."),
+        (&["-o", "missing/b.png"], 1, "cannot write missing/b.png: No such file or directory"),
+        (&["-o", "missing/b.svg"], 1, "cannot write missing/b.svg: No such file or directory"),
+    ] {
+        let (found, out, err) = run(arguments);
+        assert_eq!((found, out.as_str()), (status, ""), "{arguments:?}: {err}");
+        assert!(err.contains(said), "{arguments:?}: {err}");
+    }
+    fs::create_dir(directory.path().join("directory.svg")).unwrap();
+    let (status, _, err) = run(&["-o", "directory.svg"]);
+    assert_eq!(status, 1, "{err}");
+    assert_eq!(&names() - &before, BTreeSet::from(["directory.svg".to_owned()]), "nothing is left behind");
+}
+
+#[test]
+fn a_chart_has_every_size_and_any_name() {
+    let mut past = Past::of_march();
+    past.moved("2025-03-30T12:00:20Z", 10, (HOSTILE, HOSTILE), [8, 0, 0, 0], |_| {});
+    let directory = tempfile::tempdir().unwrap();
+    for size in ["300x300", "300x3000", "3000x300"] {
+        for since in ["2025-03-30T11:00", "2024-01-01"] {
+            let file = directory.path().join("chart.png");
+            let mut command = netglance(past.home.path());
+            command.args(["chart", "--size", size, "--since", since, "--until", "2025-03-30", "--app", HOSTILE, "-o"]);
+            assert_eq!(ended(command.arg(&file)), (0, String::new(), String::new()), "{size} {since}");
+            let (width, height, drawn) = pixels(&file);
+            assert_eq!(format!("{width}x{height}"), size);
+            assert!(drawn > 100, "{size} {since}: {drawn}");
+        }
+    }
+    let file = directory.path().join("chart.svg");
+    let mut command = netglance(past.home.path());
+    command.args(["chart", "--since", "2025-03-27", "--until", "2025-03-30", "--app", HOSTILE, "-o"]);
+    assert_eq!(ended(command.arg(&file)).0, 0);
+    let svg = fs::read_to_string(&file).unwrap();
+    assert!(svg.contains("PWNED") && svg.chars().all(|c| c == '\n' || is_shown(c)), "{svg:?}");
 }

@@ -98,7 +98,8 @@ fn usage(command: &clap::Command) -> String {
     let options = command.get_opts().map(|option| {
         let values = option.get_value_names().unwrap_or_default().join(" ");
         let more = if option.get_num_args().unwrap().max_values() > 1 { "..." } else { "" };
-        format!("[--{} {values}{more}]", option.get_long().unwrap())
+        let words = format!("--{} {values}{more}", option.get_long().unwrap());
+        if option.is_required_set() { words } else { format!("[{words}]") }
     });
     let switches = command.get_arguments().filter(|argument| !argument.get_action().takes_values());
     words.extend(options);
@@ -234,6 +235,7 @@ fn each_shell_offers_what_is_there() {
                 bash("netglance watch --app Tab"),
                 bash("netglance watch --unit app-gnome-T"),
                 bash("netglance wind"),
+                bash("netglance history --since y"),
             ],
         ),
         (
@@ -243,13 +245,24 @@ fn each_shell_offers_what_is_there() {
                 zsh("netglance watch --app Tab"),
                 zsh("netglance watch --unit app-gnome-T"),
                 zsh("netglance wind"),
+                zsh("netglance history --since y"),
             ],
         ),
-        ("fish", [fish("wa"), fish("watch --app Tab"), fish("watch --unit app-gnome-T"), fish("wind")]),
+        (
+            "fish",
+            [
+                fish("wa"),
+                fish("watch --app Tab"),
+                fish("watch --unit app-gnome-T"),
+                fish("wind"),
+                fish("history --since y"),
+            ],
+        ),
     ] {
-        let [command, app, offered_unit, internal] = offered;
+        let [command, app, offered_unit, internal, time] = offered;
         assert_eq!(command, ["watch"], "{shell}");
         assert_eq!(app, ["Tab-pressed"], "{shell}");
+        assert_eq!(time, ["yesterday"], "{shell}");
         // bash inserts what it gets, and zsh's _describe takes a backslash away.
         let quoted = if shell != "fish" { unit.replace('\\', r"\\") } else { unit.to_owned() };
         assert_eq!(offered_unit, [quoted], "{shell}");

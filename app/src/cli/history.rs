@@ -3,7 +3,7 @@
 use std::{borrow::Cow, io, process::ExitCode};
 
 use clap::{Args, ValueEnum};
-use jiff::{Timestamp, ZonedDateTime};
+use jiff::Timestamp;
 use netglance_dbus::text::{brief, printable};
 use serde::Serialize;
 
@@ -14,7 +14,7 @@ use super::{
     when::SpanArgs,
 };
 use crate::{
-    base::{format, say::say},
+    base::format,
     keep::{
         calendar::Every,
         usage::{By, Group, Network, Seen, Slot, Usage},
@@ -111,11 +111,8 @@ pub fn history(args: &HistoryArgs) -> Result<ExitCode, Error> {
         None => recorded.store.usage(&whole, &recorded.which, By::All)?.pop(),
     };
     let all = all.unwrap_or_default();
-    if all.slots.iter().all(is_gap) {
-        say(format_args!(
-            "nothing was recorded in this time. Recording began on {}.",
-            recorded.time(recorded.began, "%Y-%m-%d at %H:%M")
-        ));
+    if all.slots.iter().all(Slot::is_gap) {
+        recorded.say_nothing();
         return Ok(ExitCode::from(NOTHING_MATCHES));
     }
     groups.sort_by_cached_key(|group| {
@@ -132,18 +129,7 @@ pub fn history(args: &HistoryArgs) -> Result<ExitCode, Error> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Nothing is known of its time. What is unknown is no zero, so it is no row for programs.
-fn is_gap(slot: &Slot) -> bool {
-    slot.seen == Seen::Not && slot.usage == Usage::default()
-}
-
 impl Recorded {
-    /// A time as the local clock shows it.
-    fn time(&self, secs: i64, format: &str) -> String {
-        let time = Timestamp::from_second(secs).unwrap_or(self.now);
-        ZonedDateTime::new(time, self.calendar.zone.clone()).strftime(format).to_string()
-    }
-
     /// With the offset from UTC, as in RFC 3339.
     fn rfc3339(&self, secs: i64) -> String {
         let time = Timestamp::from_second(secs).unwrap_or(self.now);
@@ -175,9 +161,10 @@ impl Recorded {
         }
     }
 
+    /// What is known; what is not is no row for programs.
     fn rows<'a>(&'a self, groups: &'a [Group]) -> impl Iterator<Item = Row<'a>> {
         groups.iter().flat_map(move |group| {
-            group.slots.iter().filter(|slot| !is_gap(slot)).map(move |slot| self.row(group, slot))
+            group.slots.iter().filter(|slot| !slot.is_gap()).map(move |slot| self.row(group, slot))
         })
     }
 }
@@ -241,7 +228,7 @@ fn table(recorded: &Recorded, rows: Rows, groups: &[Group], total: Usage) -> Str
     let from_to = [recorded.span.start, recorded.span.end].map(|at| recorded.time(at, "%Y-%m-%d %H:%M"));
     let mut lines = match rows.every() {
         Some(every) => times(recorded, every, groups.first().map_or(&[], |group| group.slots.as_slice())),
-        None => groups.iter().map(|group| named(group)).collect(),
+        None => groups.iter().map(named).collect(),
     };
     if lines.len() > 1 {
         lines.push(match rows.every() {
@@ -299,11 +286,11 @@ fn times(recorded: &Recorded, every: Every, slots: &[Slot]) -> Vec<Line> {
     };
     let mut lines = Vec::new();
     let mut at = 0;
-    for run in slots.chunk_by(|a, b| is_gap(a) && is_gap(b)) {
+    for run in slots.chunk_by(|a, b| a.is_gap() && b.is_gap()) {
         let (first, last) = (label(at), label(at + run.len() - 1));
         at += run.len();
         lines.push(match run {
-            [slot] if !is_gap(slot) => Line { label: first, usage: Some(slot.usage), note: known(slot) },
+            [slot] if !slot.is_gap() => Line { label: first, usage: Some(slot.usage), note: known(slot) },
             [_] => Line { label: first, usage: None, note: "not recorded".to_owned() },
             _ => Line { label: format!("{first} to {last}"), usage: None, note: "not recorded".to_owned() },
         });

@@ -2,6 +2,8 @@
 
 mod agent;
 mod apps;
+mod budget;
+mod chart;
 mod completions;
 mod doctor;
 mod history;
@@ -60,6 +62,27 @@ enum Command {
     /// --app, --unit or --cgroup, this is about all of your applications together, and without --since about this month, day by
     /// day. If nothing is recorded of what you ask for, the exit status is 3.
     History(history::HistoryArgs),
+    /// Show how much of each budget is used up
+    ///
+    /// A budget limits the external traffic of an application, or of all applications together, in a day, week or month. Add
+    /// budgets in the settings of the window or in the settings file, see netglance-config(5).
+    ///
+    /// A budget of a rate is listed too, but not checked: netglance watches it while its tray icon or window is open. If nothing
+    /// is recorded yet, the exit status is 3.
+    Budget {
+        /// Exit with status 4 if a budget is used up
+        #[arg(long)]
+        check: bool,
+        /// Print one JSON object per line
+        #[arg(long)]
+        json: bool,
+    },
+    /// Draw what was moved into a picture, an SVG or PNG file
+    ///
+    /// It is the chart of the window: a curve of the rates for up to ten days, bars for days and months. Without --app, --unit or
+    /// --cgroup, it is about all of your applications together, and without --since about this month. If nothing is recorded of
+    /// what you ask for, the exit status is 3.
+    Chart(chart::ChartArgs),
     /// Run a command and count its external traffic
     ///
     /// The command runs in a cgroup of its own, so that everything it starts is counted too. Signals are passed on to it.
@@ -190,6 +213,8 @@ fn interval(text: &str) -> Result<Duration, String> {
 
 /// Exit status where nothing matches what was asked for, so that a script can tell that from "nothing moved".
 const NOTHING_MATCHES: u8 = 3;
+/// Exit status where a budget is used up.
+const USED_UP: u8 = 4;
 
 /// Why a command ended early. The text is for the person who gave it.
 #[derive(Debug, thiserror::Error)]
@@ -198,6 +223,10 @@ enum Error {
     Monitor(#[from] crate::look::monitor::Error),
     #[error(transparent)]
     Store(#[from] crate::keep::store::Error),
+    #[error(transparent)]
+    Png(#[from] crate::show::chart::PngError),
+    #[error("cannot write {}", path.display())]
+    Write { path: std::path::PathBuf, source: std::io::Error },
     #[error(transparent)]
     Verify(#[from] crate::advise::verify::Error),
     #[error("\"{pattern}\" is not a unit pattern")]
@@ -247,7 +276,9 @@ impl Cli {
             }
             Some(Command::Watch(args)) => block_on(watch::watch(&args)),
             Some(Command::History(args)) => history::history(&args),
+            Some(Command::Chart(args)) => chart::chart(&args),
             Some(Command::Apps { json }) => block_on(apps::apps(json)),
+            Some(Command::Budget { check, json }) => budget::budget(check, json),
             Some(Command::Run { json, command }) => block_on(run::run(json, &command)),
             Some(Command::Window) => return Start::Window,
             Some(Command::Verify { live: true, target, json }) => block_on(verify::live(&target, json)),

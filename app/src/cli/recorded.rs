@@ -3,7 +3,7 @@
 use std::{ops::Range, process::ExitCode};
 
 use clap::{CommandFactory as _, error::ErrorKind};
-use jiff::Timestamp;
+use jiff::{Timestamp, ZonedDateTime};
 use netglance_dbus::{cgroup::Tree, text::printable};
 
 use super::{Cli, Error, NOTHING_MATCHES, TargetArgs, when::SpanArgs};
@@ -137,6 +137,18 @@ impl Recorded {
         let target = Target::selection(unit, cgroup, &mount).ok();
         let near = target.iter().flat_map(|target| target.near(paths.iter().map(String::as_str)));
         Ok(Some(near.map(str::to_owned).collect()))
+    }
+
+    /// Says that nothing is known of the span.
+    pub fn say_nothing(&self) {
+        let began = self.time(self.began, "%Y-%m-%d at %H:%M");
+        say(format_args!("nothing was recorded in this time. Recording began on {began}."));
+    }
+
+    /// A time as the local clock shows it.
+    pub fn time(&self, secs: i64, format: &str) -> String {
+        let time = Timestamp::from_second(secs).unwrap_or(self.now);
+        ZonedDateTime::new(time, self.calendar.zone.clone()).strftime(format).to_string()
     }
 
     /// The edges of the slots from the beginning of the recording, if that is later, to the one that has begun.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     calendar::{Calendar, Period},
-    usage::{Group, Which},
+    usage::{Group, Usage, Which},
 };
 use crate::base::{
     format,
@@ -58,13 +58,13 @@ pub fn apps<'a>(budget: &Budget, apps: &[(&'a str, &'a str)]) -> Vec<(&'a str, &
 
 /// What a budget has used in its period, and what its app is called. `groups`: all apps that have moved anything in the period, as the
 /// history has them.
-pub fn used<'a>(budget: &Budget, groups: &'a [Group]) -> (u64, Option<&'a str>) {
+pub fn used<'a>(budget: &Budget, groups: &'a [Group]) -> (Usage, Option<&'a str>) {
     let known: Vec<_> = groups.iter().map(|group| (group.app.as_str(), group.name.as_str())).collect();
     let apps = apps(budget, &known);
     let is_its = |group: &&Group| apps.iter().any(|(id, _)| *id == group.app);
-    let bytes = groups.iter().filter(is_its).map(|group| group.total().external());
+    let usage = groups.iter().filter(is_its).fold(Usage::default(), |sum, group| sum.plus(group.total()));
     let name = budget.app.as_ref().and_then(|_| apps.first()).map(|(_, name)| *name).filter(|name| !name.is_empty());
-    (bytes.fold(0, u64::saturating_add), name)
+    (usage, name)
 }
 
 impl Spent {
@@ -249,7 +249,8 @@ pub fn terminal_line(budget: &Budget, spent: &Spent, name: Option<&str>, unit: U
             format!("{who}: {progress} ({} %){}", spent.percent, until.unwrap_or_default())
         }
         Limit::Rate { secs, .. } => {
-            format!("{who}: not more than {} for {}{}", limit_text(budget, unit), time(secs), when(budget))
+            let (limit, time, when) = (limit_text(budget, unit), time(secs), when(budget));
+            format!("{who}: not more than {limit} for {time}{when} (watched while netglance is running)")
         }
     }
 }
@@ -323,10 +324,7 @@ fn time(secs: u32) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        keep::usage::{Slot, Usage},
-        look::rate::Bytes,
-    };
+    use crate::{keep::usage::Slot, look::rate::Bytes};
 
     const GB: u64 = 1_000_000_000;
     /// 1 December 2026, 0:00 in UTC, and a day before.
@@ -348,6 +346,22 @@ mod tests {
     }
 
     #[test]
+    fn a_period_is_the_day_week_or_month_that_it_is() {
+        let calendar = Calendar { zone: TimeZone::UTC, first_weekday: jiff::civil::Weekday::Monday, billing_day: 15 };
+        let budgets = [Per::Day, Per::Week, Per::Month].map(|per| usage(None, GB, per));
+        let budgets = [&budgets[..], &[rate(None, 1, 1)]].concat();
+        // A Tuesday.
+        let now = Timestamp::from_second(DECEMBER + 3600).unwrap();
+        let expected = [
+            Some(DECEMBER..DECEMBER + DAY_SECS),
+            Some(DECEMBER - DAY_SECS..DECEMBER + 6 * DAY_SECS),
+            Some(DECEMBER - 16 * DAY_SECS..DECEMBER + 14 * DAY_SECS),
+            None,
+        ];
+        assert_eq!(periods(&budgets, &calendar, now), expected);
+    }
+
+    #[test]
     fn a_budget_counts_the_external_bytes_of_its_app_by_id_or_name() {
         let groups = [
             group("StB", "StB", 3 * GB, GB),
@@ -356,7 +370,8 @@ mod tests {
             group("session-1", "", 1, 2),
         ];
         let check = |app: Option<&str>, bytes: u64, name: Option<&str>| {
-            assert_eq!(used(&usage(app, GB, Per::Month), &groups), (bytes, name), "{app:?}");
+            let (used, found) = used(&usage(app, GB, Per::Month), &groups);
+            assert_eq!((used.external(), found), (bytes, name), "{app:?}");
         };
         check(None, 5 * GB + 9, None);
         check(Some("StB"), 4 * GB, Some("StB"));
@@ -535,7 +550,7 @@ mod tests {
                 "a\u{FFFD}b is using more than 1.5 MB/s",
                 "Download and upload together have been over this limit for 60 seconds.",
                 "",
-                "a\u{FFFD}b: not more than 1.5 MB/s for 60 seconds",
+                "a\u{FFFD}b: not more than 1.5 MB/s for 60 seconds (watched while netglance is running)",
             ],
         );
         check(
@@ -546,7 +561,7 @@ mod tests {
                 "All applications are using more than 1 MB/s on metered networks",
                 "Download and upload together have been over this limit for 1 hour.",
                 "",
-                "All applications: not more than 1 MB/s for 1 hour on metered networks",
+                "All applications: not more than 1 MB/s for 1 hour on metered networks (watched while netglance is running)",
             ],
         );
         assert_eq!([1, 90, 120, 300, 7200].map(time), ["1 second", "90 seconds", "2 minutes", "5 minutes", "2 hours"]);

@@ -14,7 +14,7 @@ use pure_rust_locales::{Locale, locale_match};
 use serde::{Deserialize, Serialize};
 
 /// A span is divided into no more slots than these: hours for eleven years. [`Calendar::edges`] says what happens to more.
-pub const MOST_SLOTS: usize = 100_000;
+pub const MOST_SLOTS: u32 = 100_000;
 
 /// What turns a day into a span of time.
 #[derive(Clone, Debug)]
@@ -510,7 +510,7 @@ mod tests {
                 let edges = calendar.edges(span.clone(), every);
                 assert_eq!((edges.first(), edges.last()), (Some(&span.start), Some(&span.end)), "{span:?} {every:?}");
                 assert!(edges.is_sorted_by(|a, b| a < b), "{span:?} {every:?}");
-                assert!(edges.len() <= MOST_SLOTS + 1, "{span:?} {every:?}: {}", edges.len());
+                assert!(edges.len() <= MOST_SLOTS as usize + 1, "{span:?} {every:?}: {}", edges.len());
             }
         }
     }

@@ -54,14 +54,15 @@ pub enum By {
     Network,
 }
 
-/// Whose bytes are asked for. Every field narrows it down.
+/// Whose bytes are asked for. Units and cgroups together are those of either, as with [`crate::look::target::Target`]; everything
+/// else narrows it down.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Which {
     /// The apps with these ids; empty: all.
     pub apps: Vec<String>,
-    /// The units whose names match one of these patterns; empty: all.
+    /// The units whose names match one of these patterns, and all below them.
     pub units: Vec<String>,
-    /// The cgroups with these paths, and all below them; empty: all.
+    /// The cgroups with these paths, and all below them. No unit and no cgroup: all.
     pub cgroups: Vec<String>,
     /// What was moved on networks that were metered (or not, or of which that is unknown: `Some(false)`). `None`: on all.
     pub metered: Option<bool>,
@@ -99,6 +100,13 @@ impl Usage {
     /// Internal bytes, both ways: what was left out.
     pub fn internal(self) -> u64 {
         self.bytes.internal_rx.saturating_add(self.bytes.internal_tx)
+    }
+}
+
+impl Slot {
+    /// Nothing is known of it. What is unknown is no zero.
+    pub fn is_gap(&self) -> bool {
+        self.seen == Seen::Not && self.usage == Usage::default()
     }
 }
 

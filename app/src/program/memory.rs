@@ -13,7 +13,10 @@ use netglance_dbus::{error::chain, sample};
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::{
-    base::settings::{Budget, Settings},
+    base::{
+        say::say,
+        settings::{Budget, Settings},
+    },
     keep::{
         budget::{self, Spent},
         calendar::{Calendar, Period},
@@ -257,6 +260,9 @@ impl Keeper {
     fn trouble(&mut self, trouble: Option<String>) {
         if self.trouble != trouble {
             self.trouble.clone_from(&trouble);
+            if let Some(trouble) = &trouble {
+                say(trouble);
+            }
             self.say(Answer::Trouble(trouble));
         }
     }
@@ -430,8 +436,8 @@ impl Keeper {
                 self.read(|store| store.usage(&[period.start, period.end], &budget::which(budget), By::App))
             });
             let groups = groups.and_then(Result::ok).flatten().unwrap_or_default();
-            let (bytes, name) = budget::used(budget, &groups);
-            (Spent::of(budget, bytes, period.as_ref()), name.map(str::to_owned))
+            let (usage, name) = budget::used(budget, &groups);
+            (Spent::of(budget, usage.external(), period.as_ref()), name.map(str::to_owned))
         };
         budgets.iter().zip(&periods).map(spent).collect()
     }

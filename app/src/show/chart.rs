@@ -6,6 +6,7 @@
 
 mod bars;
 mod colours;
+mod png;
 mod svg;
 mod times;
 
@@ -20,6 +21,7 @@ use plotters::{
 };
 
 pub use colours::{Colours, DARK, LIGHT};
+pub use png::{Error as PngError, png};
 pub use svg::svg;
 
 use crate::{

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 
-use glob::Pattern;
 use rusqlite::{OptionalExtension as _, params};
 
 use super::{
@@ -12,7 +11,7 @@ use super::{
 };
 use crate::{
     keep::usage::{By, Group, Network, Seen, Slot, Usage, Which},
-    look::rate::Bytes,
+    look::{rate::Bytes, target::Target},
 };
 
 /// A unit in the file.
@@ -115,15 +114,10 @@ impl Store {
     }
 
     fn series(&self, which: &Which) -> rusqlite::Result<Vec<Series>> {
-        let units: Vec<Pattern> = which.units.iter().filter_map(|unit| Pattern::new(unit).ok()).collect();
-        let is_in = |cgroup: &str| {
-            let below = |top: &String| {
-                cgroup
-                    .strip_prefix(top.trim_end_matches('/'))
-                    .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-            };
-            which.cgroups.is_empty() || which.cgroups.iter().any(below)
-        };
+        let narrowed = !which.units.is_empty() || !which.cgroups.is_empty();
+        // A pattern that is none matches nothing.
+        let target = Target::selection(&which.units, &which.cgroups, "").ok();
+        let is_in = |cgroup: &str| target.as_ref().is_some_and(|target| target.unit_of(cgroup).is_some());
         let select = "SELECT series.id, series.app, coalesce(app.name, series.app), unit, cgroup FROM series \
                       LEFT JOIN app ON app.id = series.app";
         let mut select = self.db.prepare_cached(select)?;
@@ -132,10 +126,8 @@ impl Store {
         while let Some(row) = rows.next()? {
             let series = Series { id: row.get(0)?, app: row.get(1)?, name: row.get(2)?, unit: row.get(3)? };
             let cgroup: String = row.get(4)?;
-            let wanted = (which.apps.is_empty() || which.apps.contains(&series.app))
-                && (which.units.is_empty() || units.iter().any(|unit| unit.matches(&series.unit)))
-                && is_in(&cgroup);
-            if wanted {
+            let is_app = which.apps.is_empty() || which.apps.contains(&series.app);
+            if is_app && (!narrowed || is_in(&cgroup)) {
                 chosen.push(series);
             }
         }

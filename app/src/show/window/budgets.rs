@@ -37,7 +37,10 @@ const TEXT_SIZE: f32 = 13.0;
 pub fn bars(ui: &mut Ui, update: &Update, settings: &Settings, zone: &TimeZone) {
     for (budget, spent) in update.settings.budgets.iter().zip(&update.budgets) {
         let name = known_name(budget.app.as_deref(), update);
-        let left = budget::terminal_line(budget, spent, name, settings.unit, zone);
+        let left = match budget.limit {
+            Limit::Usage { .. } => budget::terminal_line(budget, spent, name, settings.unit, zone),
+            Limit::Rate { .. } => words(budget, update, settings.unit),
+        };
         let right = state(budget, spent.percent);
         let (rect, response) = ui.allocate_exact_size(vec2(ui.available_width(), BAR_ROW), Sense::hover());
         let said = if right.is_empty() { left.clone() } else { format!("{left}, {right}") };

@@ -24,7 +24,8 @@ use crate::{
 /// The most that budgets and networks take of the page.
 const BELOW_SHARE: f32 = 0.4;
 const BELOW_TITLE: f32 = 26.0;
-const NETWORKS_WIDTH: f32 = 360.0;
+/// Of the networks beside the budgets.
+const NETWORKS_SHARE: f32 = 0.46;
 const BETWEEN: f32 = 20.0;
 /// At the right of it all, for the scroll bar.
 const BAR_WIDTH: f32 = 12.0;
@@ -240,7 +241,7 @@ impl UsagePage {
         if self.table.networks_height() > 0.0 {
             let mut right = left;
             if !update.budgets.is_empty() {
-                right.min.x = right.max.x - NETWORKS_WIDTH;
+                right.min.x = right.max.x - right.width() * NETWORKS_SHARE;
                 left.max.x = right.min.x - BETWEEN;
             }
             part(ui, right, "Networks", |ui| self.table.networks(ui));

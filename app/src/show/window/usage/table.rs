@@ -109,8 +109,10 @@ impl Table {
                 .to_owned();
         for Row { name, usage, .. } in &self.rows {
             let Usage { bytes, estimate_bytes } = usage;
+            // A spreadsheet would run such a name as a formula.
+            let quote = if name.starts_with(['=', '+', '-', '@']) { "'" } else { "" };
             let (all, left_out) = (usage.external(), usage.internal());
-            _ = writeln!(text, "{name}\t{}\t{}\t{all}\t{left_out}\t{estimate_bytes}", bytes.rx, bytes.tx);
+            _ = writeln!(text, "{quote}{name}\t{}\t{}\t{all}\t{left_out}\t{estimate_bytes}", bytes.rx, bytes.tx);
         }
         text
     }
