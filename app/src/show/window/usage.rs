@@ -21,7 +21,7 @@ use crate::{
     show::update::{Command, Update},
 };
 
-/// The most that budgets and networks take of the page.
+/// What budgets and networks may take of the page from a long table.
 const BELOW_SHARE: f32 = 0.4;
 const BELOW_TITLE: f32 = 26.0;
 /// Of the networks beside the budgets.
@@ -112,7 +112,9 @@ impl UsagePage {
             self.ask(period, &mut outcome);
         }
         self.status(ui, settings, &mut outcome);
-        let below = self.below_height(update).min(ui.available_height() * BELOW_SHARE);
+        // They have what the table leaves of the room, and this part of it where that would fill more.
+        let left = ui.available_height() - self.table.height() - ui.spacing().item_spacing.y;
+        let below = self.below_height(update).min(left.max(ui.available_height() * BELOW_SHARE));
         let size = vec2(ui.available_width(), ui.available_height() - below - ui.spacing().item_spacing.y);
         ui.allocate_ui(size, |ui| {
             ui.set_min_size(size);

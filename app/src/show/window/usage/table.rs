@@ -102,6 +102,13 @@ impl Table {
         self.rows.is_empty()
     }
 
+    /// How much room it wants; some where it is empty and a sentence stands in its place.
+    #[expect(clippy::cast_precision_loss, reason = "some hundred rows")]
+    pub fn height(&self) -> f32 {
+        const ROWS_MIN: usize = 4;
+        HEAD_HEIGHT + (self.rows.len().max(ROWS_MIN) as f32 + 1.0) * ROW_HEIGHT
+    }
+
     /// The table as a spreadsheet takes it, with exact figures.
     pub fn text(&self) -> String {
         let mut text =
