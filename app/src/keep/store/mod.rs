@@ -131,6 +131,8 @@ pub struct Moved {
 /// The helper's counters.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
+    /// The computer that they are of: a home may be on several.
+    pub machine: String,
     /// The boot that they were taken in.
     pub boot_id: String,
     /// The helper's epoch.
@@ -178,6 +180,8 @@ pub struct Last {
 /// When the helper's counters were last taken in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Taken {
+    /// On this computer.
+    pub machine: String,
     /// In this boot.
     pub boot_id: String,
     /// In this epoch.
@@ -371,13 +375,14 @@ fn share(sum: Bytes, (start, end): (i64, i64), from: i64, to: i64) -> Bytes {
 /// The row that says when the counters were last taken in.
 fn taken(db: &Connection) -> rusqlite::Result<Option<Taken>> {
     let taken = |row: &rusqlite::Row<'_>| {
-        let epoch: String = row.get(1)?;
+        let epoch: String = row.get(2)?;
         Ok(Taken {
-            boot_id: row.get(0)?,
+            machine: row.get(0)?,
+            boot_id: row.get(1)?,
             epoch: epoch.parse().unwrap_or_default(),
-            boottime_ns: u64::try_from(row.get::<_, i64>(2)?).unwrap_or_default(),
-            time: row.get(3)?,
+            boottime_ns: u64::try_from(row.get::<_, i64>(3)?).unwrap_or_default(),
+            time: row.get(4)?,
         })
     };
-    db.query_row("SELECT boot_id, epoch, boottime_ns, time FROM taken", [], taken).optional()
+    db.query_row("SELECT machine, boot_id, epoch, boottime_ns, time FROM taken", [], taken).optional()
 }

@@ -44,8 +44,8 @@ CREATE TABLE counter(
     since_rx INTEGER NOT NULL, since_tx INTEGER NOT NULL,
     since_internal_rx INTEGER NOT NULL, since_internal_tx INTEGER NOT NULL
 ) WITHOUT ROWID;
--- One row: when that was. epoch: the helper's, as text, as it may be larger than an INTEGER.
+-- One row: where and when that was. epoch: the helper's, as text, as it may be larger than an INTEGER.
 CREATE TABLE taken(
-    one INTEGER PRIMARY KEY CHECK (one = 1), boot_id TEXT NOT NULL, epoch TEXT NOT NULL, boottime_ns INTEGER NOT NULL,
+    one INTEGER PRIMARY KEY CHECK (one = 1), machine TEXT NOT NULL, boot_id TEXT NOT NULL, epoch TEXT NOT NULL, boottime_ns INTEGER NOT NULL,
     time INTEGER NOT NULL
 );

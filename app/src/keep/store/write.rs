@@ -309,7 +309,8 @@ fn grown(before: Bytes, now: Bytes) -> Bytes {
 /// Takes in the helper's counters: what they say beyond the batch was moved while nobody recorded.
 fn take_in(db: &Transaction<'_>, batch: &Batch, counters: &Counters) -> rusqlite::Result<()> {
     let origin = origin(db, false, &batch.network)?;
-    let before = taken(db)?;
+    // Another computer's counters say nothing of this one's.
+    let before = taken(db)?.filter(|before| before.machine == counters.machine);
     let goes_on = before.as_ref().is_some_and(|b| b.boot_id == counters.boot_id && b.epoch == counters.epoch);
     let looked = batch.looked.min(batch.start);
     let since = before.as_ref().map(|before| before.time).filter(|time| *time < looked);
@@ -341,8 +342,9 @@ fn take_in(db: &Transaction<'_>, batch: &Batch, counters: &Counters) -> rusqlite
         let values = params![row.cgroup, int(rx), int(tx), int(internal_rx), int(internal_tx)];
         db.prepare_cached(put)?.execute(values)?;
     }
-    let put = "INSERT OR REPLACE INTO taken VALUES (1, ?1, ?2, ?3, ?4)";
-    let stamp = params![counters.boot_id, counters.epoch.to_string(), int(counters.boottime_ns), batch.end];
+    let put = "INSERT OR REPLACE INTO taken VALUES (1, ?1, ?2, ?3, ?4, ?5)";
+    let stamp =
+        params![counters.machine, counters.boot_id, counters.epoch.to_string(), int(counters.boottime_ns), batch.end];
     db.prepare_cached(put)?.execute(stamp).map(drop)
 }
 
