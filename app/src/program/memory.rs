@@ -23,7 +23,7 @@ use crate::{
         calendar::{Calendar, Period},
         recorder::Recorder,
         store::{self, Batch, Last, Moved, Store},
-        usage::{By, Group, Usage, Which},
+        usage::{By, Usage, Which},
     },
     look::{
         monitor::Monitor,
@@ -302,8 +302,8 @@ impl Keeper {
                 self.say(Answer::Recorded(written));
             }
             Ask::Past(query) => {
-                let groups = self.past(&query);
-                self.say(Answer::Past(Past { query, groups }));
+                let past = self.past(query);
+                self.say(Answer::Past(past));
             }
             Ask::Usage(period) => {
                 let table = self.usage(period);
@@ -372,11 +372,18 @@ impl Keeper {
         Calendar::system(self.rules.as_ref().map_or(1, |rules| rules.billing_day))
     }
 
-    fn past(&self, query: &PastQuery) -> Result<Vec<Group>, String> {
+    fn past(&self, query: PastQuery) -> Past {
         let edges = self.calendar().edges(query.from..query.to, query.every);
         let which = Which { apps: query.apps.clone(), ..Which::default() };
         let by = if query.apps.is_empty() { By::All } else { By::App };
-        Ok(self.read(|store| store.usage(&edges, &which, by))?.unwrap_or_default())
+        let (groups, since) = match self.read(|store| Ok((store.usage(&edges, &which, by)?, store.since()?))) {
+            Ok(found) => {
+                let (groups, since) = found.unwrap_or_default();
+                (Ok(groups), since)
+            }
+            Err(why) => (Err(why), None),
+        };
+        Past { query, groups, since }
     }
 
     fn usage(&self, period: Period) -> UsageTable {
