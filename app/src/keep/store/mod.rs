@@ -43,6 +43,8 @@ const APPLICATION_ID: i32 = 0x6e67_6c61;
 const MIGRATIONS: [&str; 1] = [include_str!("schema.sql")];
 /// The version of the schema: how many of them have been applied.
 const VERSION: usize = MIGRATIONS.len();
+/// So much of the journal stays for the next changes.
+const JOURNAL_BYTES: i64 = 4 << 20;
 /// Another program that writes for a moment is waited for.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// Kinds of network file systems (statfs(2), linux/magic.h): NFS, SMB in three versions, 9p, FUSE (sshfs), AFS twice, Ceph, Coda.
@@ -280,6 +282,8 @@ impl Store {
                 db.query_row("PRAGMA journal_mode = TRUNCATE", [], |_| Ok(()))?;
             }
             db.pragma_update(None, "synchronous", "NORMAL")?;
+            // What is beside the file once much was dropped goes as well.
+            db.pragma_update(None, "journal_size_limit", JOURNAL_BYTES)?;
             // What is forgotten is gone.
             db.pragma_update(None, "secure_delete", true)
         };
