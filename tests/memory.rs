@@ -282,18 +282,23 @@ async fn what_cannot_be_written_is_kept_until_it_can() {
     assert!(fs::read(directory.join("history.db.damaged-1")).unwrap().starts_with(b"no database at all "));
     let (recorded, _) = computer.recorded();
     assert!(recorded[0] >= 1_000_000, "{recorded:?}");
+}
 
-    // A second program of the user counts nothing twice.
+#[tokio::test]
+async fn a_second_program_counts_nothing_twice_and_takes_over() {
+    let computer = Computer::new().await;
+    let mut app = computer.app("a");
     let first = computer.netglance();
     app.run(&tcp(OUTSIDE[0]));
     let second = computer.begun();
     computer.says("Nothing is recorded by this netglance: another netglance of this user is recording the history.");
-    let (recorded, moved) = (computer.recorded().0, computer.host.lab.truth());
+    app.run(&tcp(OUTSIDE[0]));
+    first.quit();
+    app.run(&tcp(OUTSIDE[1]));
+    eventually("the second one takes over", || if computer.written().is_some() { Ok(()) } else { Err(String::new()) });
     app.run(&tcp(OUTSIDE[0]));
     second.quit();
-    first.quit();
-    let added: [u64; 4] = std::array::from_fn(|i| computer.recorded().0[i] - recorded[i]);
-    assert!(added[0] >= computer.host.lab.truth()[0] - moved[0] && added[0] < 3_000_000, "{added:?}");
+    computer.agrees("each byte was recorded by one of them");
 }
 
 #[tokio::test]
@@ -317,4 +322,20 @@ async fn what_is_counted_while_recording_is_off_is_never_made_up() {
     record(true);
     computer.netglance().quit();
     assert_eq!(computer.recorded(), recorded, "what was moved meanwhile is nobody's business");
+
+    // The same while it runs.
+    let netglance = computer.netglance();
+    app.run(&tcp(OUTSIDE[0]));
+    record(false);
+    eventually("it writes no more", || if computer.written().is_none() { Ok(()) } else { Err(String::new()) });
+    let recorded = computer.recorded();
+    app.run(&tcp(OUTSIDE[0]));
+    record(true);
+    eventually("it writes again", || if computer.written().is_some() { Ok(()) } else { Err(String::new()) });
+    let before = computer.host.lab.truth();
+    app.run(&tcp(OUTSIDE[1]));
+    netglance.quit();
+    let [moved, added] = [(before, computer.host.lab.truth()), (recorded.0, computer.recorded().0)]
+        .map(|(before, after)| std::array::from_fn::<u64, 4, _>(|i| after[i] - before[i]));
+    assert_eq!(moved, added);
 }

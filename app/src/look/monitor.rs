@@ -11,6 +11,7 @@ use ipnet::IpNet;
 use netglance_dbus::{
     cgroup::{self, RETRIED_AFTER, Tree},
     error::chain,
+    helper1,
     onlink::Onlink,
     owner,
     scope::Prefixes,
@@ -249,14 +250,15 @@ impl Monitor {
         self.moved.iter().map(|(path, account)| (path.as_str(), account.moved.total))
     }
 
-    /// Bytes of the caller's apps by cgroup path since the monitor began.
-    pub fn moved_by_apps(&self) -> impl Iterator<Item = (&str, Bytes)> {
-        let own = self.moved.iter().filter(|(_, account)| account.app.is_some());
-        own.map(|(path, account)| (path.as_str(), account.moved.total))
+    /// Bytes of the caller's apps by cgroup path since the monitor began, with the app's id.
+    pub fn moved_by_apps(&self) -> impl Iterator<Item = (&str, &str, Bytes)> {
+        self.moved
+            .iter()
+            .filter_map(|(path, account)| Some((path.as_str(), account.app.as_deref()?, account.moved.total)))
     }
 
-    /// What the helper had counted in the boot before.
-    pub async fn read_last(&self) -> Option<sampler::Last> {
+    /// What the helper had counted in the boot before; see [`sampler::Helper::read_last`].
+    pub async fn read_last(&self) -> Result<Option<sampler::Last>, helper1::Error> {
         self.sampler.read_last().await
     }
 

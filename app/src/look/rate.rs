@@ -88,6 +88,11 @@ impl Bytes {
         self.zip(other, u64::max)
     }
 
+    /// The smaller of each.
+    pub fn at_most(self, other: Self) -> Self {
+        self.zip(other, u64::min)
+    }
+
     /// By how much this is more than `earlier`.
     pub fn since(self, earlier: Self) -> Self {
         self.zip(earlier, u64::saturating_sub)

@@ -260,10 +260,21 @@ pub struct Unit {
 
 /// The app's unit to which a cgroup belongs, see [`app_id`]; `None`: it is no app's.
 pub fn lasting_unit(path: &str) -> Option<Unit> {
-    let UnitOf { unit, cgroup } = app_of(path)?.unit;
+    let app = app_id(path)?;
+    let UnitOf { unit, cgroup } = app_of(path).map(|app| app.unit).or_else(|| Target::stb().unit_of(path))?;
     let name = lasting(unit);
     let above = cgroup.strip_suffix(unit).unwrap_or_default();
-    Some(Unit { app: app_id(path)?, cgroup: format!("{above}{name}"), unit: name })
+    Some(Unit { app: lasting_app(&app).to_owned(), cgroup: format!("{above}{name}"), unit: name })
+}
+
+/// The id under which an app is recorded: login sessions, which have a new number each, are one.
+pub fn lasting_app(id: &str) -> &str {
+    const SESSION: &str = "session";
+    let numbered = id.strip_prefix(SESSION).and_then(|rest| rest.strip_prefix('-'));
+    match numbered.map(|number| number.trim_start_matches('c')) {
+        Some(number) if !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()) => SESSION,
+        _ => id,
+    }
 }
 
 /// A unit's name with `*` in the place of numbers and the like that only this start of it has.
@@ -279,7 +290,10 @@ fn lasting(unit: &str) -> String {
     {
         return format!("{called}@*.{suffix}");
     }
-    let kind = kind(unit);
+    let kind = match lasting_app(name) {
+        session if session != name => session,
+        _ => kind(unit),
+    };
     if kind.len() < stem(unit).len() { format!("{kind}-*.{suffix}") } else { unit.to_owned() }
 }
 
@@ -564,6 +578,11 @@ mod tests {
             assert_eq!((found.unit.as_str(), found.cgroup), (expected, format!("{above}/{expected}")));
         }
         assert_eq!(lasting_unit("/system.slice/cron.service"), None);
+        let session = lasting_unit("/user.slice/user-1000.slice/session-c42.scope").unwrap();
+        assert_eq!((session.app.as_str(), session.unit.as_str()), ("session", "session-*.scope"));
+        for (id, expected) in [("session-7", "session"), ("session-x", "session-x"), ("sessions", "sessions")] {
+            assert_eq!(lasting_app(id), expected);
+        }
     }
 
     #[test]

@@ -42,7 +42,7 @@ use crate::{
         monitor::Monitor,
         reading::{AppRates, AppReading, Reading},
         sampler::Exact,
-        target::Target,
+        target::{Target, lasting_app},
     },
     show::{
         picture::Picture,
@@ -274,13 +274,14 @@ impl Desktop {
         if (&internal, &external) != (&before.internal, &before.external) && *monitor.exact() == Exact::Counting {
             self.wish(Wish::Prefixes(internal, external), None);
         }
-        if let Ok(monitor) = &self.monitor {
-            self.memory.look(monitor, &self.apps, false).await;
-        }
         self.watch_rates();
         self.picture.push(face::sum(self.shown()));
         self.sockets().await;
         self.tell();
+        // No figure waits for what is recorded.
+        if let Ok(monitor) = &self.monitor {
+            self.memory.look(monitor, &self.apps, false).await;
+        }
     }
 
     /// Takes the last look, and records all that is not recorded yet.
@@ -328,8 +329,8 @@ impl Desktop {
     /// Takes in what the history says.
     fn answered(&mut self, answer: Answer) {
         match answer {
-            Answer::Recorded(written) => {
-                self.memory.recorded(written);
+            Answer::Recorded(fate) => {
+                self.memory.recorded(fate);
                 self.ask_again();
             }
             Answer::Trouble(trouble) => self.recorded.trouble = trouble,
@@ -349,7 +350,10 @@ impl Desktop {
                     self.save();
                 }
             }
-            Answer::Forgotten => self.ask_again(),
+            Answer::Forgotten => {
+                self.memory.forgotten();
+                self.ask_again();
+            }
         }
     }
 
@@ -483,6 +487,10 @@ impl Desktop {
                 };
             }
             Event::Network(network) => self.memory.network = network,
+            Event::Answer(answer @ Answer::Recorded(_)) => {
+                // What was recorded is in the figures again with the answer to the next question.
+                return self.answered(answer);
+            }
             Event::Answer(answer) => self.answered(answer),
             Event::Ended => self.command(Command::Quit),
             Event::Appearance(appearance) => {
@@ -498,7 +506,13 @@ impl Desktop {
 
     fn command(&mut self, command: Command) {
         match command {
-            Command::Watch(ids) => {
+            Command::Watch(mut ids) => {
+                // In the history, login sessions have one id together.
+                for id in ids.iter_mut().filter(|id| !self.apps.iter().any(|app| app.id == **id)) {
+                    if let Some(app) = self.apps.iter().find(|app| lasting_app(&app.id) == id) {
+                        id.clone_from(&app.id);
+                    }
+                }
                 self.state.watched = Some(ids);
                 // What is known of them is shown at once, not with the next look.
                 if let Ok(monitor) = &mut self.monitor {

@@ -3,6 +3,8 @@
 //!
 //! One program writes, any number read. A program that is killed leaves either all of a [`Batch`] or nothing of it.
 
+mod counted;
+mod forget;
 mod pack;
 mod read;
 #[cfg(test)]
@@ -17,7 +19,7 @@ use std::{
     time::Duration,
 };
 
-use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension as _};
+use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use crate::{
     keep::usage::Network,
@@ -130,20 +132,27 @@ pub struct Moved {
     pub bytes: Bytes,
 }
 
+/// A boot of a computer. A home may be on several computers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Place {
+    /// `/etc/machine-id`; empty where there is none.
+    pub machine: String,
+    /// `/proc/sys/kernel/random/boot_id`
+    pub boot_id: String,
+}
+
 /// The helper's counters.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
-    /// The computer that they are of: a home may be on several.
-    pub machine: String,
-    /// The boot that they were taken in.
-    pub boot_id: String,
     /// The helper's epoch.
     pub epoch: u64,
+    /// The epoch began within the batch: what the batch has moved was counted in another one.
+    pub begun: bool,
     /// When they were taken, in `CLOCK_BOOTTIME`.
     pub boottime_ns: u64,
     /// The counters that are new or different since the last batch that was recorded, each with its cgroup's path and unit.
     pub rows: Vec<Moved>,
-    /// These are all that there are.
+    /// These are all that there are: the first of this program, or after a time without them.
     pub all: bool,
 }
 
@@ -156,6 +165,8 @@ pub struct Batch {
     pub end: i64,
     /// Since when there was a look at each beat; before `start` where nothing had to be recorded for a while.
     pub looked: i64,
+    /// Where this is.
+    pub place: Place,
     /// The figures are an estimate.
     pub estimate: bool,
     /// The network that they went by.
@@ -172,7 +183,7 @@ pub struct Batch {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Last {
     /// That boot.
-    pub boot_id: String,
+    pub place: Place,
     /// When they were saved, in that boot's `CLOCK_BOOTTIME`.
     pub boottime_ns: u64,
     /// The counters, each with its cgroup's path and unit.
@@ -182,10 +193,8 @@ pub struct Last {
 /// When the helper's counters were last taken in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Taken {
-    /// On this computer.
-    pub machine: String,
-    /// In this boot.
-    pub boot_id: String,
+    /// Where.
+    pub place: Place,
     /// In this epoch.
     pub epoch: u64,
     /// In `CLOCK_BOOTTIME`.
@@ -209,9 +218,9 @@ pub fn path() -> Option<PathBuf> {
 }
 
 impl Store {
-    /// Opens the file to write in it, and makes it if there is none. Every part of it is checked first; if it is damaged, it is
-    /// put aside, and a new one begins: the name that it has now.
-    pub fn open(path: &Path) -> Result<(Self, Option<PathBuf>), Error> {
+    /// Opens the file to write in it, and makes it if there is none. Every part of it is checked first; if it is damaged, or known
+    /// to be, it is put aside, and a new one begins: the name that it has now.
+    pub fn open(path: &Path, is_damaged: bool) -> Result<(Self, Option<PathBuf>), Error> {
         let failed = |doing| {
             let path = path.to_owned();
             move |source| Error::File { doing, path, source }
@@ -232,14 +241,14 @@ impl Store {
         file.set_permissions(fs::Permissions::from_mode(0o600)).map_err(failed("protect"))?;
         drop(file);
         match Self::checked(path) {
-            Ok(db) => Ok((Self { db, path: path.to_owned(), _lock: Some(lock) }, None)),
-            Err(error) if error.is_damage() => {
+            Ok(db) if !is_damaged => Ok((Self { db, path: path.to_owned(), _lock: Some(lock) }, None)),
+            Err(error) if !error.is_damage() => Err(error),
+            _ => {
                 let aside = put_aside(path).map_err(failed("put aside"))?;
                 let file = File::options().write(true).create_new(true).mode(0o600).open(path);
                 drop(file.map_err(failed("open"))?);
                 Ok((Self { db: Self::checked(path)?, path: path.to_owned(), _lock: Some(lock) }, Some(aside)))
             }
-            Err(error) => Err(error),
         }
     }
 
@@ -374,19 +383,4 @@ fn share(sum: Bytes, (start, end): (i64, i64), from: i64, to: i64) -> Bytes {
         u64::try_from(u128::from(bytes) * part / whole).unwrap_or(bytes)
     };
     sum.map(|bytes| until(to, bytes) - until(from, bytes))
-}
-
-/// The row that says when the counters were last taken in.
-fn taken(db: &Connection) -> rusqlite::Result<Option<Taken>> {
-    let taken = |row: &rusqlite::Row<'_>| {
-        let epoch: String = row.get(2)?;
-        Ok(Taken {
-            machine: row.get(0)?,
-            boot_id: row.get(1)?,
-            epoch: epoch.parse().unwrap_or_default(),
-            boottime_ns: u64::try_from(row.get::<_, i64>(3)?).unwrap_or_default(),
-            time: row.get(4)?,
-        })
-    };
-    db.query_row("SELECT machine, boot_id, epoch, boottime_ns, time FROM taken", [], taken).optional()
 }

@@ -49,6 +49,8 @@ impl Store {
     pub fn usage(&self, edges: &[i64], which: &Which, by: By) -> Result<Vec<Group>, Error> {
         let failed = self.failed("read");
         let (Some(first), Some(last)) = (edges.first().copied(), edges.last().copied()) else { return Ok(Vec::new()) };
+        // What is packed meanwhile would be in neither place.
+        let _one_state = self.db.unchecked_transaction().map_err(&failed)?;
         let mut sums = Sums {
             edges,
             by,

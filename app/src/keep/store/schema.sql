@@ -41,15 +41,20 @@ CREATE INDEX away_by_series ON away(series, end);
 -- When it is known what was moved. away: 1 as sums over longer times only.
 CREATE TABLE seen(id INTEGER PRIMARY KEY, start INTEGER NOT NULL, end INTEGER NOT NULL, away INTEGER NOT NULL);
 CREATE INDEX seen_by_end ON seen(end);
--- The helper's counters as they were last taken in, and what was recorded since then without them.
+-- The helper's counters as they were last taken in.
 CREATE TABLE counter(
     cgroup TEXT PRIMARY KEY,
-    rx INTEGER NOT NULL, tx INTEGER NOT NULL, internal_rx INTEGER NOT NULL, internal_tx INTEGER NOT NULL,
-    since_rx INTEGER NOT NULL, since_tx INTEGER NOT NULL,
-    since_internal_rx INTEGER NOT NULL, since_internal_tx INTEGER NOT NULL
+    rx INTEGER NOT NULL, tx INTEGER NOT NULL, internal_rx INTEGER NOT NULL, internal_tx INTEGER NOT NULL
 ) WITHOUT ROWID;
 -- One row: where and when that was. epoch: the helper's, as text, as it may be larger than an INTEGER.
 CREATE TABLE taken(
-    one INTEGER PRIMARY KEY CHECK (one = 1), machine TEXT NOT NULL, boot_id TEXT NOT NULL, epoch TEXT NOT NULL, boottime_ns INTEGER NOT NULL,
-    time INTEGER NOT NULL
+    one INTEGER PRIMARY KEY CHECK (one = 1), machine TEXT NOT NULL, boot_id TEXT NOT NULL, epoch TEXT NOT NULL,
+    boottime_ns INTEGER NOT NULL, time INTEGER NOT NULL
 );
+-- What was recorded since then without them, in one boot of one computer.
+CREATE TABLE since(
+    cgroup TEXT PRIMARY KEY, machine TEXT NOT NULL, boot_id TEXT NOT NULL,
+    rx INTEGER NOT NULL, tx INTEGER NOT NULL, internal_rx INTEGER NOT NULL, internal_tx INTEGER NOT NULL
+) WITHOUT ROWID;
+-- Earlier boots whose counters were taken in: their last totals have come too late, or have come already.
+CREATE TABLE boot(number INTEGER PRIMARY KEY, boot_id TEXT NOT NULL UNIQUE);

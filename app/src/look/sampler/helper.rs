@@ -130,11 +130,17 @@ impl Helper {
     /// The last totals of the boot before, as far as the helper has saved them: of all cgroups for root, for others of those that
     /// were theirs. `None`: nothing was saved, the helper is too old to know, or it is not known to be there: [`Self::read`] finds
     /// out. If a row is smaller than when that boot's counters were last read, counting had started again since.
-    pub async fn read_last(&self) -> Option<Last> {
+    pub async fn read_last(&self) -> Result<Option<Last>, helper1::Error> {
         let is_there = !matches!(self.state, Exact::Absent | Exact::NotInstalled);
-        let bus = self.bus.as_ref().filter(|_| is_there)?;
-        let last = Last::from(bus.helper.read_last().await.ok()?);
-        (!last.boot_id.is_empty()).then_some(last)
+        let Some(bus) = self.bus.as_ref().filter(|_| is_there) else { return Ok(None) };
+        match bus.helper.read_last().await {
+            Ok(last) => Ok(Some(Last::from(last)).filter(|last| !last.boot_id.is_empty())),
+            Err(helper1::Error::NotInstalled(_)) => Ok(None),
+            Err(helper1::Error::Bus(zbus::Error::FDO(error))) if matches!(*error, fdo::Error::UnknownMethod(_)) => {
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// All rows that the caller may see: root those of every cgroup, others those of their own cgroups. `None`: it doesn't

@@ -10,7 +10,7 @@ use std::{collections::HashMap, net::SocketAddr};
 pub use helper::{Exact, Helper, Last};
 pub use inet_diag::{Error, InetDiag, open_sockets};
 use ipnet::IpNet;
-use netglance_dbus::{cgroup::Tree, sample::Sample, scope::Prefixes};
+use netglance_dbus::{cgroup::Tree, helper1, sample::Sample, scope::Prefixes};
 use serde::{Deserialize, Serialize};
 pub use unsent::{Ending, ending_sockets};
 
@@ -99,7 +99,7 @@ impl Sampler {
     }
 
     /// What the helper had counted in the boot before; see [`Helper::read_last`].
-    pub async fn read_last(&self) -> Option<Last> {
+    pub async fn read_last(&self) -> Result<Option<Last>, helper1::Error> {
         self.helper.read_last().await
     }
 
