@@ -195,11 +195,16 @@ impl<'a> Shown<'a> {
                 self.keys(&["Escape"]);
             }
             Action::Usage => {
-                self.keys(&["Escape"]);
-                self.no_page_is_open();
-                self.keys(&[key]);
-                self.a_page_is_open("the usage");
-                self.keys(&["Escape"]);
+                self.watch("StB");
+                self.keys(&["BackSpace"]);
+                self.watches(&[]);
+                // The first rows are there when the first figures are recorded.
+                eventually("a row of the usage leads to its application", || {
+                    self.keys(&["Escape", key]);
+                    self.a_page_is_open("the usage");
+                    self.keys(&["Down", "Return"]);
+                    (self.desk.state()["watched"] != json!([])).then_some(())
+                });
                 self.no_page_is_open();
             }
             Action::Settings => {

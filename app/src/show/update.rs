@@ -268,10 +268,13 @@ pub enum Forget {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::look::{
-        rate::{Bytes, Gap},
-        reading::UnitReading,
-        sampler::{Protocol, Source},
+    use crate::{
+        keep::usage::Network,
+        look::{
+            rate::{Bytes, Gap},
+            reading::UnitReading,
+            sampler::{Protocol, Source},
+        },
     };
 
     #[test]
@@ -313,11 +316,19 @@ mod tests {
         };
         let sockets = AppSockets { app: name(), sockets: Ok(vec![socket]) };
         let proof = Some(ProofPage { apps: vec![sockets], proof: None });
-        let update = Update { readings: vec![reading], apps: vec![app], proof, ..Update::default() }.printable();
+        let network = Some(Network { name: Some(name()), metered: None });
+        let group =
+            || Group { app: name(), name: name(), unit: Some(name()), network: network.clone(), ..Group::default() };
+        let query = PastQuery { apps: Vec::new(), from: 0, to: 0, every: Every::Day };
+        let past = Some(Past { query, groups: Ok(vec![group()]) });
+        let (period, networks) = (Period::Today, vec![group()]);
+        let usage = Some(UsageTable { period, span: (0, 0), apps: Ok(vec![group()]), networks, since: None });
+        let update = Update { readings: vec![reading], apps: vec![app], proof, past, usage, ..Update::default() };
+        let update = update.printable();
         let text = serde_json::to_string(&update).unwrap();
         let hostile = serde_json::to_string(&name()).unwrap();
-        assert_eq!(text.matches(hostile.trim_matches('"')).count(), 2, "the two ids alone: {text}");
+        assert_eq!(text.matches(hostile.trim_matches('"')).count(), 5, "the ids alone: {text}");
         assert_eq!((&update.readings[0].id, &update.apps[0].id), (&name(), &name()));
-        assert_eq!(text.matches("a\u{FFFD}\u{FFFD}\u{FFFD}").count(), 9, "{text}");
+        assert_eq!(text.matches("a\u{FFFD}\u{FFFD}\u{FFFD}").count(), 18, "{text}");
     }
 }

@@ -37,7 +37,10 @@ const TEXT_SIZE: f32 = 13.0;
 pub fn bars(ui: &mut Ui, update: &Update, settings: &Settings, zone: &TimeZone) {
     for (budget, spent) in update.settings.budgets.iter().zip(&update.budgets) {
         let name = known_name(budget.app.as_deref(), update);
-        let left = budget::terminal_line(budget, spent, name, settings.unit, zone);
+        let left = match budget.limit {
+            Limit::Usage { .. } => budget::terminal_line(budget, spent, name, settings.unit, zone),
+            Limit::Rate { .. } => words(budget, update, settings.unit),
+        };
         let right = state(budget, spent.percent);
         let (rect, response) = ui.allocate_exact_size(vec2(ui.available_width(), BAR_ROW), Sense::hover());
         let said = if right.is_empty() { left.clone() } else { format!("{left}, {right}") };
@@ -113,9 +116,11 @@ fn name(app: Option<&str>, update: &Update) -> String {
     app.unwrap_or_else(|| ALL.to_owned())
 }
 
-/// What an app is called that is known now.
+/// What an app is called that is there now, or in the table of a period.
 fn known_name<'a>(app: Option<&str>, update: &'a Update) -> Option<&'a str> {
-    update.apps.iter().find(|known| Some(known.id.as_str()) == app).map(|known| known.name.as_str())
+    let mut recorded = update.usage.iter().flat_map(|table| table.apps.iter().flatten());
+    let there = update.apps.iter().find(|known| Some(known.id.as_str()) == app).map(|known| known.name.as_str());
+    there.or_else(|| recorded.find(|group| Some(group.app.as_str()) == app).map(|group| group.name.as_str()))
 }
 
 /// The list in the settings, and what is open of it.

@@ -352,35 +352,10 @@ impl Window {
         }
     }
 
-    fn usage_page(&mut self, ui: &mut Ui, update: &Update) {
-        let Some(mut page) = self.usage_page.take() else { return };
-        let inside = Frame::new().inner_margin(Margin::same(16));
-        let shown =
-            CentralPanel::default().frame(inside).show(ui, |ui| page.ui(ui, update, &self.settings, &self.zone));
-        self.usage_page = Some(page);
-        let outcome = shown.inner;
-        outcome.wishes.into_iter().for_each(|wish| self.send(wish));
-        if outcome.record {
-            self.choose_settings(ui.ctx(), Settings { record: true, ..self.settings.clone() });
-        }
-        if outcome.close || outcome.app.is_some() {
-            self.close_pages();
-        }
-        if let Some(id) = outcome.app {
-            self.send(Command::Watch(vec![id]));
-        }
-    }
-
     /// A dialog of the open page waits for an answer.
     fn asks(&self) -> bool {
         self.usage_page.as_ref().is_some_and(UsagePage::asks)
             || self.settings_page.as_ref().is_some_and(SettingsPage::asks)
-    }
-
-    fn open_usage(&mut self, period: Period) {
-        self.close_pages();
-        self.usage_page = Some(UsagePage::new(period));
-        self.send(Command::Usage(Some(period)));
     }
 
     fn open_settings(&mut self) {

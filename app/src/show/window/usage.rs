@@ -1,14 +1,15 @@
 //! The Usage page, in place of all else: how much each app moved in a period, and how far the budgets are used up. It asks the
 //! program for the figures and reads nothing itself.
 
+mod row;
 mod table;
 
-use eframe::egui::{Align, Layout, Rect, RichText, ScrollArea, Ui, UiBuilder, vec2};
+use eframe::egui::{Align, CentralPanel, Frame, Layout, Margin, Rect, RichText, ScrollArea, Ui, UiBuilder, vec2};
 use jiff::{Timestamp, ZonedDateTime, civil::Date, tz::TimeZone};
 use table::Table;
 
 use super::{
-    budgets,
+    Window, budgets,
     choice::{self, Choice},
     field::Dates,
     forget::{Answer, Forgetting},
@@ -20,10 +21,11 @@ use crate::{
     show::update::{Command, Update},
 };
 
-/// The most that budgets and networks take of the page.
+/// What budgets and networks may take of the page from a long table.
 const BELOW_SHARE: f32 = 0.4;
 const BELOW_TITLE: f32 = 26.0;
-const NETWORKS_WIDTH: f32 = 360.0;
+/// Of the networks beside the budgets.
+const NETWORKS_SHARE: f32 = 0.46;
 const BETWEEN: f32 = 20.0;
 /// At the right of it all, for the scroll bar.
 const BAR_WIDTH: f32 = 12.0;
@@ -110,7 +112,9 @@ impl UsagePage {
             self.ask(period, &mut outcome);
         }
         self.status(ui, settings, &mut outcome);
-        let below = self.below_height(update).min(ui.available_height() * BELOW_SHARE);
+        // They have what the table leaves of the room, and this part of it where that would fill more.
+        let left = ui.available_height() - self.table.height() - ui.spacing().item_spacing.y;
+        let below = self.below_height(update).min(left.max(ui.available_height() * BELOW_SHARE));
         let size = vec2(ui.available_width(), ui.available_height() - below - ui.spacing().item_spacing.y);
         ui.allocate_ui(size, |ui| {
             ui.set_min_size(size);
@@ -239,7 +243,7 @@ impl UsagePage {
         if self.table.networks_height() > 0.0 {
             let mut right = left;
             if !update.budgets.is_empty() {
-                right.min.x = right.max.x - NETWORKS_WIDTH;
+                right.min.x = right.max.x - right.width() * NETWORKS_SHARE;
                 left.max.x = right.min.x - BETWEEN;
             }
             part(ui, right, "Networks", |ui| self.table.networks(ui));
@@ -247,6 +251,34 @@ impl UsagePage {
         if !update.budgets.is_empty() {
             part(ui, left, "Budgets", |ui| budgets::bars(ui, update, settings, zone));
         }
+    }
+}
+
+impl Window {
+    pub(super) fn usage_page(&mut self, ui: &mut Ui, update: &Update) {
+        let Some(mut page) = self.usage_page.take() else { return };
+        let inside = Frame::new().inner_margin(Margin::same(16));
+        let shown =
+            CentralPanel::default().frame(inside).show(ui, |ui| page.ui(ui, update, &self.settings, &self.zone));
+        self.usage_page = Some(page);
+        let outcome = shown.inner;
+        outcome.wishes.into_iter().for_each(|wish| self.send(wish));
+        if outcome.record {
+            self.choose_settings(ui.ctx(), Settings { record: true, ..self.settings.clone() });
+        }
+        if outcome.close || outcome.app.is_some() {
+            self.close_pages();
+        }
+        if let Some(id) = outcome.app {
+            self.send(Command::Watch(vec![id]));
+        }
+    }
+
+    /// Opens the page with this period.
+    pub(super) fn open_usage(&mut self, period: Period) {
+        self.close_pages();
+        self.usage_page = Some(UsagePage::new(period));
+        self.send(Command::Usage(Some(period)));
     }
 }
 
