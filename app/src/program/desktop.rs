@@ -134,6 +134,8 @@ struct Recorded {
     /// Answered, and not sent to the window yet.
     table: Option<UsageTable>,
     used: Vec<Used>,
+    /// The ids that were asked about last.
+    used_of: Vec<String>,
     /// How far each budget is used up.
     accounts: Vec<Account>,
     rates: Rates,
@@ -357,8 +359,9 @@ impl Desktop {
         self.ask_used();
     }
 
-    fn ask_used(&self) {
-        self.memory.ask(Ask::Used(self.shown().iter().map(|reading| reading.id.clone()).collect()));
+    fn ask_used(&mut self) {
+        self.recorded.used_of = self.shown().iter().map(|reading| reading.id.clone()).collect();
+        self.memory.ask(Ask::Used(self.recorded.used_of.clone()));
     }
 
     /// How far each budget of the settings is; nothing until that is known of all of them.
@@ -488,7 +491,6 @@ impl Desktop {
                     self.readings = monitor.readings();
                     self.together = if self.readings.is_empty() { monitor.together() } else { None };
                 }
-                self.ask_used();
                 self.save();
             }
             Command::Set(settings) => self.set(settings),
@@ -638,7 +640,7 @@ impl Desktop {
                 self.proof_page = false;
                 self.recorded.past_query = None;
                 self.recorded.period = None;
-                self.ask_used();
+                self.recorded.used_of.clear();
                 self.start_at_login = autostart::is_on();
                 match Link::open(self.windows, token, self.senders.said.clone()) {
                     Ok(window) => self.window = Some(window),
@@ -680,12 +682,19 @@ impl Desktop {
         } else {
             menu::mark(&mut self.menu, &self.apps, watched);
         }
+        let mut asks_again = false;
         if let Some(mut window) = self.window.take() {
             if window.is_behind() {
                 self.told.clear();
+                asks_again = true;
             }
             window.send(self.with_past().printable());
             self.window = Some(window);
+        }
+        if asks_again {
+            self.ask_again(); // an answer may have been in what it missed
+        } else if self.window.is_some() && !self.shown().iter().map(|reading| &reading.id).eq(&self.recorded.used_of) {
+            self.ask_used();
         }
         let face = self.face();
         if let Some(tray) = &mut self.tray {
