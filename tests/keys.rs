@@ -68,6 +68,17 @@ impl<'a> Shown<'a> {
         (self.part(part) != self.part(part)).then_some(())
     }
 
+    /// What the chart looks like, once that stays the same.
+    #[track_caller]
+    fn stands_still(&self) -> String {
+        eventually("the chart stands still", || {
+            let before = self.part(CHART);
+            let figures = self.part(FIGURES);
+            eventually("the figures change", || (self.part(FIGURES) != figures).then_some(()));
+            (self.part(CHART) == before).then_some(before)
+        })
+    }
+
     #[track_caller]
     fn a_page_is_open(&self, name: &str) {
         eventually(&format!("{name} is open"), || (self.part(BUTTONS) != self.buttons).then_some(()));
@@ -170,7 +181,7 @@ impl<'a> Shown<'a> {
                 self.watches(&["StB"]);
             }
             Action::Span => {
-                let minutes = [1, 5, 15][nth];
+                let minutes = [1, 5, 15, 60, 24 * 60, 7 * 24 * 60, 30 * 24 * 60, 365 * 24 * 60][nth];
                 self.keys(&["Escape", if nth == 0 { "3" } else { "1" }, key]);
                 self.state("span_min", &json!(minutes));
             }
@@ -185,6 +196,68 @@ impl<'a> Shown<'a> {
                 });
                 self.keys(&[key]);
                 eventually("the chart moves on", || (self.part(CHART) != held).then_some(()));
+            }
+            Action::Pan => {
+                // Into the past; and back again from there.
+                self.watch("StB");
+                self.keys(&["1", "Home"]);
+                eventually("the chart moves", || self.changes(CHART));
+                if nth == 0 {
+                    self.keys(&[key]);
+                    self.stands_still();
+                    self.keys(&["Home"]);
+                } else {
+                    self.keys(&["Left"]);
+                    self.stands_still();
+                    // Once more, because now has moved on.
+                    self.keys(&[key, key]);
+                }
+                eventually("the chart moves on", || self.changes(CHART));
+            }
+            Action::Zoom => {
+                self.watch("StB");
+                // So far into the past that also twice the span ends there.
+                self.keys(&["2", "Left", "Left", "Left", "Left"]);
+                let before = self.stands_still();
+                self.keys(&[key]);
+                eventually("more or less is shown", || (self.stands_still() != before).then_some(()));
+                self.keys(&["Home", "1"]);
+            }
+            Action::Now => {
+                self.watch("StB");
+                self.keys(&["1", "Left"]);
+                self.stands_still();
+                self.keys(&[key]);
+                eventually("the chart moves on", || self.changes(CHART));
+            }
+            Action::Copy => {
+                self.watch("StB");
+                self.keys(&["1", key, "ctrl+f"]);
+                // What was copied is no application's name, so the list is empty.
+                let row = "230x30+8+128";
+                let list = self.part(row);
+                self.keys(&["ctrl+v"]);
+                eventually("the figures were copied", || (self.part(row) != list).then_some(()));
+                self.keys(&["Escape"]);
+            }
+            Action::Save => {
+                self.watch("StB");
+                let top = "200x20+10+4";
+                let before = self.part(top);
+                self.keys(&["1", key]);
+                let saved = || {
+                    let mut files = fs::read_dir(self.desk.world.home()).unwrap().map_while(Result::ok);
+                    files.find(|file| file.path().extension().is_some_and(|ending| ending == "svg"))
+                };
+                let file = eventually("the chart is saved", saved);
+                let svg = eventually("it is complete", || {
+                    let svg = fs::read_to_string(file.path()).ok()?;
+                    svg.trim_end().ends_with("</svg>").then_some(svg)
+                });
+                assert!(svg.contains("StB"), "{svg}");
+                eventually("the window says where", || (self.part(top) != before).then_some(()));
+                self.keys(&["Escape", "Tab", "Return"]);
+                eventually("it says so no longer", || (self.part(top) == before).then_some(()));
             }
             Action::Choose => {
                 let (first, unit) = [("Right", "bytes"), ("Left", "bits")][nth];
@@ -274,7 +347,7 @@ fn xdotool(press: Press) -> String {
     let key = match key {
         Key::Enter => "Return".to_owned(),
         Key::Backspace => "BackSpace".to_owned(),
-        Key::Tab | Key::Escape | Key::F1 => key.name().to_owned(),
+        Key::Tab | Key::Escape | Key::F1 | Key::Home => key.name().to_owned(),
         Key::ArrowUp | Key::ArrowDown | Key::ArrowLeft | Key::ArrowRight => key.name().to_owned(),
         other => other.name().to_lowercase().replace("questionmark", "question"),
     };

@@ -2,10 +2,14 @@
 #![allow(dead_code, reason = "each test file includes this module and uses its own part of it")]
 #![allow(missing_docs, reason = "the names say it")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "test support: a failure is the test's")]
+#![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "pixels")]
+
+#[path = "paint.rs"]
+mod paint;
 
 use std::sync::mpsc::{Receiver, Sender, channel};
 
-use eframe::egui::{Key, Modifiers, accesskit::Role, vec2};
+use eframe::egui::{Key, Modifiers, Rect, accesskit::Role, vec2};
 use egui_kittest::{
     Harness,
     kittest::{NodeT, Queryable},
@@ -24,23 +28,30 @@ use netglance::{
         window::Window,
     },
 };
+use paint::{Picture, Textures};
 
 pub struct Screen {
     pub harness: Harness<'static, Option<Window>>,
     pub updates: Sender<Update>,
     pub commands: Receiver<Wish>,
     pub beats: u64,
+    textures: Textures,
 }
 
 impl Screen {
     pub fn new() -> Self {
+        Self::with(Settings::default())
+    }
+
+    pub fn with(settings: Settings) -> Self {
         let (updates, received) = channel();
         let (sent, commands) = channel();
         let mut ends = Some((received, sent));
-        let harness = Harness::builder().with_size(vec2(920.0, 640.0)).build_ui_state(
+        let textures = Textures::default();
+        let harness = Harness::builder().with_size(vec2(920.0, 640.0)).renderer(textures.clone()).build_ui_state(
             move |ui, window: &mut Option<Window>| {
                 if let Some((received, sent)) = ends.take() {
-                    *window = Some(Window::new(ui.ctx(), received, sent, &Settings::default()));
+                    *window = Some(Window::new(ui.ctx(), received, sent, &settings));
                 }
                 if let Some(window) = window {
                     window.contents(ui);
@@ -48,7 +59,15 @@ impl Screen {
             },
             None,
         );
-        Self { harness, updates, commands, beats: 0 }
+        Self { harness, updates, commands, beats: 0, textures }
+    }
+
+    /// This part of the screen looks as it was reviewed.
+    #[track_caller]
+    pub fn looks(&self, part: Rect, name: &str) {
+        let shapes = self.harness.output().shapes.clone();
+        let primitives = self.harness.ctx.tessellate(shapes, 1.0);
+        Picture::of(&primitives, &self.textures, part).is_as_reviewed(name);
     }
 
     /// Sends an update and draws until nothing moves any more; `run` fails if something repaints for ever.

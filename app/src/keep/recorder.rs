@@ -68,7 +68,7 @@ impl Recorder {
         &mut self,
         time: i64,
         look: &Look,
-        boot_id: &str,
+        (machine, boot_id): (&str, &str),
         moved: impl Iterator<Item = (&'a str, Bytes)>,
         last: bool,
     ) -> Option<Batch> {
@@ -89,7 +89,7 @@ impl Recorder {
             Some((Moved { cgroup: path.to_owned(), unit: lasting_unit(path)?, bytes }, total))
         });
         let (moved, totals): (Vec<_>, Vec<_>) = moved.unzip();
-        let counters = (look.source == Source::Exact).then(|| self.counters(look, boot_id));
+        let counters = (look.source == Source::Exact).then(|| self.counters(look, machine, boot_id));
         if moved.is_empty() && !first && !paused && !last && time - self.looked < QUIET_SECS {
             self.until = time;
             return None;
@@ -114,7 +114,7 @@ impl Recorder {
     }
 
     /// The counters that are new since the last batch that was written; all where another epoch has begun.
-    fn counters(&self, look: &Look, boot_id: &str) -> Counters {
+    fn counters(&self, look: &Look, machine: &str, boot_id: &str) -> Counters {
         let all = self.epoch != Some(look.sample.epoch);
         let rows = look.sample.rows.iter().filter_map(|row| {
             let bytes = Bytes::of(row);
@@ -124,8 +124,8 @@ impl Recorder {
             Some(Moved { unit: lasting_unit(&row.cgroup)?, cgroup: row.cgroup.clone(), bytes })
         });
         let rows = rows.collect();
-        let boot_id = boot_id.to_owned();
-        Counters { boot_id, epoch: look.sample.epoch, boottime_ns: look.sample.boottime_ns, rows, all }
+        let (machine, boot_id) = (machine.to_owned(), boot_id.to_owned());
+        Counters { machine, boot_id, epoch: look.sample.epoch, boottime_ns: look.sample.boottime_ns, rows, all }
     }
 
     /// The batch that [`Self::look`] gave last was written, or not.
@@ -166,7 +166,7 @@ mod tests {
 
     fn beat(recorder: &mut Recorder, time: i64, moved: u64, counted: u64) -> Option<Batch> {
         let look = look(Source::Exact, counted);
-        recorder.look(time, &look, "boot", [(APP, bytes(moved))].into_iter(), false)
+        recorder.look(time, &look, ("machine", "boot"), [(APP, bytes(moved))].into_iter(), false)
     }
 
     #[test]
@@ -219,7 +219,8 @@ mod tests {
     fn an_estimate_is_one_and_so_is_what_has_a_change_of_sources_in_it() {
         let mut recorder = Recorder::begin(T, Network::default());
         let mut beat = |time, source, rx| {
-            let batch = recorder.look(time, &look(source, rx), "boot", [(APP, bytes(rx))].into_iter(), false);
+            let batch =
+                recorder.look(time, &look(source, rx), ("machine", "boot"), [(APP, bytes(rx))].into_iter(), false);
             recorder.done(true);
             batch.map(|batch| (batch.estimate, batch.counters.is_some_and(|counters| counters.all)))
         };

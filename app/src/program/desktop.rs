@@ -9,6 +9,7 @@ use std::{
 use jiff::tz::TimeZone;
 use netglance_dbus::error::chain;
 use tokio::{sync::mpsc::UnboundedSender, time::timeout_at};
+use zbus::Connection;
 
 use super::{
     Event, Events,
@@ -20,6 +21,7 @@ use super::{
     link::{Link, Said},
     memory::{Account, Answer, Ask, Memory},
     menu,
+    save::{self, Saved},
 };
 use crate::{
     advise::verify,
@@ -110,6 +112,8 @@ pub struct Desktop {
     senders: Senders,
     /// Shows a person what they should hear; `None`: there is no session bus.
     notices: Option<UnboundedSender<Notice>>,
+    /// Where the desktop's file chooser may be; `None`: there is no session bus.
+    session: Option<Connection>,
     /// How it ends, once it does.
     ends: Option<ExitCode>,
 }
@@ -122,6 +126,8 @@ pub struct Senders {
     pub granted: UnboundedSender<Granted>,
     /// How a proof ended.
     pub proven: UnboundedSender<Proof>,
+    /// How the saving of a chart ended.
+    pub saved: UnboundedSender<Saved>,
 }
 
 /// What the window shows of the history, and what a person is told of it.
@@ -150,6 +156,7 @@ impl Desktop {
         senders: Senders,
         memory: Memory,
         notices: Option<UnboundedSender<Notice>>,
+        session: Option<Connection>,
     ) -> Self {
         let monitor = Monitor::open(None).await;
         let beat = monitor.as_ref().map_or(Settings::default().beat, |monitor| monitor.settings().settings.beat);
@@ -185,6 +192,7 @@ impl Desktop {
             recorded: Recorded::default(),
             senders,
             notices,
+            session,
             ends: None,
         }
     }
@@ -467,6 +475,13 @@ impl Desktop {
             }
             Event::Granted(granted) => self.granted(granted),
             Event::Proven(proof) => self.proof = Some(proof),
+            Event::Saved(saved) => {
+                self.notice = match saved {
+                    Ok(Some(path)) => Some(format!("The chart was saved as {}.", path.display())),
+                    Ok(None) => None,
+                    Err(error) => Some(format!("Error: {error}.")),
+                };
+            }
             Event::Network(network) => self.memory.network = network,
             Event::Answer(answer) => self.answered(answer),
             Event::Ended => self.command(Command::Quit),
@@ -529,6 +544,14 @@ impl Desktop {
             Command::Place(place) => {
                 self.state.place = place;
                 self.unsaved = Some(Instant::now());
+            }
+            Command::SaveChart { name, svg } => {
+                self.notice = None;
+                let (session, saved) = (self.session.clone(), self.senders.saved.clone());
+                // A person may think about it for long.
+                tokio::spawn(async move {
+                    _ = saved.send(save::save(session.as_ref(), &name, &svg).await);
+                });
             }
             Command::Past(query) => {
                 self.recorded.past = None;

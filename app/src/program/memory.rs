@@ -23,7 +23,7 @@ use crate::{
         calendar::{Calendar, Period},
         recorder::Recorder,
         store::{self, Batch, Last, Moved, Store},
-        usage::{By, Group, Usage, Which},
+        usage::{By, Usage, Which},
     },
     look::{
         monitor::Monitor,
@@ -43,6 +43,7 @@ const DROP_EVERY: Duration = Duration::from_secs(3600);
 /// A program that ends waits so long for what is under way.
 const ENDS_WITHIN: Duration = Duration::from_secs(3);
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+const MACHINE_ID: &str = "/etc/machine-id";
 
 /// What of the settings the history depends on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -118,7 +119,8 @@ pub struct Memory {
     /// `None`: nothing is recorded.
     recorder: Option<Recorder>,
     rules: Option<Rules>,
-    boot_id: String,
+    /// This computer, and this boot of it.
+    place: (String, String),
     /// The network that is in use.
     pub network: Network,
     /// The helper was asked for the boot before.
@@ -138,7 +140,7 @@ impl Memory {
             thread,
             recorder: None,
             rules: None,
-            boot_id: fs::read_to_string(BOOT_ID).unwrap_or_default().trim().to_owned(),
+            place: place(),
             network: Network::default(),
             asked_last: false,
             names: HashMap::new(),
@@ -173,13 +175,16 @@ impl Memory {
         }
         if !self.asked_last && look.source == sampler::Source::Exact {
             self.asked_last = true;
-            if let Some(last) = monitor.read_last().await.filter(|last| last.boot_id != self.boot_id) {
+            if let Some(last) = monitor.read_last().await.filter(|last| last.boot_id != self.place.1) {
                 self.ask(Ask::Last(of_boot_before(last)));
             }
         }
         let Some(recorder) = &mut self.recorder else { return };
         recorder.network.clone_from(&self.network);
-        let Some(mut batch) = recorder.look(now, look, &self.boot_id, monitor.moved_by_apps(), last) else { return };
+        let Some(mut batch) = recorder.look(now, look, (&self.place.0, &self.place.1), monitor.moved_by_apps(), last)
+        else {
+            return;
+        };
         for moved in &batch.moved {
             let app = apps.iter().find(|app| app.id == moved.unit.app);
             if let Some(app) = app.filter(|app| self.names.get(&app.id) != Some(&app.name)) {
@@ -219,6 +224,12 @@ impl Memory {
             }
         }
     }
+}
+
+/// This computer, and this boot of it.
+fn place() -> (String, String) {
+    let line = |path| fs::read_to_string(path).unwrap_or_default().trim().to_owned();
+    (line(MACHINE_ID), line(BOOT_ID))
 }
 
 /// When the program began to look.
@@ -279,18 +290,20 @@ impl Keeper {
     fn take(&mut self, ask: Ask) {
         match ask {
             Ask::Rules(rules) => self.follow(rules),
-            Ask::Last(last) => self.write(|store, boot_id| match store.taken()? {
-                Some(taken) if taken.boot_id != boot_id => store.record_last(&last),
+            Ask::Last(last) => self.write(|store| match (store.taken()?, place()) {
+                (Some(taken), (machine, boot_id)) if taken.machine == machine && taken.boot_id != boot_id => {
+                    store.record_last(&last)
+                }
                 _ => Ok(()),
             }),
             Ask::Record(batch) => {
                 let mut written = false;
-                self.write(|store, _| store.record(&batch).map(|()| written = true));
+                self.write(|store| store.record(&batch).map(|()| written = true));
                 self.say(Answer::Recorded(written));
             }
             Ask::Past(query) => {
-                let groups = self.past(&query);
-                self.say(Answer::Past(Past { query, groups }));
+                let past = self.past(query);
+                self.say(Answer::Past(past));
             }
             Ask::Usage(period) => {
                 let table = self.usage(period);
@@ -311,7 +324,7 @@ impl Keeper {
         if !rules.record && before.is_none_or(|before| before.record) {
             // What is counted while it is off must not be made up later.
             if store::path().is_some_and(|path| path.exists()) {
-                self.write(|store, _| store.let_go());
+                self.write(|store| store.let_go());
             }
             self.store = None;
             self.trouble(None);
@@ -321,8 +334,7 @@ impl Keeper {
     }
 
     /// Does something with the store, opened first if need be. What goes wrong is told.
-    fn write(&mut self, act: impl FnOnce(&mut Store, &str) -> Result<(), store::Error>) {
-        let boot_id = fs::read_to_string(BOOT_ID).unwrap_or_default();
+    fn write(&mut self, act: impl FnOnce(&mut Store) -> Result<(), store::Error>) {
         let mut aside = None;
         let mut open = || -> Result<Store, store::Error> {
             let (store, damaged) = Store::open(&store::path().ok_or(store::Error::NoPlace)?)?;
@@ -331,7 +343,7 @@ impl Keeper {
         };
         let opened = self.store.take().map_or_else(&mut open, Ok);
         let done = opened.and_then(|mut store| {
-            let done = act(&mut store, boot_id.trim());
+            let done = act(&mut store);
             // One that turns out to be damaged is opened anew the next time, and put aside.
             if !done.as_ref().is_err_and(store::Error::is_damage) {
                 self.store = Some(store);
@@ -360,11 +372,18 @@ impl Keeper {
         Calendar::system(self.rules.as_ref().map_or(1, |rules| rules.billing_day))
     }
 
-    fn past(&self, query: &PastQuery) -> Result<Vec<Group>, String> {
+    fn past(&self, query: PastQuery) -> Past {
         let edges = self.calendar().edges(query.from..query.to, query.every);
         let which = Which { apps: query.apps.clone(), ..Which::default() };
         let by = if query.apps.is_empty() { By::All } else { By::App };
-        Ok(self.read(|store| store.usage(&edges, &which, by))?.unwrap_or_default())
+        let (groups, since) = match self.read(|store| Ok((store.usage(&edges, &which, by)?, store.since()?))) {
+            Ok(found) => {
+                let (groups, since) = found.unwrap_or_default();
+                (Ok(groups), since)
+            }
+            Err(why) => (Err(why), None),
+        };
+        Past { query, groups, since }
     }
 
     fn usage(&self, period: Period) -> UsageTable {
@@ -403,7 +422,7 @@ impl Keeper {
 
     fn forget(&mut self, forget: &Forget) {
         let calendar = self.calendar();
-        self.write(|store, _| match forget {
+        self.write(|store| match forget {
             Forget::App(id) => store.forget_app(id),
             Forget::Days(first, last) => {
                 store.forget_time(calendar.span(Period::Days(*first, *last), Timestamp::now()))
@@ -424,7 +443,7 @@ impl Keeper {
         if self.store.is_some() {
             let calendar = self.calendar();
             let drops = self.dropped.is_none_or(|at| at.elapsed() >= DROP_EVERY);
-            self.write(|store, _| {
+            self.write(|store| {
                 while store.pack_hours(now.as_second(), &calendar.zone)? {}
                 if drops {
                     store.drop_old(now.as_second(), u64::from(rules.limit_mb) * 1_000_000)?;

@@ -10,6 +10,7 @@ pub mod link;
 mod memory;
 mod menu;
 pub mod notify;
+pub mod save;
 
 use std::{process::ExitCode, time::Duration};
 
@@ -18,6 +19,7 @@ use desktop::{Desktop, Granted, Senders};
 use instance::{Asked, Instance};
 use link::Said;
 use memory::{Answer, Memory};
+use save::Saved;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::mpsc::{UnboundedReceiver, unbounded_channel},
@@ -67,6 +69,7 @@ async fn start(hidden: bool) -> ExitCode {
     let (said_sender, said) = unbounded_channel();
     let (granted_sender, granted) = unbounded_channel();
     let (proven_sender, proven) = unbounded_channel();
+    let (saved_sender, saved) = unbounded_channel();
     let (looks, appearance) = unbounded_channel();
     let (network_sender, networks) = unbounded_channel();
     let (answer, answers) = unbounded_channel();
@@ -86,6 +89,7 @@ async fn start(hidden: bool) -> ExitCode {
         said,
         granted,
         proven,
+        saved,
         appearance,
         networks,
         answers,
@@ -103,8 +107,8 @@ async fn start(hidden: bool) -> ExitCode {
         panel = timeout_at(until, events.hosts.recv()).await.ok().flatten().unwrap_or(false);
     }
     let notices = session.clone().map(|session| notify::start(session, pressed_sender));
-    let senders = Senders { said: said_sender, granted: granted_sender, proven: proven_sender };
-    let mut desktop = Desktop::new(tray, panel, senders, Memory::start(answer), notices).await;
+    let senders = Senders { said: said_sender, granted: granted_sender, proven: proven_sender, saved: saved_sender };
+    let mut desktop = Desktop::new(tray, panel, senders, Memory::start(answer), notices, session).await;
     // A portal may take long to answer, or never do.
     desktop.take(Event::Appearance(Appearance::of_files()));
     if !hidden {
@@ -127,6 +131,7 @@ struct Events {
     said: UnboundedReceiver<(u64, Said)>,
     granted: UnboundedReceiver<Granted>,
     proven: UnboundedReceiver<Proof>,
+    saved: UnboundedReceiver<Saved>,
     appearance: UnboundedReceiver<Appearance>,
     networks: UnboundedReceiver<Network>,
     answers: UnboundedReceiver<Answer>,
@@ -140,6 +145,7 @@ enum Event {
     Said(u64, Said),
     Granted(Granted),
     Proven(Proof),
+    Saved(Saved),
     Appearance(Appearance),
     Network(Network),
     Answer(Answer),
@@ -157,6 +163,7 @@ impl Events {
             Some((number, said)) = self.said.recv() => Event::Said(number, said),
             Some(granted) = self.granted.recv() => Event::Granted(granted),
             Some(proof) = self.proven.recv() => Event::Proven(proof),
+            Some(saved) = self.saved.recv() => Event::Saved(saved),
             Some(appearance) = self.appearance.recv() => Event::Appearance(appearance),
             Some(network) = self.networks.recv() => Event::Network(network),
             Some(answer) = self.answers.recv() => Event::Answer(answer),

@@ -79,6 +79,10 @@ pub struct Chart<'a> {
 const LEFT_TEXTS: f64 = 5.8;
 const BOTTOM_TEXTS: f64 = 2.0;
 
+const DAY_SECS: f64 = 86_400.0;
+/// What is not recorded by then is a gap.
+const RECORDED_WITHIN_SECS: f64 = 30.0;
+
 /// How a span is best divided whose left edge is `age_secs` old: into some hundred slots for a curve, or into days or months for
 /// bars. The past is known the less finely the older it is.
 pub fn every(span_secs: i64, age_secs: i64) -> Every {
@@ -222,7 +226,18 @@ impl Chart<'_> {
         let (left, right) = self.span;
         match self.what {
             What::Bars(slots) => times::names(slots, left, right, self.zone, most),
-            _ => times::ticks(left, right, self.zone, most),
+            _ => {
+                let mut times = times::ticks(left, right, self.zone, most);
+                // An hour of another day says which one.
+                let [end, today] = [right, seconds(self.now)].map(|at| times::date(at, self.zone));
+                if let (true, false, Some((at, text))) = (right - left < DAY_SECS, end == today, times.first_mut())
+                    && let Some(date) = times::date(*at, self.zone)
+                    && text.contains(':')
+                {
+                    *text = format!("{}, {text}", date.strftime("%-d %b"));
+                }
+                times
+            }
         }
     }
 
@@ -231,9 +246,12 @@ impl Chart<'_> {
     }
 }
 
-/// `None`: it lies in the future. Of a rate, only the time that has passed counts.
+/// `None`: it lies in the future, or is not recorded yet. Of a rate, only the time that has passed counts.
 fn part(slot: &Slot, now: f64, rate: bool) -> Option<Part> {
     let (from, end) = (slot.start as f64, slot.end as f64);
+    if slot.seen == Seen::Not && from > now - RECORDED_WITHIN_SECS {
+        return None;
+    }
     let to = if rate { end.min(now) } else { end };
     let secs = if rate { to - from } else { 1.0 };
     let moved = Rate { rx: slot.usage.bytes.rx as f64 / secs, tx: slot.usage.bytes.tx as f64 / secs };
@@ -339,7 +357,7 @@ fn draw_run<DB: DrawingBackend>(
     for pair in download.chunks_exact(2) {
         // One rectangle a step: a staircase is no convex polygon.
         if let [(from, height), (to, _)] = pair {
-            let fill = colours.download.mix(if average { 0.1 } else { 0.28 }).filled();
+            let fill = colours.download.mix(if average { 0.14 } else { 0.28 }).filled();
             area.draw(&Rectangle::new([(*from, *height), (*to, place.y(0.0))], fill))?;
         }
     }
@@ -366,23 +384,23 @@ fn draw_dashes<DB: DrawingBackend>(
     Ok(())
 }
 
-/// The budget's line, with its name at the right.
+/// The budget's line, with its name at the left, where the oldest figures are.
 fn draw_limit<DB: DrawingBackend>(area: &DrawingArea<DB, Shift>, chart: &Chart<'_>, place: &Place) -> Drawn<DB> {
     let Some((limit, name)) = chart.limit.filter(|(limit, _)| *limit <= chart.axis.top) else { return Ok(()) };
     let colours = chart.colours;
     let y = place.y(limit);
     let line = [(pixel(place.left), y), (pixel(place.right), y)];
     draw_dashes(area, &line, [1.2, 0.4].map(|texts| texts * chart.text_pixels), colours.text)?;
-    let style = text(chart).pos(Pos::new(HPos::Right, VPos::Center));
+    let style = text(chart).pos(Pos::new(HPos::Left, VPos::Center));
     let (width, height) = area.estimate_text_size(name, &style)?;
     let (width, height) = (i32::try_from(width).unwrap_or(0), i32::try_from(height).unwrap_or(0));
-    let (pad, right) = (pixel(chart.text_pixels * 0.3), pixel(place.right));
+    let (pad, left) = (pixel(chart.text_pixels * 0.3), pixel(place.left));
     // Above the line, or below it where there is no room above.
     let above = y - height / 2 - 2 * pad;
     let middle = if above - height / 2 - pad < pixel(place.top) { y + height / 2 + 2 * pad } else { above };
-    let card = [(right - width - 3 * pad, middle - height / 2 - pad), (right, middle + height / 2 + pad)];
+    let card = [(left + 1, middle - height / 2 - pad), (left + width + 3 * pad, middle + height / 2 + pad)];
     area.draw(&Rectangle::new(card, colours.background.mix(0.85).filled()))?;
-    area.draw(&Text::new(name.to_owned(), (right - 2 * pad, middle), style))
+    area.draw(&Text::new(name.to_owned(), (left + 2 * pad, middle), style))
 }
 
 /// Writes the times that belong to charts of this width, at the upper edge.

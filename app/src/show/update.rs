@@ -113,6 +113,8 @@ pub struct Past {
     pub query: PastQuery,
     /// A group for each app that has moved anything, or one for all together; or why there is none, worded for a person.
     pub groups: Result<Vec<Group>, String>,
+    /// When the recording began, in seconds since 1970. `None`: nothing is recorded yet.
+    pub since: Option<i64>,
 }
 
 /// The table of a calendar period.
@@ -246,6 +248,13 @@ pub enum Command {
     Pause(bool),
     /// Show a part of the recorded past, and what is added to it, until something else is asked for. `None`: nothing.
     Past(Option<PastQuery>),
+    /// Save a chart as a picture.
+    SaveChart {
+        /// What its file may be called, without an ending.
+        name: String,
+        /// The picture, an SVG document.
+        svg: String,
+    },
     /// Show the usage of a period, and what is added to it. `None`: nothing.
     Usage(Option<Period>),
     /// Forget what was recorded.
@@ -320,7 +329,7 @@ mod tests {
         let group =
             || Group { app: name(), name: name(), unit: Some(name()), network: network.clone(), ..Group::default() };
         let query = PastQuery { apps: Vec::new(), from: 0, to: 0, every: Every::Day };
-        let past = Some(Past { query, groups: Ok(vec![group()]) });
+        let past = Some(Past { query, groups: Ok(vec![group()]), since: None });
         let (period, networks) = (Period::Today, vec![group()]);
         let usage = Some(UsageTable { period, span: (0, 0), apps: Ok(vec![group()]), networks, since: None });
         let update = Update { readings: vec![reading], apps: vec![app], proof, past, usage, ..Update::default() };

@@ -43,6 +43,8 @@ const APPLICATION_ID: i32 = 0x6e67_6c61;
 const MIGRATIONS: [&str; 1] = [include_str!("schema.sql")];
 /// The version of the schema: how many of them have been applied.
 const VERSION: usize = MIGRATIONS.len();
+/// So much of the journal stays for the next changes.
+const JOURNAL_BYTES: i64 = 4 << 20;
 /// Another program that writes for a moment is waited for.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// Kinds of network file systems (statfs(2), linux/magic.h): NFS, SMB in three versions, 9p, FUSE (sshfs), AFS twice, Ceph, Coda.
@@ -131,6 +133,8 @@ pub struct Moved {
 /// The helper's counters.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
+    /// The computer that they are of: a home may be on several.
+    pub machine: String,
     /// The boot that they were taken in.
     pub boot_id: String,
     /// The helper's epoch.
@@ -178,6 +182,8 @@ pub struct Last {
 /// When the helper's counters were last taken in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Taken {
+    /// On this computer.
+    pub machine: String,
     /// In this boot.
     pub boot_id: String,
     /// In this epoch.
@@ -276,6 +282,8 @@ impl Store {
                 db.query_row("PRAGMA journal_mode = TRUNCATE", [], |_| Ok(()))?;
             }
             db.pragma_update(None, "synchronous", "NORMAL")?;
+            // What is beside the file once much was dropped goes as well.
+            db.pragma_update(None, "journal_size_limit", JOURNAL_BYTES)?;
             // What is forgotten is gone.
             db.pragma_update(None, "secure_delete", true)
         };
@@ -371,13 +379,14 @@ fn share(sum: Bytes, (start, end): (i64, i64), from: i64, to: i64) -> Bytes {
 /// The row that says when the counters were last taken in.
 fn taken(db: &Connection) -> rusqlite::Result<Option<Taken>> {
     let taken = |row: &rusqlite::Row<'_>| {
-        let epoch: String = row.get(1)?;
+        let epoch: String = row.get(2)?;
         Ok(Taken {
-            boot_id: row.get(0)?,
+            machine: row.get(0)?,
+            boot_id: row.get(1)?,
             epoch: epoch.parse().unwrap_or_default(),
-            boottime_ns: u64::try_from(row.get::<_, i64>(2)?).unwrap_or_default(),
-            time: row.get(3)?,
+            boottime_ns: u64::try_from(row.get::<_, i64>(3)?).unwrap_or_default(),
+            time: row.get(4)?,
         })
     };
-    db.query_row("SELECT boot_id, epoch, boottime_ns, time FROM taken", [], taken).optional()
+    db.query_row("SELECT machine, boot_id, epoch, boottime_ns, time FROM taken", [], taken).optional()
 }

@@ -24,15 +24,19 @@ pub fn pack(parts: &Parts, secs: u32) -> Result<Vec<u8>, postcard::Error> {
     postcard::to_allocvec(&parts.collect::<Vec<_>>())
 }
 
-/// The parts, see [`pack`].
-pub fn unpack(packed: &[u8], secs: u32) -> Result<Parts, postcard::Error> {
+/// The parts in their order, see [`pack`].
+pub fn parts(packed: &[u8], secs: u32) -> Result<impl Iterator<Item = (u32, Bytes)> + use<>, postcard::Error> {
     let mut place: u32 = 0;
     let parts: Vec<Part> = postcard::from_bytes(packed)?;
-    let part = |Part(after, rx, tx, internal_rx, internal_tx)| {
+    Ok(parts.into_iter().map(move |Part(after, rx, tx, internal_rx, internal_tx)| {
         place = place.saturating_add(after);
         (place.saturating_mul(secs), Bytes { rx, tx, internal_rx, internal_tx })
-    };
-    Ok(parts.into_iter().map(part).collect())
+    }))
+}
+
+/// The same, to be changed.
+pub fn unpack(packed: &[u8], secs: u32) -> Result<Parts, postcard::Error> {
+    parts(packed, secs).map(Iterator::collect)
 }
 
 #[cfg(test)]

@@ -2,13 +2,9 @@
 
 use std::collections::HashMap;
 
-use rusqlite::{OptionalExtension as _, params};
+use rusqlite::OptionalExtension as _;
 
-use super::{
-    DAY_SECS, Error, HOUR_SECS, MINUTE, STEP, Store, bytes,
-    pack::{Parts, unpack},
-    share,
-};
+use super::{DAY_SECS, Error, HOUR_SECS, MINUTE, STEP, Store, bytes, pack::parts, share};
 use crate::{
     keep::usage::{By, Group, Network, Seen, Slot, Usage, Which},
     look::{rate::Bytes, target::Target},
@@ -28,6 +24,13 @@ struct Origin {
     network: Network,
 }
 
+/// Where a unit's figures of an origin belong.
+#[derive(Clone, Copy)]
+struct Place {
+    group: usize,
+    estimate: bool,
+}
+
 /// The groups as they fill up.
 struct Sums<'a> {
     edges: &'a [i64],
@@ -36,6 +39,8 @@ struct Sums<'a> {
     metered: Option<bool>,
     groups: Vec<Group>,
     index: HashMap<(String, String, Network), usize>,
+    /// By series and origin; `None`: not asked for.
+    places: HashMap<(i64, i64), Option<Place>>,
 }
 
 impl Store {
@@ -51,41 +56,17 @@ impl Store {
             metered: which.metered,
             groups: Vec::new(),
             index: HashMap::new(),
+            places: HashMap::new(),
         };
         if by == By::All {
             sums.group("", "", "", &Network::default());
         }
-        for series in self.series(which).map_err(&failed)? {
-            let mut places = HashMap::new();
-            let mut place =
-                |sums: &mut Sums<'_>, origin: i64| *places.entry(origin).or_insert_with(|| sums.of(&series, origin));
-            self.hours(&series, first, last, |start, origin, sum, minutes| {
-                let Some(group) = place(&mut sums, origin) else { return Ok(()) };
-                sums.hour(group, origin, start, sum, minutes)
-            })?;
-            let select = "SELECT start, origin, rx, tx, internal_rx, internal_tx FROM step \
-                          WHERE series = ?1 AND start >= ?2 AND start < ?3";
-            let mut select = self.db.prepare_cached(select).map_err(&failed)?;
-            let mut rows = select.query([series.id, first, last]).map_err(&failed)?;
-            while let Some(row) = rows.next().map_err(&failed)? {
-                let read = || Ok((row.get(0)?, row.get(1)?, bytes(row, 2)?));
-                let (start, origin, sum) = read().map_err(&failed)?;
-                if let Some(group) = place(&mut sums, origin) {
-                    sums.add(group, origin, start, sum, false);
-                }
-            }
-            let select = "SELECT start, end, origin, rx, tx, internal_rx, internal_tx FROM away \
-                          WHERE series = ?1 AND end > ?2 AND start < ?3";
-            let mut select = self.db.prepare_cached(select).map_err(&failed)?;
-            let mut rows = select.query([series.id, first, last]).map_err(&failed)?;
-            while let Some(row) = rows.next().map_err(&failed)? {
-                let read = || Ok((row.get(0)?, row.get(1)?, row.get(2)?, bytes(row, 3)?));
-                let (start, end, origin, sum) = read().map_err(&failed)?;
-                if let Some(group) = place(&mut sums, origin) {
-                    sums.spread(group, origin, (start, end), sum);
-                }
-            }
+        let chosen = self.series(which).map_err(&failed)?;
+        for series in &chosen {
+            self.add_hours(&mut sums, series, first, last)?;
+            self.add_away(&mut sums, series, first, last).map_err(&failed)?;
         }
+        self.add_steps(&mut sums, &chosen, first, last).map_err(&failed)?;
         let mut groups = sums.groups;
         groups.retain(|group| by == By::All || group.slots.iter().any(|slot| slot.usage.bytes != Bytes::default()));
         groups.sort_by(|a, b| (&a.app, &a.unit, &a.network).cmp(&(&b.app, &b.unit, &b.network)));
@@ -148,15 +129,8 @@ impl Store {
         rows.collect()
     }
 
-    /// Gives each packed hour of a unit that lies at least partly between two times to `each`: its start, origin and sum, and what
-    /// it consists of, which is read only where it is asked for.
-    fn hours(
-        &self,
-        series: &Series,
-        first: i64,
-        last: i64,
-        mut each: impl FnMut(i64, i64, Bytes, &dyn Fn() -> Result<Option<Parts>, Error>) -> Result<(), Error>,
-    ) -> Result<(), Error> {
+    /// Adds the packed hours of a unit that lie at least partly between two times.
+    fn add_hours(&self, sums: &mut Sums<'_>, series: &Series, first: i64, last: i64) -> Result<(), Error> {
         let failed = self.failed("read");
         let select = "SELECT start, origin, hours FROM day WHERE series = ?1 AND start > ?2 AND start < ?3";
         let mut select = self.db.prepare_cached(select).map_err(&failed)?;
@@ -164,34 +138,79 @@ impl Store {
         while let Some(row) = rows.next().map_err(&failed)? {
             let read = || Ok((row.get::<_, i64>(0)?, row.get(1)?, row.get_ref(2)?.as_blob()?));
             let (day, origin, hours) = read().map_err(&failed)?;
-            for (at, sum) in self.unpacked(hours, MINUTE)? {
+            let Some(place) = sums.place(series, origin) else { continue };
+            for (at, sum) in parts(hours, MINUTE).map_err(|source| self.damaged(source))? {
                 let start = day + i64::from(at);
-                if start > first - HOUR_SECS && start < last {
-                    each(start, origin, sum, &|| self.parts(series.id, start, origin))?;
+                if start <= first - HOUR_SECS || start >= last {
+                    continue;
+                }
+                match sums.whole(start) {
+                    Some(slot) => sums.put(place, slot, sum, false),
+                    None => self.add_parts(sums, place, (series.id, start, origin), sum)?,
                 }
             }
         }
         Ok(())
     }
 
-    fn unpacked(&self, packed: &[u8], secs: u32) -> Result<Parts, Error> {
-        unpack(packed, secs).map_err(|source| Error::Packed { path: self.path.clone(), source })
+    /// Adds an hour that an edge divides, as finely as it is known.
+    fn add_parts(
+        &self,
+        sums: &mut Sums<'_>,
+        place: Place,
+        (series, start, origin): (i64, i64, i64),
+        sum: Bytes,
+    ) -> Result<(), Error> {
+        let key = "WHERE start = ?1 AND series = ?2 AND origin = ?3";
+        for (what, table, secs) in [("steps", "fine", STEP), ("minutes", "packed", MINUTE)] {
+            let select = self.db.prepare_cached(&format!("SELECT {what} FROM {table} {key}"));
+            let found = select
+                .and_then(|mut select| {
+                    select.query_row([start, series, origin], |row| row.get::<_, Vec<u8>>(0)).optional()
+                })
+                .map_err(self.failed("read"))?;
+            let Some(found) = found else { continue };
+            for (at, bytes) in parts(&found, secs).map_err(|source| self.damaged(source))? {
+                sums.add(place, start + i64::from(at), bytes, false);
+            }
+            return Ok(());
+        }
+        sums.add(place, start, sum, true);
+        Ok(())
     }
 
-    /// What an hour consists of, as finely as it is known; `None`: it isn't any more.
-    fn parts(&self, series: i64, start: i64, origin: i64) -> Result<Option<Parts>, Error> {
-        let select = "SELECT minutes, steps FROM packed WHERE series = ?1 AND start = ?2 AND origin = ?3";
-        let found = self.db.prepare_cached(select).and_then(|mut select| {
-            let row = select.query_row(params![series, start, origin], |row| {
-                Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, Option<Vec<u8>>>(1)?))
-            });
-            row.optional()
-        });
-        match found.map_err(self.failed("read"))? {
-            Some((_, Some(steps))) => self.unpacked(&steps, STEP).map(Some),
-            Some((minutes, None)) => self.unpacked(&minutes, MINUTE).map(Some),
-            None => Ok(None),
+    /// Adds the steps that are not packed yet.
+    fn add_steps(&self, sums: &mut Sums<'_>, chosen: &[Series], first: i64, last: i64) -> rusqlite::Result<()> {
+        let chosen: HashMap<i64, &Series> = chosen.iter().map(|series| (series.id, series)).collect();
+        let select = "SELECT series, start, origin, rx, tx, internal_rx, internal_tx FROM step \
+                      WHERE start >= ?1 AND start < ?2";
+        let mut select = self.db.prepare_cached(select)?;
+        let mut rows = select.query([first, last])?;
+        while let Some(row) = rows.next()? {
+            let Some(series) = chosen.get(&row.get(0)?) else { continue };
+            if let Some(place) = sums.place(series, row.get(2)?) {
+                sums.add(place, row.get(1)?, bytes(row, 3)?, false);
+            }
         }
+        Ok(())
+    }
+
+    /// Adds the sums over longer times of a unit.
+    fn add_away(&self, sums: &mut Sums<'_>, series: &Series, first: i64, last: i64) -> rusqlite::Result<()> {
+        let select = "SELECT start, end, origin, rx, tx, internal_rx, internal_tx FROM away \
+                      WHERE series = ?1 AND end > ?2 AND start < ?3";
+        let mut select = self.db.prepare_cached(select)?;
+        let mut rows = select.query([series.id, first, last])?;
+        while let Some(row) = rows.next()? {
+            if let Some(place) = sums.place(series, row.get(2)?) {
+                sums.spread(place, (row.get(0)?, row.get(1)?), bytes(row, 3)?);
+            }
+        }
+        Ok(())
+    }
+
+    fn damaged(&self, source: postcard::Error) -> Error {
+        Error::Packed { path: self.path.clone(), source }
     }
 
     /// How well the time between each pair of edges is known.
@@ -235,59 +254,55 @@ impl Sums<'_> {
         })
     }
 
-    /// The group to which a unit's figures of an origin belong. `None`: they are not asked for.
-    fn of(&mut self, series: &Series, origin: i64) -> Option<usize> {
-        let network = self.origins.get(&origin)?.network.clone();
+    /// Where a unit's figures of an origin belong. `None`: they are not asked for.
+    fn place(&mut self, series: &Series, origin: i64) -> Option<Place> {
+        if let Some(known) = self.places.get(&(series.id, origin)) {
+            return *known;
+        }
+        let place = self.find_place(series, origin);
+        self.places.insert((series.id, origin), place);
+        place
+    }
+
+    fn find_place(&mut self, series: &Series, origin: i64) -> Option<Place> {
+        let Origin { estimate, network } = self.origins.get(&origin)?;
+        let (estimate, network) = (*estimate, network.clone());
         if self.metered.is_some_and(|metered| metered != (network.metered == Some(true))) {
             return None;
         }
         let (app, name, nothing) = (&series.app, &series.name, Network::default());
-        Some(match self.by {
+        let group = match self.by {
             By::All => self.group("", "", "", &nothing),
             By::App => self.group(app, name, "", &nothing),
             By::Unit => self.group(app, name, &series.unit, &nothing),
             By::Network => self.group("", "", "", &network),
-        })
+        };
+        Some(Place { group, estimate })
+    }
+
+    /// The slot in which the whole of an hour lies; `None`: an edge divides it.
+    fn whole(&self, start: i64) -> Option<usize> {
+        let edge = self.edges.partition_point(|edge| *edge <= start);
+        let divided = self.edges.get(edge).is_some_and(|edge| *edge < start + HOUR_SECS);
+        edge.checked_sub(1).filter(|_| !divided)
     }
 
     /// Adds what was moved at a time. `unsure`: it may have been moved at another one as well.
-    fn add(&mut self, group: usize, origin: i64, at: i64, bytes: Bytes, unsure: bool) {
-        let Some(slot) = self.edges.partition_point(|edge| *edge <= at).checked_sub(1) else { return };
-        let unsure = unsure || self.origins.get(&origin).is_some_and(|origin| origin.estimate);
-        let estimate_bytes = if unsure { bytes.sum() } else { 0 };
-        if let Some(slot) = self.groups.get_mut(group).and_then(|group| group.slots.get_mut(slot)) {
+    fn add(&mut self, place: Place, at: i64, bytes: Bytes, unsure: bool) {
+        if let Some(slot) = self.edges.partition_point(|edge| *edge <= at).checked_sub(1) {
+            self.put(place, slot, bytes, unsure);
+        }
+    }
+
+    fn put(&mut self, place: Place, slot: usize, bytes: Bytes, unsure: bool) {
+        let estimate_bytes = if unsure || place.estimate { bytes.sum() } else { 0 };
+        if let Some(slot) = self.groups.get_mut(place.group).and_then(|group| group.slots.get_mut(slot)) {
             slot.usage = slot.usage.plus(Usage { bytes, estimate_bytes });
         }
     }
 
-    /// Adds an hour, its parts where an edge divides it.
-    fn hour(
-        &mut self,
-        group: usize,
-        origin: i64,
-        start: i64,
-        sum: Bytes,
-        parts: &dyn Fn() -> Result<Option<Parts>, Error>,
-    ) -> Result<(), Error> {
-        let edge = self.edges.partition_point(|edge| *edge <= start);
-        let divided = self.edges.get(edge).is_some_and(|edge| *edge < start + HOUR_SECS);
-        if !divided && edge > 0 {
-            self.add(group, origin, start, sum, false);
-            return Ok(());
-        }
-        match parts()? {
-            Some(parts) => {
-                for (at, bytes) in parts {
-                    self.add(group, origin, start + i64::from(at), bytes, false);
-                }
-            }
-            None => self.add(group, origin, start, sum, true),
-        }
-        Ok(())
-    }
-
     /// Adds a sum over a longer time, each slot its share of it.
-    fn spread(&mut self, group: usize, origin: i64, (start, end): (i64, i64), sum: Bytes) {
+    fn spread(&mut self, place: Place, (start, end): (i64, i64), sum: Bytes) {
         let first = self.edges.partition_point(|edge| *edge <= start).saturating_sub(1);
         for pair in self.edges.get(first..).unwrap_or_default().windows(2) {
             let [from, to] = *pair else { continue };
@@ -295,7 +310,7 @@ impl Sums<'_> {
                 break;
             }
             let whole = from <= start && end <= to;
-            self.add(group, origin, from.max(start), share(sum, (start, end), from, to), !whole);
+            self.add(place, from.max(start), share(sum, (start, end), from, to), !whole);
         }
     }
 }

@@ -11,23 +11,27 @@ CREATE TABLE origin(
     id INTEGER PRIMARY KEY, estimate INTEGER NOT NULL, network TEXT NOT NULL, metered INTEGER NOT NULL,
     UNIQUE(estimate, network, metered)
 );
--- 10 seconds each, of the hours that are not packed yet.
+-- 10 seconds each, of the hours that are not packed yet. In the order of time, so that what is written at once lies together.
 CREATE TABLE step(
-    series INTEGER NOT NULL, start INTEGER NOT NULL, origin INTEGER NOT NULL,
+    start INTEGER NOT NULL, series INTEGER NOT NULL, origin INTEGER NOT NULL,
     rx INTEGER NOT NULL, tx INTEGER NOT NULL, internal_rx INTEGER NOT NULL, internal_tx INTEGER NOT NULL,
-    PRIMARY KEY(series, start, origin)
+    PRIMARY KEY(start, series, origin)
 ) WITHOUT ROWID;
 -- A day of the world's clock: what each hour of the local clock that begins in it has moved (pack.rs).
 CREATE TABLE day(
     series INTEGER NOT NULL, start INTEGER NOT NULL, origin INTEGER NOT NULL, hours BLOB NOT NULL,
     PRIMARY KEY(series, start, origin)
 ) WITHOUT ROWID;
--- What an hour consists of (pack.rs). steps: NULL once they are too old.
+-- What the minutes of an hour have moved (pack.rs), and its steps for as long as they are kept. In the order of time, as the
+-- oldest go first.
 CREATE TABLE packed(
-    series INTEGER NOT NULL, start INTEGER NOT NULL, origin INTEGER NOT NULL, minutes BLOB NOT NULL, steps BLOB,
-    PRIMARY KEY(series, start, origin)
+    start INTEGER NOT NULL, series INTEGER NOT NULL, origin INTEGER NOT NULL, minutes BLOB NOT NULL,
+    PRIMARY KEY(start, series, origin)
 ) WITHOUT ROWID;
-CREATE INDEX packed_by_time ON packed(start);
+CREATE TABLE fine(
+    start INTEGER NOT NULL, series INTEGER NOT NULL, origin INTEGER NOT NULL, steps BLOB NOT NULL,
+    PRIMARY KEY(start, series, origin)
+) WITHOUT ROWID;
 -- A sum over a time in which nothing was recorded.
 CREATE TABLE away(
     id INTEGER PRIMARY KEY, series INTEGER NOT NULL, start INTEGER NOT NULL, end INTEGER NOT NULL, origin INTEGER NOT NULL,
@@ -44,8 +48,8 @@ CREATE TABLE counter(
     since_rx INTEGER NOT NULL, since_tx INTEGER NOT NULL,
     since_internal_rx INTEGER NOT NULL, since_internal_tx INTEGER NOT NULL
 ) WITHOUT ROWID;
--- One row: when that was. epoch: the helper's, as text, as it may be larger than an INTEGER.
+-- One row: where and when that was. epoch: the helper's, as text, as it may be larger than an INTEGER.
 CREATE TABLE taken(
-    one INTEGER PRIMARY KEY CHECK (one = 1), boot_id TEXT NOT NULL, epoch TEXT NOT NULL, boottime_ns INTEGER NOT NULL,
+    one INTEGER PRIMARY KEY CHECK (one = 1), machine TEXT NOT NULL, boot_id TEXT NOT NULL, epoch TEXT NOT NULL, boottime_ns INTEGER NOT NULL,
     time INTEGER NOT NULL
 );

@@ -31,7 +31,14 @@ fn batch(start: i64, moved: Vec<Moved>) -> Batch {
 
 fn counters(epoch: u64, rows: &[(&str, Bytes)]) -> Option<Counters> {
     let rows = rows.iter().map(|(name, bytes)| moved(name, *bytes)).collect();
-    Some(Counters { boot_id: "this".to_owned(), epoch, boottime_ns: 5_000_000_000, rows, all: true })
+    Some(Counters {
+        machine: "this one".to_owned(),
+        boot_id: "this".to_owned(),
+        epoch,
+        boottime_ns: 5_000_000_000,
+        rows,
+        all: true,
+    })
 }
 
 fn all(store: &Store, from: i64, to: i64) -> Usage {
@@ -204,6 +211,35 @@ fn what_was_counted_meanwhile_is_made_up() {
     };
     store.record(&anew).unwrap();
     assert_eq!(all(&store, 0, i64::MAX).bytes, bytes(1248, 70, 0));
+}
+
+#[test]
+fn the_counters_of_another_computer_say_nothing() {
+    let (_directory, mut store) = store();
+    store.record(&Batch { counters: counters(1, &[("a", bytes(10, 0, 0))]), ..batch(T, vec![]) }).unwrap();
+    let mut other = counters(2, &[("a", bytes(900, 0, 0))]).unwrap();
+    other.machine = "another".to_owned();
+    store.record(&Batch { counters: Some(other.clone()), ..batch(T + 100, vec![moved("a", bytes(3, 0, 0))]) }).unwrap();
+    assert_eq!(all(&store, 0, i64::MAX).bytes, bytes(3, 0, 0));
+    other.rows = vec![moved("a", bytes(950, 0, 0))];
+    store.record(&Batch { counters: Some(other), ..batch(T + 200, vec![]) }).unwrap();
+    assert_eq!(all(&store, 0, i64::MAX).bytes, bytes(53, 0, 0), "its own go on");
+}
+
+#[test]
+fn a_clock_that_is_set_back_loses_nothing() {
+    let (_directory, mut store) = store();
+    let times = (0..40).chain(-360..40).chain(100..140);
+    let mut sum = 0;
+    for (number, step) in times.enumerate() {
+        store.record(&batch(T + step * 10, vec![moved("a", bytes(1 << (number % 20), 0, 0))])).unwrap();
+        sum += 1 << (number % 20);
+        if number % 50 == 0 {
+            while store.pack_hours(T + step * 10 + 2 * HOUR_SECS, &TimeZone::UTC).unwrap() {}
+        }
+    }
+    assert_eq!(all(&store, 0, i64::MAX).bytes, bytes(sum, 0, 0));
+    assert_eq!(all(&store, T - 3600, T).bytes.rx + all(&store, T, T + 3600).bytes.rx, sum);
 }
 
 #[test]

@@ -1,6 +1,9 @@
 //! What is put into the history, packed, and taken out of it again.
 
-use std::{collections::HashMap, ops::Range};
+use std::{
+    collections::{BTreeMap, HashMap},
+    ops::Range,
+};
 
 use jiff::{Timestamp, tz::TimeZone};
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
@@ -16,8 +19,6 @@ use crate::{
     look::{rate::Bytes, target::Unit},
 };
 
-/// So many hours of units are packed at a time, that a flush never takes long.
-const PACKED_AT_ONCE: i64 = 8;
 /// Cgroups whose counters are remembered while the helper is away.
 const MOST_COUNTERS: i64 = 20_000;
 /// A time that follows another one within so many seconds goes on with it.
@@ -99,22 +100,19 @@ impl Store {
         self.db.execute_batch("DELETE FROM counter; DELETE FROM taken").map_err(self.failed("write"))
     }
 
-    /// Packs a few of the hours that are over at `now`. Whether there are more.
+    /// Packs the oldest of the hours that are over at `now`. Whether there was one.
     pub fn pack_hours(&mut self, now: i64, zone: &TimeZone) -> Result<bool, Error> {
         let failed = self.failed("pack");
-        let ripe = "SELECT series, origin, min(start) FROM step WHERE start < ?1 GROUP BY series, origin LIMIT ?2";
-        let ripe: Vec<(i64, i64, i64)> = {
-            let mut ripe = self.db.prepare_cached(ripe).map_err(&failed)?;
-            let rows =
-                ripe.query_map([now - RIPE_SECS, PACKED_AT_ONCE], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)));
-            rows.and_then(Iterator::collect).map_err(&failed)?
-        };
         let change = self.db.transaction().map_err(&failed)?;
-        for (series, origin, start) in &ripe {
-            pack_hour(&change, *series, *origin, hour_of(*start, zone)).map_err(|error| error.with(&self.path))?;
+        let oldest = change.query_row("SELECT min(start) FROM step", [], |row| row.get::<_, Option<i64>>(0));
+        let oldest = oldest.map_err(&failed)?;
+        let Some(oldest) = oldest.filter(|start| *start < now - RIPE_SECS) else { return Ok(false) };
+        let hour = hour_of(oldest, zone);
+        for ((series, origin), steps) in steps(&change, hour).map_err(&failed)? {
+            pack_hour(&change, (series, hour, origin), &steps).map_err(|error| error.with(&self.path))?;
         }
         change.commit().map_err(&failed)?;
-        Ok(!ripe.is_empty())
+        Ok(true)
     }
 
     /// Drops steps and minutes that are too old at `now`, and what is oldest beyond so many bytes. Whether the limit took anything.
@@ -123,8 +121,7 @@ impl Store {
         let mut cut = false;
         let db = &mut self.db;
         let mut drop_old = || {
-            let old_steps = "UPDATE packed SET steps = NULL WHERE steps IS NOT NULL AND start < ?1";
-            db.execute(old_steps, [now - STEPS_KEPT_SECS])?;
+            db.execute("DELETE FROM fine WHERE start < ?1", [now - STEPS_KEPT_SECS])?;
             db.execute("DELETE FROM packed WHERE start < ?1", [now - MINUTES_KEPT_SECS])?;
             while used_bytes(db)? > most_bytes {
                 cut = true;
@@ -142,7 +139,7 @@ impl Store {
     pub fn forget_app(&mut self, id: &str) -> Result<(), Error> {
         let forget = |db: &mut Connection| {
             let change = db.transaction()?;
-            for table in ["step", "day", "packed", "away"] {
+            for table in ["step", "day", "packed", "fine", "away"] {
                 let delete = format!("DELETE FROM {table} WHERE series IN (SELECT id FROM series WHERE app = ?1)");
                 change.execute(&delete, [id])?;
             }
@@ -170,7 +167,7 @@ impl Store {
     pub fn forget_everything(&mut self) -> Result<(), Error> {
         let forget = |db: &mut Connection| {
             let change = db.transaction()?;
-            for table in ["step", "day", "packed", "away", "seen", "series", "app", "origin"] {
+            for table in ["step", "day", "packed", "fine", "away", "seen", "series", "app", "origin"] {
                 change.execute(&format!("DELETE FROM {table}"), [])?;
             }
             change.commit()?;
@@ -238,7 +235,7 @@ fn add(db: &Transaction<'_>, sum: &Sum<'_>) -> rusqlite::Result<()> {
                       rx = rx + excluded.rx, tx = tx + excluded.tx, \
                       internal_rx = internal_rx + excluded.internal_rx, internal_tx = internal_tx + excluded.internal_tx";
         let start = sum.start.div_euclid(STEP_SECS) * STEP_SECS;
-        let values = params![series, start, sum.origin, rx, tx, internal_rx, internal_tx];
+        let values = params![start, series, sum.origin, rx, tx, internal_rx, internal_tx];
         db.prepare_cached(insert)?.execute(values)?;
     }
     Ok(())
@@ -309,7 +306,8 @@ fn grown(before: Bytes, now: Bytes) -> Bytes {
 /// Takes in the helper's counters: what they say beyond the batch was moved while nobody recorded.
 fn take_in(db: &Transaction<'_>, batch: &Batch, counters: &Counters) -> rusqlite::Result<()> {
     let origin = origin(db, false, &batch.network)?;
-    let before = taken(db)?;
+    // Another computer's counters say nothing of this one's.
+    let before = taken(db)?.filter(|before| before.machine == counters.machine);
     let goes_on = before.as_ref().is_some_and(|b| b.boot_id == counters.boot_id && b.epoch == counters.epoch);
     let looked = batch.looked.min(batch.start);
     let since = before.as_ref().map(|before| before.time).filter(|time| *time < looked);
@@ -341,8 +339,9 @@ fn take_in(db: &Transaction<'_>, batch: &Batch, counters: &Counters) -> rusqlite
         let values = params![row.cgroup, int(rx), int(tx), int(internal_rx), int(internal_tx)];
         db.prepare_cached(put)?.execute(values)?;
     }
-    let put = "INSERT OR REPLACE INTO taken VALUES (1, ?1, ?2, ?3, ?4)";
-    let stamp = params![counters.boot_id, counters.epoch.to_string(), int(counters.boottime_ns), batch.end];
+    let put = "INSERT OR REPLACE INTO taken VALUES (1, ?1, ?2, ?3, ?4, ?5)";
+    let stamp =
+        params![counters.machine, counters.boot_id, counters.epoch.to_string(), int(counters.boottime_ns), batch.end];
     db.prepare_cached(put)?.execute(stamp).map(drop)
 }
 
@@ -367,45 +366,50 @@ fn add_since(db: &Transaction<'_>, moved: &[Moved]) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// Packs the steps of an hour, with what was packed of it before.
-fn pack_hour(db: &Transaction<'_>, series: i64, origin: i64, hour: i64) -> Result<(), Failure> {
-    let (mut minutes, mut fine) = match packed(db, series, origin, hour)? {
-        Some((minutes, fine)) => {
-            let fine = fine.map(|fine| unpack(&fine, STEP)).transpose()?;
-            (unpack(&minutes, MINUTE)?, fine.unwrap_or_default())
-        }
-        None => Default::default(),
-    };
-    for (at, bytes) in steps(db, series, origin, hour)? {
-        for (parts, at) in [(&mut fine, at), (&mut minutes, at / MINUTE * MINUTE)] {
+/// The places of steps in their hour, and bytes.
+type Steps = Vec<(u32, Bytes)>;
+
+/// Takes the steps of an hour out, by series and origin.
+fn steps(db: &Transaction<'_>, hour: i64) -> rusqlite::Result<BTreeMap<(i64, i64), Steps>> {
+    let of_hour = [hour, hour + HOUR_SECS];
+    let mut found: BTreeMap<(i64, i64), Steps> = BTreeMap::new();
+    let select = "SELECT series, origin, start, rx, tx, internal_rx, internal_tx FROM step \
+                  WHERE start >= ?1 AND start < ?2";
+    let mut select = db.prepare_cached(select)?;
+    let mut rows = select.query(of_hour)?;
+    while let Some(row) = rows.next()? {
+        let at = u32::try_from(row.get::<_, i64>(2)? - hour).unwrap_or_default();
+        found.entry((row.get(0)?, row.get(1)?)).or_default().push((at, bytes(row, 3)?));
+    }
+    db.execute("DELETE FROM step WHERE start >= ?1 AND start < ?2", of_hour)?;
+    Ok(found)
+}
+
+/// Packs steps of an hour, with what was packed of it before.
+fn pack_hour(db: &Transaction<'_>, key: (i64, i64, i64), steps: &Steps) -> Result<(), Failure> {
+    let mut minutes = packed(db, key)?.unwrap_or_default();
+    let mut fine = packed_steps(db, key)?.unwrap_or_default();
+    for (at, bytes) in steps {
+        for (parts, at) in [(&mut fine, *at), (&mut minutes, at / MINUTE * MINUTE)] {
             let part = parts.entry(at).or_default();
-            *part = part.plus(bytes);
+            *part = part.plus(*bytes);
         }
     }
-    put_packed(db, (series, hour, origin), &minutes, Some(&fine))
+    put_packed(db, key, &minutes, Some(&fine))
 }
 
-/// Takes the steps of an hour out: their places in it and bytes.
-fn steps(db: &Transaction<'_>, series: i64, origin: i64, hour: i64) -> rusqlite::Result<Vec<(u32, Bytes)>> {
-    let of_hour = params![series, hour, hour + HOUR_SECS, origin];
-    let select = "SELECT start, rx, tx, internal_rx, internal_tx FROM step \
-                  WHERE series = ?1 AND start >= ?2 AND start < ?3 AND origin = ?4";
-    let mut select = db.prepare_cached(select)?;
-    let steps = select.query_map(of_hour, |row| {
-        Ok((u32::try_from(row.get::<_, i64>(0)? - hour).unwrap_or_default(), bytes(row, 1)?))
-    })?;
-    let steps = steps.collect::<Result<_, _>>()?;
-    let delete = "DELETE FROM step WHERE series = ?1 AND start >= ?2 AND start < ?3 AND origin = ?4";
-    db.prepare_cached(delete)?.execute(of_hour)?;
-    Ok(steps)
+/// The minutes of an hour.
+fn packed(db: &Transaction<'_>, (series, hour, origin): (i64, i64, i64)) -> Result<Option<Parts>, Failure> {
+    let select = "SELECT minutes FROM packed WHERE start = ?1 AND series = ?2 AND origin = ?3";
+    let found = db.prepare_cached(select)?.query_row([hour, series, origin], |row| row.get::<_, Vec<u8>>(0));
+    Ok(found.optional()?.map(|minutes| unpack(&minutes, MINUTE)).transpose()?)
 }
 
-type Blobs = (Vec<u8>, Option<Vec<u8>>);
-
-fn packed(db: &Transaction<'_>, series: i64, origin: i64, hour: i64) -> rusqlite::Result<Option<Blobs>> {
-    let select = "SELECT minutes, steps FROM packed WHERE series = ?1 AND start = ?2 AND origin = ?3";
-    let found = db.prepare_cached(select)?.query_row([series, hour, origin], |row| Ok((row.get(0)?, row.get(1)?)));
-    found.optional()
+/// The steps of an hour that is packed; `None`: they are not known any more.
+fn packed_steps(db: &Transaction<'_>, (series, hour, origin): (i64, i64, i64)) -> Result<Option<Parts>, Failure> {
+    let select = "SELECT steps FROM fine WHERE start = ?1 AND series = ?2 AND origin = ?3";
+    let found = db.prepare_cached(select)?.query_row([hour, series, origin], |row| row.get::<_, Vec<u8>>(0));
+    Ok(found.optional()?.map(|steps| unpack(&steps, STEP)).transpose()?)
 }
 
 /// Puts an hour in the place of what was packed of it.
@@ -415,9 +419,12 @@ fn put_packed(
     minutes: &Parts,
     steps: Option<&Parts>,
 ) -> Result<(), Failure> {
-    let steps = steps.map(|steps| pack(steps, STEP)).transpose()?;
-    let put = "INSERT OR REPLACE INTO packed VALUES (?1, ?2, ?3, ?4, ?5)";
-    db.prepare_cached(put)?.execute(params![series, hour, origin, pack(minutes, MINUTE)?, steps])?;
+    let put = "INSERT OR REPLACE INTO packed VALUES (?1, ?2, ?3, ?4)";
+    db.prepare_cached(put)?.execute(params![hour, series, origin, pack(minutes, MINUTE)?])?;
+    if let Some(steps) = steps {
+        let put = "INSERT OR REPLACE INTO fine VALUES (?1, ?2, ?3, ?4)";
+        db.prepare_cached(put)?.execute(params![hour, series, origin, pack(steps, STEP)?])?;
+    }
     let sum = minutes.values().fold(Bytes::default(), |sum, bytes| sum.plus(*bytes));
     change_day(db, series, hour.div_euclid(DAY_SECS) * DAY_SECS, origin, |at, hours| {
         hours.insert(u32::try_from(hour - at).unwrap_or_default(), sum);
@@ -457,7 +464,7 @@ fn used_bytes(db: &Connection) -> rusqlite::Result<u64> {
 /// Drops the finest and oldest there is: all packed steps, then a tenth of the packed hours, then a tenth of the days. Whether
 /// there was anything.
 fn drop_oldest(db: &Connection) -> rusqlite::Result<bool> {
-    if db.execute("UPDATE packed SET steps = NULL WHERE steps IS NOT NULL", [])? > 0 {
+    if db.execute("DELETE FROM fine", [])? > 0 {
         return Ok(true);
     }
     let edge = |table: &str| {
@@ -511,16 +518,21 @@ fn forget_hours(db: &Transaction<'_>, start: i64, end: i64) -> Result<(), Failur
     for (series, hour, origin) in
         keys("SELECT series, start, origin FROM packed WHERE start > ?1 - 3600 AND start < ?2")?
     {
-        let Some((minutes, steps)) = packed(db, series, origin, hour)? else { continue };
+        let key = (series, hour, origin);
+        let Some(mut minutes) = packed(db, key)? else { continue };
         let stays = |at: &u32| !(start..end).contains(&(hour + i64::from(*at)));
-        let mut minutes = unpack(&minutes, MINUTE)?;
         minutes.retain(|at, _| stays(at));
-        let steps = steps.map(|steps| unpack(&steps, STEP)).transpose()?;
-        let steps = steps.map(|steps| steps.into_iter().filter(|(at, _)| stays(at)).collect());
         if minutes.is_empty() {
-            db.execute("DELETE FROM packed WHERE series = ?1 AND start = ?2 AND origin = ?3", [series, hour, origin])?;
+            for table in ["packed", "fine"] {
+                let delete = format!("DELETE FROM {table} WHERE start = ?1 AND series = ?2 AND origin = ?3");
+                db.prepare_cached(&delete)?.execute([hour, series, origin])?;
+            }
         } else {
-            put_packed(db, (series, hour, origin), &minutes, steps.as_ref())?;
+            let mut steps = packed_steps(db, key)?;
+            if let Some(steps) = &mut steps {
+                steps.retain(|at, _| stays(at));
+            }
+            put_packed(db, key, &minutes, steps.as_ref())?;
         }
     }
     Ok(())

@@ -50,7 +50,8 @@ pub fn names(slots: &[Slot], from: f64, to: f64, zone: &TimeZone, most: u32) -> 
     let step = |steps: &[i64], unit: i64| {
         steps.iter().copied().find(|step| (to - from) / ((step * unit) as f64) <= most).unwrap_or(120)
     };
-    let (months, days) = (step(&STEPS_MONTHS, 30 * DAY), step(&STEPS_DAYS, DAY));
+    // A name of a month takes half the room of others.
+    let (months, days) = (step(&STEPS_MONTHS, 60 * DAY), step(&STEPS_DAYS, DAY));
     let hours = step(&[1, 2, 3, 6, 12, 24], 3600);
     let name = |slot: &Slot| {
         let start = zone.to_datetime(Timestamp::from_second(slot.start).ok()?);
@@ -117,7 +118,8 @@ fn is_round_day(date: Date, step: i64) -> bool {
     i64::from((date - MONDAY).get_days()) % step == 0
 }
 
-fn date(secs: f64, zone: &TimeZone) -> Option<Date> {
+/// The day there.
+pub fn date(secs: f64, zone: &TimeZone) -> Option<Date> {
     Some(zone.to_datetime(second(secs)?).date())
 }
 

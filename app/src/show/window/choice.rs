@@ -11,8 +11,10 @@ use super::keys::Action;
 pub struct Choice<T> {
     /// What is chosen with it.
     pub value: T,
-    /// Its name.
+    /// What stands on it.
     pub label: String,
+    /// Its name, where that is longer.
+    pub name: Option<String>,
     /// Colours that stand before the name, as one patch.
     pub swatch: Option<[Color32; 2]>,
 }
@@ -20,7 +22,7 @@ pub struct Choice<T> {
 impl<T> Choice<T> {
     /// An option that is nothing but its name.
     pub fn new(value: T, label: impl Into<String>) -> Self {
-        Self { value, label: label.into(), swatch: None }
+        Self { value, label: label.into(), name: None, swatch: None }
     }
 }
 
@@ -84,7 +86,8 @@ fn option<T>(ui: &mut Ui, choice: &Choice<T>, role: Role, selected: bool, stop: 
         }
     }
     let response = shown.response;
-    response.widget_info(|| WidgetInfo::selected(role, ui.is_enabled(), selected, label));
+    let name = choice.name.as_deref().unwrap_or(label);
+    response.widget_info(|| WidgetInfo::selected(role, ui.is_enabled(), selected, name));
     if role == Role::Tab {
         ui.ctx().accesskit_node_builder(response.id, |node| node.set_selected(selected));
     }

@@ -2,10 +2,10 @@
 //! real window all read it, so that no promise can stand there alone.
 
 use eframe::egui::{
-    Event, Frame, Grid, Id, Key, Modal, ModifierNames, Modifiers, Popup, RichText, Ui, ViewportCommand,
+    Event, Frame, Grid, Id, Key, Modal, ModifierNames, Modifiers, Popup, RichText, ScrollArea, Ui, ViewportCommand,
 };
 
-use super::{SPANS_MIN, Window, proof::Tab};
+use super::{Window, proof::Tab};
 use crate::{keep::calendar::Period, show::update::Command};
 
 /// What a key or a click does.
@@ -31,8 +31,18 @@ pub enum Action {
     Choose,
     /// The chart's span.
     Span,
+    /// The chart moves in time.
+    Pan,
+    /// The chart shows less time, or more.
+    Zoom,
+    /// The chart goes back to now.
+    Now,
     /// The chart stands still.
     Pause,
+    /// The chart's figures go to the clipboard.
+    Copy,
+    /// The chart is saved as a picture.
+    Save,
     /// The usage opens.
     Usage,
     /// The settings open.
@@ -86,8 +96,13 @@ pub const SHORTCUTS: &[Shortcut] = &[
     Shortcut { action: Action::Step, presses: &[key(Key::ArrowUp), key(Key::ArrowDown)], does: "Show the previous or next application" },
     Shortcut { action: Action::Back, presses: &[Press::Key(Modifiers::ALT, Key::ArrowLeft), key(Key::Backspace)], does: "Back to all applications" },
     Shortcut { action: Action::Toggle, presses: &[Press::Click(Modifiers::COMMAND)], does: "Add an application to the charts, or remove it" },
-    Shortcut { action: Action::Span, presses: &[key(Key::Num1), key(Key::Num2), key(Key::Num3)], does: "Show the last minute, 5 minutes or 15 minutes" },
+    Shortcut { action: Action::Span, presses: &[key(Key::Num1), key(Key::Num2), key(Key::Num3), key(Key::Num4), key(Key::Num5), key(Key::Num6), key(Key::Num7), key(Key::Num8)], does: "Show a span of time, from 1 minute to 1 year" },
+    Shortcut { action: Action::Pan, presses: &[key(Key::ArrowLeft), key(Key::ArrowRight)], does: "Move the chart to an earlier or later time" },
+    Shortcut { action: Action::Zoom, presses: &[key(Key::Minus), key(Key::Plus)], does: "Show more or less time in the chart" },
+    Shortcut { action: Action::Now, presses: &[key(Key::Home)], does: "Move the chart back to now" },
     Shortcut { action: Action::Pause, presses: &[key(Key::Space)], does: "Pause or resume the chart (counting continues)" },
+    Shortcut { action: Action::Copy, presses: &[ctrl(Key::C)], does: "Copy the figures of the chart" },
+    Shortcut { action: Action::Save, presses: &[ctrl(Key::S)], does: "Save the chart as a picture" },
     Shortcut { action: Action::MoveFocus, presses: &[key(Key::Tab), Press::Key(Modifiers::SHIFT, Key::Tab)], does: "Move to the next or previous control" },
     Shortcut { action: Action::Press, presses: &[key(Key::Enter), key(Key::Space)], does: "Press the control that has the focus" },
     Shortcut { action: Action::Choose, presses: &[key(Key::ArrowLeft), key(Key::ArrowRight)], does: "Choose the previous or next option of a group" },
@@ -105,6 +120,8 @@ impl Press {
     pub fn text(self) -> String {
         let (modifiers, what) = match self {
             Self::Key(modifiers, Key::Questionmark) => (modifiers, "?"),
+            Self::Key(modifiers, Key::Plus) => (modifiers, "+"),
+            Self::Key(modifiers, Key::Minus) => (modifiers, "-"),
             Self::Key(modifiers, key) => (modifiers, key.name()),
             Self::Click(modifiers) => (modifiers, "click"),
         };
@@ -118,19 +135,23 @@ impl Press {
             (Self::Key(wanted, key), Event::Key { key: pressed, pressed: true, modifiers, .. }) => {
                 *pressed == key && modifiers.matches_logically(wanted)
             }
+            // The clipboard's keys come by their meaning.
+            (Self::Key(Modifiers::COMMAND, Key::C), Event::Copy) => true,
             _ => false,
         }
     }
 
-    /// Whether it types or deletes a character.
+    /// Whether a text field has a use for it.
     fn types(self) -> bool {
-        matches!(
-            self,
-            Self::Key(
-                Modifiers::NONE,
-                Key::Backspace | Key::Space | Key::Questionmark | Key::Num1 | Key::Num2 | Key::Num3
-            )
-        )
+        match self {
+            Self::Key(Modifiers::COMMAND, key) => key == Key::C,
+            Self::Key(Modifiers::NONE, key) => {
+                let digits = Key::Num0..=Key::Num9;
+                let others = [Key::Backspace, Key::Space, Key::Questionmark, Key::Minus, Key::Plus, Key::Home];
+                digits.contains(&key) || others.contains(&key)
+            }
+            _ => false,
+        }
     }
 }
 
@@ -178,20 +199,27 @@ impl Action {
     }
 }
 
+/// Of the help's window, around its list.
+const AROUND: f32 = 124.0;
+
 /// Draws the help. Whether it stays.
 pub fn help_stays(ui: &Ui) -> bool {
     let help = Modal::new(Id::unique("keys")).frame(Frame::popup(ui.style()).inner_margin(14)).show(ui.ctx(), |ui| {
-        ui.set_max_width(560.0);
+        ui.set_max_width(620.0);
         ui.heading("Keyboard Shortcuts");
         ui.add_space(6.0);
-        // All of it fits into the smallest window.
         ui.spacing_mut().interact_size.y = 0.0;
-        Grid::new("keys").num_columns(2).spacing([24.0, 2.0]).show(ui, |ui| {
-            for shortcut in SHORTCUTS {
-                ui.label(RichText::new(shortcut.action.text()).strong());
-                ui.label(shortcut.does);
-                ui.end_row();
-            }
+        // In the smallest window, some of it is scrolled to.
+        let height = ui.ctx().content_rect().height() - AROUND;
+        ScrollArea::vertical().max_height(height).min_scrolled_height(height).show(ui, |ui| {
+            Grid::new("keys").num_columns(2).spacing([24.0, 3.0]).show(ui, |ui| {
+                for shortcut in SHORTCUTS {
+                    ui.label(RichText::new(shortcut.action.text()).strong());
+                    ui.label(shortcut.does);
+                    ui.end_row();
+                }
+            });
+            super::scroll_by_keys(ui);
         });
         ui.add_space(8.0);
         ui.reset_style();
@@ -237,12 +265,6 @@ impl Window {
         if Action::Back.asked(ui) {
             self.back();
         }
-        for minutes in Action::Span.pressed(ui).into_iter().filter_map(|at| SPANS_MIN.get(at)) {
-            self.show_span(*minutes);
-        }
-        // It presses the control that has the focus, if one has.
-        if ui.memory(|m| m.focused()).is_none() && Action::Pause.asked(ui) {
-            self.toggle_pause(self.update.as_ref().is_some_and(|update| update.paused));
-        }
+        self.chart_keys(ui);
     }
 }

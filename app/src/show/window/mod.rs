@@ -3,7 +3,9 @@
 
 mod bars;
 mod budgets;
+mod charts;
 mod choice;
+mod export;
 mod field;
 mod figures;
 mod fonts;
@@ -18,6 +20,7 @@ mod prefixes;
 mod proof;
 mod rows;
 mod settings_page;
+mod span;
 mod stack;
 mod style;
 mod usage;
@@ -28,24 +31,23 @@ use std::{
 };
 
 use bars::Bars;
-use choice::Choice;
+use charts::Part;
 use eframe::egui::{
-    self, Button, CentralPanel, Context, Frame, Id, Key, Margin, Panel, Pos2, RichText, Ui, UiBuilder, ViewportBuilder,
-    vec2,
+    self, Button, CentralPanel, Context, Frame, Id, Key, Margin, Panel, RichText, Ui, UiBuilder, ViewportBuilder, vec2,
 };
-use graph::Graph;
-use jiff::{Timestamp, tz::TimeZone};
+use jiff::tz::TimeZone;
 use keys::Action;
 use overview::Table;
 use picker::Picker;
 use proof::{ProofPage, Tab};
 use settings_page::SettingsPage;
+use span::{SPANS, TimeView};
 use usage::UsagePage;
 
 use crate::{
     base::{format::Axis, settings::Settings},
     keep::{
-        calendar::Period,
+        calendar::{Every, Period},
         history::{History, Point},
         state::Place,
     },
@@ -53,8 +55,6 @@ use crate::{
     show::update::{Command, Update},
 };
 
-/// The spans of the chart in minutes.
-const SPANS_MIN: [u32; 3] = [1, 5, 15];
 /// For the title bar and the list of windows; Wayland takes it from the .desktop file.
 const ICON: &[u8] = include_bytes!("../../../../icons/128.png");
 /// Room over the buttons below the list.
@@ -83,7 +83,8 @@ pub struct Window {
     help: bool,
     /// Of the line with the totals, when it was drawn last.
     totals_height: f32,
-    span_min: u32,
+    /// Which time is shown.
+    time: TimeView,
     /// Those in force, or those that were just chosen here.
     settings: Settings,
     /// The desktop is light.
@@ -99,7 +100,8 @@ pub struct Window {
 #[derive(Default)]
 struct Chart {
     history: History,
-    axis: Option<Axis>,
+    /// The axis that was shown last, and what of.
+    axis: Option<(Axis, Option<Every>)>,
 }
 
 /// Opens the window and returns when it is closed. `first` says how it begins; `start` begins the beat, and is given what wakes
@@ -131,8 +133,8 @@ pub fn run(
             let (updates, commands) = start(cc.egui_ctx.clone())?;
             let mut window = Window::new(&cc.egui_ctx, updates, commands, &settings);
             window.follow_desktop(&cc.egui_ctx, light);
-            if SPANS_MIN.contains(&span_min) {
-                window.span_min = span_min;
+            if SPANS.iter().any(|span| span.minutes == span_min) {
+                window.time.choose(span_min);
             }
             window.place = Some(place);
             Ok(Box::new(window))
@@ -160,13 +162,18 @@ impl Window {
             usage_page: None,
             help: false,
             totals_height: 0.0,
-            span_min: 1,
+            time: TimeView::default(),
             settings: settings.clone(),
             light: false,
             unanswered: 0,
             zone: TimeZone::system(),
             place: None,
         }
+    }
+
+    /// Says the times as people do there, and not where the computer is.
+    pub fn set_zone(&mut self, zone: TimeZone) {
+        self.zone = zone;
     }
 
     fn receive(&mut self, ctx: &Context) {
@@ -185,6 +192,7 @@ impl Window {
                 }
                 history.push(Point { boottime_ns: reading.boottime_ns, rate: reading.rate.as_ref().ok().copied() });
             }
+            self.time.receive(update.past.as_ref(), self.held.is_some());
             self.table.receive(&update);
             if let Some(page) = &mut self.usage_page {
                 page.receive(&update, &self.zone);
@@ -252,6 +260,7 @@ impl Window {
     }
 
     fn apps(&mut self, ui: &mut Ui, update: &Update) {
+        self.ask_for_the_past(update.shown());
         if let (None, Some(overview)) = (&update.failure, &update.overview) {
             return self.overview(ui, update, &overview.all);
         }
@@ -281,7 +290,7 @@ impl Window {
             (None, [reading]) => self.one(ui, update, reading),
             (None, readings) => {
                 self.banner(ui, update);
-                self.controls(ui, update.paused);
+                self.controls(ui, update);
                 ui.add_space(4.0);
                 if self.stack(ui, readings) {
                     self.open_proof(Tab::Sockets);
@@ -388,10 +397,10 @@ impl Window {
             figures::rates(ui, reading, &self.settings);
             let usage = figures::used(ui, update, reading);
             ui.add_space(6.0);
-            self.controls(ui, update.paused);
+            self.controls(ui, update);
             let below = figures::units_height(reading, ui.available_height());
             let height = (ui.available_height() - below).max(84.0);
-            self.graph(ui, reading, height, false, None);
+            self.graph(ui, reading, height, Part::One);
             figures::units(ui, reading, &self.settings);
             (why, usage)
         });
@@ -414,86 +423,6 @@ impl Window {
         if let Some(wish) = self.bars.banner(ui, update) {
             self.send(wish);
         }
-    }
-
-    fn controls(&mut self, ui: &mut Ui, paused: bool) {
-        ui.horizontal(|ui| {
-            let mut span_min = self.span_min;
-            let spans = SPANS_MIN.map(|minutes| {
-                Choice::new(minutes, if minutes == 1 { "1 minute".to_owned() } else { format!("{minutes} minutes") })
-            });
-            choice::radios(ui, "Time span", &mut span_min, &spans);
-            self.show_span(span_min);
-            ui.separator();
-            let label = if paused || self.held.is_some() { "Resume" } else { "Pause" };
-            let hint = format!("{}: counting continues", Action::Pause.text());
-            if ui.button(label).on_hover_text(hint).clicked() {
-                self.toggle_pause(paused);
-            }
-            if paused {
-                ui.label(RichText::new("Paused in the tray").strong());
-            } else if self.held.is_some() {
-                ui.label(RichText::new("Paused").strong());
-            }
-        });
-    }
-
-    /// The chart of one app. `low`: one of several, with its name and without times.
-    fn graph(&mut self, ui: &mut Ui, reading: &Reading, height: f32, low: bool, pointer: Option<Pos2>) {
-        let Some((graph, axis)) = self.graph_of(reading, low) else { return };
-        let axis = graph.ui(ui, axis, height, pointer);
-        if let Some(chart) = self.charts.get_mut(&reading.id) {
-            chart.axis = Some(axis);
-        }
-    }
-
-    /// The times of all charts.
-    fn times(&self, ui: &mut Ui, reading: &Reading) {
-        if let Some((graph, axis)) = self.graph_of(reading, true) {
-            graph.times_ui(ui, axis);
-        }
-    }
-
-    fn graph_of<'a>(&'a self, reading: &'a Reading, low: bool) -> Option<(Graph<'a>, Axis)> {
-        let chart = self.charts.get(&reading.id)?;
-        let held = self.held.as_ref().and_then(|held| held.get(&reading.id));
-        let (history, reading) = held.map_or((&chart.history, reading), |(history, reading)| (history, reading));
-        let graph = Graph {
-            name: low.then_some(reading.app.as_str()),
-            history,
-            now_ns: reading.boottime_ns,
-            now: Timestamp::from_nanosecond(reading.time.as_nanosecond()).unwrap_or(reading.time),
-            zone: &self.zone,
-            span_secs: self.span_min * 60,
-            settings: &self.settings,
-            rate: reading.rate.as_ref().ok().copied(),
-        };
-        Some((graph, chart.axis.unwrap_or_else(|| Axis::for_most(0.0, self.settings.unit))))
-    }
-
-    fn show_span(&mut self, minutes: u32) {
-        if minutes != self.span_min {
-            self.span_min = minutes;
-            self.send(Command::Span(minutes));
-        }
-    }
-
-    fn toggle_pause(&mut self, paused: bool) {
-        if paused {
-            return self.send(Command::Pause(false));
-        }
-        self.held = match self.held {
-            Some(_) => None,
-            None => self.update.as_ref().map(|update| self.picture(update.shown())),
-        };
-    }
-
-    fn picture(&self, readings: &[Reading]) -> BTreeMap<String, (History, Reading)> {
-        let held = |reading: &Reading| {
-            let chart = self.charts.get(&reading.id)?;
-            Some((reading.id.clone(), (chart.history.clone(), reading.clone())))
-        };
-        readings.iter().filter_map(held).collect()
     }
 
     /// Tells when it has been moved or resized. A window that fills the screen or is minimised has its place elsewhere.

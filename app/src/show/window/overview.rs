@@ -9,7 +9,9 @@ use eframe::egui::{
 };
 
 use super::{
-    Window, figures, icon,
+    Window,
+    charts::Part,
+    figures, icon,
     keys::Action,
     picker,
     proof::Tab,
@@ -214,11 +216,11 @@ impl Window {
         figures::rates(ui, all, &self.settings);
         let usage = figures::used(ui, update, all);
         ui.add_space(6.0);
-        self.controls(ui, update.paused);
+        self.controls(ui, update);
         // The chart has what the rows leave of the room, and this part of it where they would fill more.
         let rows = self.table.rows(self.picker.services).max(ROWS_MIN) * ROW_HEIGHT + HEAD_HEIGHT;
         let height = ui.available_height();
-        self.graph(ui, all, (height - rows).max(height * CHART_SHARE).max(CHART_MIN_HEIGHT), false, None);
+        self.graph(ui, all, (height - rows).max(height * CHART_SHARE).max(CHART_MIN_HEIGHT), Part::One);
         ui.add_space(4.0);
         if update.apps.is_empty() {
             no_apps(ui);

@@ -2,7 +2,7 @@
 
 use eframe::egui::{Button, Label, Layout, RichText, ScrollArea, Sense, Ui, Vec2, WidgetInfo, accesskit::Role};
 
-use super::{Window, figures, graph::TIMES_HEIGHT};
+use super::{Window, charts::Part, figures, graph::TIMES_HEIGHT};
 use crate::{look::reading::Reading, show::update::Command};
 
 const HEAD_HEIGHT: f32 = 30.0;
@@ -23,7 +23,10 @@ impl Window {
     pub(super) fn stack(&mut self, ui: &mut Ui, readings: &[Reading]) -> bool {
         let height = ui.available_height() - TIMES_HEIGHT;
         let each = (height + BETWEEN) / readings.len() as f32 - BETWEEN;
-        let chart_height = (each - HEAD_HEIGHT - ui.spacing().item_spacing.y).max(CHART_MIN_HEIGHT);
+        let chart_height = each - HEAD_HEIGHT - ui.spacing().item_spacing.y;
+        // Where there is something to scroll to, the wheel scrolls.
+        let wheel = chart_height >= CHART_MIN_HEIGHT;
+        let chart_height = chart_height.max(CHART_MIN_HEIGHT);
         let width = ui.available_width() - BAR_WIDTH;
         let (mut stopped, mut why) = (None, false);
         ScrollArea::vertical().max_height(height).auto_shrink([false, false]).show(ui, |ui| {
@@ -38,7 +41,7 @@ impl Window {
                     stopped = Some(&reading.id);
                 }
                 why |= head.why;
-                self.graph(ui, reading, chart_height, true, pointer);
+                self.graph(ui, reading, chart_height, Part::OfSeveral { pointer, wheel });
             }
             super::keep_focus_in_view(ui, None);
         });
