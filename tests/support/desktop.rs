@@ -79,6 +79,18 @@ pub struct Found {
     pub height: i32,
 }
 
+/// What the outside has counted of a service: bytes of packets that it has sent to and got from it, and with how many of them it
+/// has ended a connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Truth {
+    /// Sent to it.
+    pub rx: u64,
+    /// Got from it.
+    pub tx: u64,
+    /// Ends.
+    pub ends: u64,
+}
+
 /// The booted container.
 pub struct Desktop {
     /// Holds the container until its stdin closes.
@@ -373,6 +385,12 @@ impl Desktop {
         })
     }
 
+    /// Keeps a file of the container as target/desktop/NAME.
+    pub fn keep(&self, from: &str, name: &str) {
+        let from = PathBuf::from(format!("/proc/{}/root{from}", self.leader().expect("the container runs")));
+        fs::copy(from, pictures().join(name)).unwrap();
+    }
+
     /// Keeps a text as target/desktop/NAME.txt.
     pub fn transcript(&self, name: &str, text: &str) {
         fs::write(pictures().join(name).with_extension("txt"), text).unwrap();
@@ -402,17 +420,27 @@ impl Desktop {
 
     /// Bytes of packets that the outside has sent to and got from each service and the other app: (name, rx, tx).
     pub fn truth(&self, name: &str) -> (u64, u64) {
-        let list = self.root("nsenter --net=/run/netns/peer nft -j list table inet truth").ok();
-        let list: Value = serde_json::from_str(&list).unwrap();
-        let bytes = |direction: &str| {
-            let comment = format!("{name} {direction}");
+        let truth = self.truths(&[name], "nsenter --net=/run/netns/peer nft -j list table inet truth")[0];
+        (truth.rx, truth.tx)
+    }
+
+    /// What a command prints of the outside's table that is about these services.
+    pub fn truths(&self, names: &[&str], command: &str) -> Vec<Truth> {
+        let list: Value = serde_json::from_str(&self.root(command).ok()).unwrap();
+        let counter = |comment: &str| {
             let rule = list["nftables"].as_array().unwrap().iter().find_map(|entry| {
-                (entry["rule"]["comment"] == comment.as_str()).then(|| entry["rule"]["expr"].as_array().unwrap())
+                (entry["rule"]["comment"] == comment).then(|| entry["rule"]["expr"].as_array().unwrap())
             });
             let expressions = rule.unwrap_or_else(|| panic!("no counter {comment}"));
-            expressions.iter().find_map(|expression| expression["counter"]["bytes"].as_u64()).unwrap()
+            let counter =
+                expressions.iter().map(|expression| &expression["counter"]).find(|it| it.is_object()).unwrap();
+            ["bytes", "packets"].map(|field| counter[field].as_u64().unwrap())
         };
-        (bytes("rx"), bytes("tx"))
+        let truth = |name: &&str| {
+            let [[rx, _], [tx, _], [_, ends]] = ["rx", "tx", "ends"].map(|what| counter(&format!("{name} {what}")));
+            Truth { rx, tx, ends }
+        };
+        names.iter().map(truth).collect()
     }
 
     /// Reboots it and waits until cad's session is there again.

@@ -12,9 +12,11 @@ use super::instance::{self, Asked};
 use crate::{base::settings::Budget, keep::budget::Notice};
 
 const NAME: &str = "org.freedesktop.Notifications";
-/// A click on the notification. Some desktops, such as Xfce, only close it then, so there is a button too.
+/// A click on the notification. Some desktops only close it then, so there is a button too.
 const DEFAULT: &str = "default";
 const SHOW: &str = "show";
+/// The server that makes a button of the click's action too, and closes on a click.
+const MAKES_BUTTONS_OF_ALL: &str = "Xfce Notify Daemon";
 
 #[proxy(
     interface = "org.freedesktop.Notifications",
@@ -23,6 +25,7 @@ const SHOW: &str = "show";
 )]
 trait Notifications {
     fn get_capabilities(&self) -> zbus::Result<Vec<String>>;
+    fn get_server_information(&self) -> zbus::Result<(String, String, String, String)>;
     #[expect(clippy::too_many_arguments, reason = "the specification's")]
     fn notify(
         &self,
@@ -122,6 +125,11 @@ impl Shown {
             // 1: normal; 2: stays until a person closes it.
             ("urgency", Variant::from(if notice.urgent { 2_u8 } else { 1 })),
         ];
+        let name = server.get_server_information().await.map(|(name, ..)| name);
+        let actions: &[&str] = match name.as_deref() {
+            Ok(MAKES_BUTTONS_OF_ALL) => &[DEFAULT, "Show"],
+            _ => &[DEFAULT, "Show", SHOW, "Show"],
+        };
         let id = server
             .notify(
                 "netglance",
@@ -129,7 +137,7 @@ impl Shown {
                 instance::NAME,
                 &notice.title,
                 &text,
-                &[DEFAULT, "Show", SHOW, "Show"],
+                actions,
                 HashMap::from(hints),
                 -1, // as long as the desktop likes
             )
