@@ -266,13 +266,14 @@ impl Desktop {
         if (&internal, &external) != (&before.internal, &before.external) && *monitor.exact() == Exact::Counting {
             self.wish(Wish::Prefixes(internal, external), None);
         }
-        if let Ok(monitor) = &self.monitor {
-            self.memory.look(monitor, &self.apps, false).await;
-        }
         self.watch_rates();
         self.picture.push(face::sum(self.shown()));
         self.sockets().await;
         self.tell();
+        // No figure waits for what is recorded.
+        if let Ok(monitor) = &self.monitor {
+            self.memory.look(monitor, &self.apps, false).await;
+        }
     }
 
     /// Takes the last look, and records all that is not recorded yet.

@@ -386,19 +386,24 @@ impl Keeper {
     }
 
     fn used(&self, ids: &[String]) -> Result<Vec<Used>, String> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
         let calendar = self.calendar();
         let now = Timestamp::now();
         let [today, month] = [Period::Today, Period::ThisMonth].map(|period| calendar.span(period, now));
-        let used = self.read(|store| {
-            let of = |id: &String, span: &Range<i64>| {
-                let apps = if id.is_empty() { Vec::new() } else { vec![id.clone()] };
-                let groups = store.usage(&[span.start, span.end], &Which { apps, ..Which::default() }, By::All)?;
-                Ok(groups.iter().fold(Usage::default(), |sum, group| sum.plus(group.total())))
-            };
-            let used = |id: &String| Ok(Used { id: id.clone(), today: of(id, &today)?, month: of(id, &month)? });
-            ids.iter().map(used).collect::<Result<Vec<_>, store::Error>>()
-        })?;
-        Ok(used.unwrap_or_else(|| ids.iter().map(|id| Used { id: id.clone(), ..Used::default() }).collect()))
+        let mut edges = vec![month.start, today.start, today.end, month.end];
+        edges.dedup();
+        let apps = if ids.iter().any(String::is_empty) { Vec::new() } else { ids.to_vec() };
+        let which = Which { apps, ..Which::default() };
+        let groups = self.read(|store| store.usage(&edges, &which, By::App))?.unwrap_or_default();
+        let sum = |id: &str, span: &Range<i64>| {
+            let its = groups.iter().filter(|group| id.is_empty() || group.app == id).flat_map(|group| &group.slots);
+            let its = its.filter(|slot| span.contains(&slot.start));
+            its.fold(Usage::default(), |sum, slot| sum.plus(slot.usage))
+        };
+        let used = |id: &String| Used { id: id.clone(), today: sum(id, &today), month: sum(id, &month) };
+        Ok(ids.iter().map(used).collect())
     }
 
     fn forget(&mut self, forget: &Forget) {
