@@ -1,5 +1,6 @@
 //! What netglance costs: `cargo bench` prints one table. Needs root (cgroups of its own) and Xvfb, as the
-//! tests do, and openbox, which can minimise a window. `cargo bench --bench speed -- desktop` runs the desktop's part alone.
+//! tests do, and openbox, which can minimise a window. `cargo bench --bench speed -- desktop` runs the desktop's part alone,
+//! `-- history` that of what is recorded, which needs neither.
 //!
 //! CPU times are of this thread or of the whole measured process, not of the clock on the wall. Figures of one run may
 //! be compared with each other.
@@ -24,8 +25,16 @@ use std::{
 use eframe::egui;
 use netglance::{
     base::{format::Axis, settings::Unit},
-    keep::history::Point,
-    look::{rate::Rate, sampler::InetDiag},
+    keep::{
+        history::Point,
+        store::{Batch, Counters as Counted, Moved, STEP_SECS, Store},
+        usage::{By, Which},
+    },
+    look::{
+        rate::{Bytes, Rate},
+        sampler::InetDiag,
+        target::Unit as AppUnit,
+    },
     show::{
         chart::{self, Chart},
         window::plot::Plot,
@@ -54,8 +63,12 @@ fn main() {
     let files = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: files.maximum, ..files }).unwrap();
     println!("| what | figure |\n|---|---|");
-    if std::env::args().any(|argument| argument == "desktop") {
+    let only = |part: &str| std::env::args().any(|argument| argument == part);
+    if only("desktop") {
         return desktop();
+    }
+    if only("history") {
+        return history();
     }
     for (sockets, cgroups) in [(1000, 1), (1000, 100), (1000, 1000), (10_000, 1), (10_000, 100), (10_000, 1000)] {
         look(sockets, cgroups);
@@ -65,6 +78,7 @@ fn main() {
     }
     first_figure();
     watch();
+    history();
     desktop();
 }
 
@@ -229,6 +243,170 @@ impl Drop for Running {
 
 fn watch() {
     Running::start(PROGRAM, &["watch", "--json"], "").cost("`watch` at the 0.5 s beat");
+}
+
+const HOUR_SECS: i64 = 3600;
+const DAY_SECS: i64 = 24 * HOUR_SECS;
+/// A day of the world's clock begins.
+const FIRST: i64 = 1_700_006_400;
+
+/// A history, and the time that its clock shows.
+struct Recorded {
+    directory: tempfile::TempDir,
+    store: Store,
+    now: i64,
+}
+
+impl Recorded {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let (store, _) = Store::open(&directory.path().join("history.db")).unwrap();
+        Self { directory, store, now: FIRST }
+    }
+
+    /// Records an hour in so many steps, in which the chosen ones of so many apps move between 0.1 and 3 MB a minute each.
+    fn hour(&mut self, steps: i64, apps: u32, is_busy: impl Fn(u32) -> bool) {
+        let secs = HOUR_SECS / steps;
+        for end in (1..=steps).map(|step| self.now + step * secs) {
+            let some = |app: u32, most: u64| {
+                let chance = ((u64::from(app) << 40) ^ end.unsigned_abs()).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+                (most / 30 + (chance >> 32) % most) * secs.unsigned_abs() / 60
+            };
+            let bytes = |app| Bytes { rx: some(app, 3_000_000), tx: some(app, 150_000), ..Bytes::default() };
+            let moved = (0..apps).filter(|app| is_busy(*app)).map(|app| moved(app, bytes(app))).collect();
+            let batch = Batch { start: end - STEP_SECS, end, looked: end - secs, moved, ..Batch::default() };
+            self.store.record(&batch).unwrap();
+        }
+        self.now += HOUR_SECS;
+        while self.store.pack_hours(self.now, &jiff::tz::TimeZone::UTC).unwrap() {}
+        self.store.drop_old(self.now, u64::MAX).unwrap();
+    }
+
+    fn path(&self) -> PathBuf {
+        self.directory.path().join("history.db")
+    }
+
+    /// Of the file, with what of it is still in the journal.
+    fn bytes(&self) -> u64 {
+        let db = rusqlite::Connection::open(self.path()).unwrap();
+        let pragma = |name: &str| db.query_row(&format!("PRAGMA {name}"), [], |row| row.get::<_, i64>(0)).unwrap();
+        (pragma("page_count") * pragma("page_size")).unsigned_abs()
+    }
+
+    fn megabytes(&self) -> f64 {
+        self.bytes() as f64 / 1e6
+    }
+}
+
+fn moved(app: u32, bytes: Bytes) -> Moved {
+    let name = format!("app-bench{app}");
+    let cgroup = format!("/user.slice/user-1000.slice/user@1000.service/app.slice/{name}-*.scope");
+    let unit = AppUnit { app: name.clone(), unit: format!("{name}-*.scope"), cgroup: cgroup.clone() };
+    Moved { cgroup, unit, bytes }
+}
+
+/// Milliseconds on the wall's clock: these calls wait for a disk.
+fn wall_ms(call: impl FnOnce()) -> f64 {
+    let start = Instant::now();
+    call();
+    start.elapsed().as_secs_f64() * 1e3
+}
+
+/// Median and largest for each of `times` calls.
+fn walls_ms(times: u32, mut call: impl FnMut()) -> String {
+    let mut took: Vec<f64> = (0..times).map(|_| wall_ms(&mut call)).collect();
+    took.sort_by(f64::total_cmp);
+    format!("median {:.2} ms, at most {:.2} ms", took[took.len() / 2], took[took.len() - 1])
+}
+
+fn history() {
+    flush();
+    growth();
+    years();
+}
+
+/// 10 seconds at a time, with the helper's counters.
+fn flush() {
+    for apps in [50, 200] {
+        let mut recorded = Recorded::new();
+        let mut step: u32 = 0;
+        let written = walls_ms(720, || {
+            step += 1;
+            let end = FIRST + i64::from(step) * STEP_SECS;
+            let moved: Vec<_> = (0..apps).map(|app| moved(app, Bytes { rx: 250_000, ..Bytes::default() })).collect();
+            let total = |row: &Moved| Moved { bytes: row.bytes.map(|bytes| bytes * u64::from(step)), ..row.clone() };
+            let rows = moved.iter().map(total).collect();
+            let boot_id = "this".to_owned();
+            let counters = Counted { boot_id, epoch: 1, boottime_ns: u64::from(step), rows, all: step == 1 };
+            let (start, counters) = (end - STEP_SECS, Some(counters));
+            let batch = Batch { start, end, looked: start, moved, counters, ..Batch::default() };
+            recorded.store.record(&batch).unwrap();
+        });
+        row(&format!("record 10 s of {apps} apps that all move"), &written);
+        let later = FIRST + 3 * HOUR_SECS;
+        let packed = wall_ms(|| assert!(recorded.store.pack_hours(later, &jiff::tz::TimeZone::UTC).unwrap()));
+        row(&format!("pack an hour of {apps} apps that all move"), &format!("{packed:.1} ms"));
+    }
+}
+
+/// Minutes alone but for the last day and a half: that is what stays.
+fn growth() {
+    let mut recorded = Recorded::new();
+    let mut days = vec![0.0];
+    for hour in 0..40 * 24 {
+        recorded.hour(if hour < 38 * 24 { 60 } else { 360 }, 50, |_| true);
+        if (hour + 1) % 24 == 0 {
+            days.push(recorded.megabytes());
+        }
+    }
+    let of_day = |from: usize, to: usize| (days[to] - days[from]) / (to - from) as f64;
+    row("growth by 50 apps that always move, a day of the first 31", &format!("{:.3} MB", of_day(2, 31)));
+    row("the same, a day after them", &format!("{:.3} MB", of_day(33, 38)));
+    row("file of them after 40 days, the last day in steps of 10 s", &format!("{:.1} MB", days[40]));
+}
+
+/// 100 apps, each busy in three hours of ten: three years of hours, of which 31 days are minutes and the last is steps.
+fn years() {
+    const DAYS: i64 = 3 * 365;
+    let mut recorded = Recorded::new();
+    for hour in 0..DAYS * 24 {
+        let steps = match DAYS * 24 - hour {
+            ..26 => 360,
+            ..768 => 60,
+            _ => 1,
+        };
+        let chance = |app: u32| (hour * 7919 + i64::from(app) * 104_729).unsigned_abs() * 2_654_435_761 / 65_536 % 10;
+        recorded.hour(steps, 100, |app| chance(app) < 3);
+    }
+    let now = recorded.now;
+    let file = format!("{:.1} MB", recorded.megabytes());
+    row("file of three years, 100 apps, each busy 30 % of the hours", &file);
+    let path = recorded.path();
+    let days = |count: i64| (0..=count).map(|day| now - (count - day) * DAY_SECS).collect::<Vec<_>>();
+    let one = Which { apps: vec!["app-bench7".to_owned()], ..Which::default() };
+    for (what, edges, which, by) in [
+        ("usage of 30 days of each of 100 apps", vec![now - 30 * DAY_SECS, now], Which::default(), By::App),
+        ("usage of 30 days by network", vec![now - 30 * DAY_SECS, now], Which::default(), By::Network),
+        ("usage of today of each of 100 apps", vec![now - DAY_SECS, now], Which::default(), By::App),
+        ("a year of days of one app", days(365), one, By::App),
+        ("a year of days of all apps together", days(365), Which::default(), By::All),
+        ("three years of days of all apps together", days(DAYS), Which::default(), By::All),
+    ] {
+        let store = Store::read(&path).unwrap().unwrap();
+        let read = walls_ms(11, || assert!(!store.usage(&edges, &which, by).unwrap().is_empty()));
+        row(what, &read);
+    }
+    let Recorded { directory, store, now } = recorded;
+    drop(store);
+    let mut store = None;
+    let opened = wall_ms(|| store = Some(Store::open(&path).unwrap().0));
+    row("open and check the file of three years", &format!("{opened:.0} ms"));
+    let mut recorded = Recorded { directory, store: store.unwrap(), now };
+    let (bytes, before) = (recorded.bytes(), recorded.megabytes());
+    let limit = wall_ms(|| assert!(recorded.store.drop_old(now, bytes / 6 * 5).unwrap()));
+    let journal = fs::metadata(path.with_extension("db-wal")).unwrap().len() as f64 / 1e6;
+    let what = format!("{before:.1} MB down to {:.1} MB at the limit", recorded.megabytes());
+    row(&what, &format!("{limit:.0} ms, journal {journal:.1} MB"));
 }
 
 /// What is on the whole screen.
