@@ -196,7 +196,7 @@ fn a_day_is_remembered_to_the_byte_and_a_budget_is_told() {
             .map_err(|differs| {
                 if differs != why {
                     println!("{differs}");
-                    why = differs
+                    why = differs;
                 }
             })
             .ok()

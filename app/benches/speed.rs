@@ -336,8 +336,8 @@ fn flush() {
             let moved: Vec<_> = (0..apps).map(|app| moved(app, Bytes { rx: 250_000, ..Bytes::default() })).collect();
             let total = |row: &Moved| Moved { bytes: row.bytes.map(|bytes| bytes * u64::from(step)), ..row.clone() };
             let rows = moved.iter().map(total).collect();
-            let boot_id = "this".to_owned();
-            let counters = Counted { boot_id, epoch: 1, boottime_ns: u64::from(step), rows, all: step == 1 };
+            let (boottime_ns, all) = (u64::from(step), step == 1);
+            let counters = Counted { epoch: 1, begun: false, boottime_ns, rows, all };
             let (start, counters) = (end - STEP_SECS, Some(counters));
             let batch = Batch { start, end, looked: start, moved, counters, ..Batch::default() };
             recorded.store.record(&batch).unwrap();

@@ -218,9 +218,18 @@ pub fn path() -> Option<PathBuf> {
 }
 
 impl Store {
-    /// Opens the file to write in it, and makes it if there is none. Every part of it is checked first; if it is damaged, or known
-    /// to be, it is put aside, and a new one begins: the name that it has now.
-    pub fn open(path: &Path, is_damaged: bool) -> Result<(Self, Option<PathBuf>), Error> {
+    /// Opens the file to write in it, and makes it if there is none. Every part of it is checked first; if it is damaged, it is put
+    /// aside, and a new one begins: the name that it has now.
+    pub fn open(path: &Path) -> Result<(Self, Option<PathBuf>), Error> {
+        Self::begin(path, false)
+    }
+
+    /// The same of a file that is known to be damaged, though that can't be seen from outside.
+    pub fn replace(path: &Path) -> Result<(Self, Option<PathBuf>), Error> {
+        Self::begin(path, true)
+    }
+
+    fn begin(path: &Path, is_damaged: bool) -> Result<(Self, Option<PathBuf>), Error> {
         let failed = |doing| {
             let path = path.to_owned();
             move |source| Error::File { doing, path, source }

@@ -10,7 +10,7 @@ const T: i64 = 1_764_201_600;
 
 fn store() -> (tempfile::TempDir, Store) {
     let directory = tempfile::tempdir().unwrap();
-    let (store, aside) = Store::open(&directory.path().join("new/history.db"), false).unwrap();
+    let (store, aside) = Store::open(&directory.path().join("new/history.db")).unwrap();
     assert_eq!(aside, None);
     (directory, store)
 }
@@ -365,14 +365,14 @@ fn a_damaged_file_is_put_aside_and_a_newer_one_left_alone() {
     for (number, damage) in [(1, b"not a database, but a text that is long enough".repeat(300)), (2, b"x".repeat(100))]
     {
         fs::write(&path, &damage).unwrap();
-        let (store, aside) = Store::open(&path, false).unwrap();
+        let (store, aside) = Store::open(&path).unwrap();
         let aside = aside.unwrap();
         assert_eq!(aside, directory.path().join(format!("history.db.damaged-{number}")));
         assert_eq!(fs::read(aside).unwrap(), damage);
         assert_eq!(store.since().unwrap(), None);
     }
     // A page in the middle is overwritten.
-    let (mut store, _) = Store::open(&path, false).unwrap();
+    let (mut store, _) = Store::open(&path).unwrap();
     for step in 0..2000 {
         store.record(&batch(T + step * 10, vec![moved("a", bytes(1, 1, 1)), moved("b", bytes(1, 1, 1))])).unwrap();
     }
@@ -381,11 +381,11 @@ fn a_damaged_file_is_put_aside_and_a_newer_one_left_alone() {
     let middle = all.len() / 2 / 4096 * 4096;
     all[middle..middle + 4096].fill(0xa5);
     fs::write(&path, &all).unwrap();
-    let (store, aside) = Store::open(&path, false).unwrap();
+    let (store, aside) = Store::open(&path).unwrap();
     assert_eq!(fs::read(aside.unwrap()).unwrap(), all);
     store.db.pragma_update(None, "user_version", 99).unwrap();
     drop(store);
-    assert!(matches!(Store::open(&path, false), Err(Error::Newer { .. })));
+    assert!(matches!(Store::open(&path), Err(Error::Newer { .. })));
     assert!(matches!(Store::read(&path), Err(Error::Newer { .. })));
 }
 
@@ -393,7 +393,7 @@ fn a_damaged_file_is_put_aside_and_a_newer_one_left_alone() {
 fn one_writes_and_others_read_and_the_file_is_its_owners_alone() {
     let (directory, mut store) = store();
     let path = directory.path().join("new/history.db");
-    assert!(matches!(Store::open(&path, false), Err(Error::Locked)));
+    assert!(matches!(Store::open(&path), Err(Error::Locked)));
     let reader = Store::read(&path).unwrap().unwrap();
     store.record(&batch(T, vec![moved("a", bytes(1, 2, 3))])).unwrap();
     assert_eq!(all(&reader, T, T + 10).bytes, bytes(1, 2, 3));
@@ -404,7 +404,7 @@ fn one_writes_and_others_read_and_the_file_is_its_owners_alone() {
     let mode: String = store.db.query_row("PRAGMA journal_mode", [], |row| row.get(0)).unwrap();
     assert_eq!(mode, "wal");
     drop(store);
-    assert!(Store::open(&path, false).is_ok());
+    assert!(Store::open(&path).is_ok());
     assert!(Store::read(&directory.path().join("none.db")).unwrap().is_none());
 }
 
@@ -420,7 +420,7 @@ fn a_file_of_every_earlier_version_is_brought_up_to_date() {
         db.pragma_update(None, "user_version", i64::try_from(version).unwrap()).unwrap();
         drop(db);
         assert!(Store::read(&path).unwrap().is_none(), "there is nothing to read yet");
-        let (mut store, aside) = Store::open(&path, false).unwrap();
+        let (mut store, aside) = Store::open(&path).unwrap();
         assert_eq!(aside, None);
         store.record(&batch(T, vec![moved("a", bytes(1, 2, 3))])).unwrap();
     }

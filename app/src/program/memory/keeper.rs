@@ -111,11 +111,11 @@ impl Keeper {
         match ask {
             Ask::Rules(rules) => self.follow(rules),
             Ask::Last(last) => {
-                _ = self.write(|store| match store.taken()? {
+                self.write(|store| match store.taken()? {
                     // It was taken in when this boot began.
                     Some(taken) if taken.place == place() => Ok(()),
                     _ => store.record_last(&last),
-                })
+                });
             }
             Ask::Record(batch) => {
                 let written = self.write(|store| store.record(&batch));
@@ -157,7 +157,8 @@ impl Keeper {
         let mut aside = None;
         let is_damaged = self.is_damaged;
         let mut open = || -> Result<Store, store::Error> {
-            let (store, damaged) = Store::open(&store::path().ok_or(store::Error::NoPlace)?, is_damaged)?;
+            let path = store::path().ok_or(store::Error::NoPlace)?;
+            let (store, damaged) = if is_damaged { Store::replace(&path) } else { Store::open(&path) }?;
             aside = damaged;
             Ok(store)
         };
