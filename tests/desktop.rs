@@ -8,7 +8,7 @@ mod support;
 
 use std::collections::HashMap;
 
-use desktop::{APP_SLICE, Answer, Desktop, OTHER, PASSWORD, RATE, SERVICES, packages};
+use desktop::{APP_SLICE, Answer, Desktop, OTHER, PASSWORD, RATE, SERVICES, dropped, packages};
 use serde_json::Value;
 use support::eventually;
 
@@ -75,12 +75,6 @@ fn nothing_is_counted(desktop: &Desktop) {
     );
     assert_eq!(property(desktop, "NFileDescriptorStore"), "0");
     assert!(!installed(desktop));
-}
-
-/// Packets that the kernel has dropped on their way between two namespaces, since the machine started.
-fn dropped() -> u64 {
-    let all = std::fs::read_to_string("/proc/net/softnet_stat").unwrap();
-    all.lines().map(|cpu| u64::from_str_radix(cpu.split(' ').nth(1).unwrap(), 16).unwrap()).sum()
 }
 
 /// What the outside had counted for each app when netglance's counting began.

@@ -372,7 +372,7 @@ fn years() {
     for hour in 0..DAYS * 24 {
         let steps = match DAYS * 24 - hour {
             ..26 => 360,
-            ..768 => 60,
+            26..768 => 60,
             _ => 1,
         };
         let chance = |app: u32| (hour * 7919 + i64::from(app) * 104_729).unsigned_abs() * 2_654_435_761 / 65_536 % 10;

@@ -466,6 +466,12 @@ impl Drop for Desktop {
     }
 }
 
+/// Packets that the kernel has dropped on their way between two namespaces, since the machine started.
+pub fn dropped() -> u64 {
+    let all = fs::read_to_string("/proc/net/softnet_stat").unwrap();
+    all.lines().map(|cpu| u64::from_str_radix(cpu.split(' ').nth(1).unwrap(), 16).unwrap()).sum()
+}
+
 fn answer(command: &mut Command) -> Answer {
     let output = command.stdin(Stdio::null()).output().unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
