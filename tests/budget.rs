@@ -168,7 +168,7 @@ async fn a_notification_has_a_button_that_shows_the_window() {
         icon: "org.netglance.Netglance".into(),
         title: "StB has used 80 % of its 5 GB this month".into(),
         text: "4 of 5 GB.".into(),
-        actions: ["default", "Show", "show", "Show"].map(String::from).into(),
+        actions: ["default", "Show Window", "show", "Show Window"].map(String::from).into(),
         entry: "org.netglance.Netglance".into(),
         urgency: 1,
         expires: -1,
@@ -342,15 +342,16 @@ fn scripts_hear_by_the_exit_status_that_a_budget_is_used_up() {
     let user = User::new(BUDGETS);
     user.records(40 * DAY_SECS, Some(true), &[("firefox", 4_100_000_000), ("other", 500_000_000)]);
     user.records(0, Some(false), &[("other", 7_000_000_000)]);
-    let first = "Firefox Web Browser: 4.1 of 5 GB today (82 %), until midnight";
-    let second = "All applications: 4.6 of 10 GB today on metered networks (46 %), until midnight";
-    let third = "nobody: not more than 1 MB/s for 60 seconds (watched while netglance is running)";
+    let first = "Firefox Web Browser: 4.1 of 5 GB today (82 %), starts again at midnight";
+    let second = "All applications: 4.6 of 10 GB today on metered networks (46 %), starts again at midnight";
+    let third = "nobody: warns above 1 MB/s for 60 seconds (only while netglance is running)";
     let lines = format!("{first}\n{second}\n{third}\n");
     assert_eq!(user.asks(&[]), (0, lines.clone(), String::new()));
     assert_eq!(user.asks(&["--check"]), (0, lines, String::new()));
     user.records(0, None, &[("firefox", 900_000_000)]);
     let (status, out, _) = user.asks(&["--check"]);
-    assert_eq!((status, out.lines().next()), (4, Some("Firefox Web Browser: 5 of 5 GB today (100 %), until midnight")));
+    let first = "Firefox Web Browser: 5 of 5 GB today (100 %), starts again at midnight";
+    assert_eq!((status, out.lines().next()), (4, Some(first)));
     assert_eq!(user.asks(&[]).0, 0, "nobody has asked for it");
 
     let (status, out, _) = user.asks(&["--check", "--json"]);
@@ -374,13 +375,14 @@ fn scripts_hear_by_the_exit_status_that_a_budget_is_used_up() {
 #[test]
 fn what_was_not_recorded_is_said() {
     let user = User::new(BUDGETS);
-    let nothing = "netglance: nothing is recorded yet: netglance records while its tray icon or window is open.\n";
+    let nothing = "netglance: nothing has been recorded yet. netglance records only while it is running, as a tray icon or a \
+                   window.\n";
     assert_eq!(user.asks(&["--check"]), (3, String::new(), nothing.into()));
     user.records(3600, Some(true), &[("firefox", 1_000_000)]);
     let (status, out, _) = user.asks(&["--check"]);
     let first = out.lines().next().unwrap();
     assert!(
-        first.starts_with("Firefox Web Browser: 1 MB of 5 GB today (0 %), until midnight; recorded since "),
+        first.starts_with("Firefox Web Browser: 1 MB of 5 GB today (0 %), starts again at midnight; recorded since "),
         "{out}"
     );
     assert_eq!(status, 0);
@@ -388,7 +390,7 @@ fn what_was_not_recorded_is_said() {
     assert!(serde_json::from_str::<Value>(out.lines().next().unwrap()).unwrap()["recorded_since"].is_string(), "{out}");
 
     let user = User::new("[history]\nrecord = false\n[[budget]]\nlimit = \"1 GB\"\nper = \"day\"\n");
-    let off = "netglance: nothing is recorded: recording is switched off in the settings.\n";
+    let off = "netglance: nothing is recorded: recording is off. Turn it on in the settings.\n";
     assert_eq!(user.asks(&["--check"]), (3, String::new(), off.into()));
     let user = User::new("[[budget]]\nlimit = \"1 MB/s\"\nseconds = 5\n");
     let (status, out, _) = user.asks(&["--check"]);

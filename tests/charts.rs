@@ -112,7 +112,9 @@ fn looks(screen: &Screen, name: &str) {
     let parts = [Role::RadioButton, Role::GraphicsDocument]
         .into_iter()
         .flat_map(|role| screen.harness.query_all_by_role(role).map(|part| part.rect()).collect::<Vec<_>>());
-    screen.looks(parts.fold(Rect::NOTHING, Rect::union).expand2(vec2(8.0, 24.0)), name);
+    let part = parts.fold(Rect::NOTHING, Rect::union).expand2(vec2(8.0, 24.0));
+    // The harness leaves a margin around the window.
+    screen.looks(part.intersect(screen.harness.ctx.content_rect().shrink(8.0)), name);
 }
 
 /// Where it is on the screen.
@@ -373,7 +375,7 @@ fn figures_and_pictures_leave_the_window() {
     screen.wishes();
     screen.press_with(Modifiers::COMMAND, Key::S);
     let (name, svg) = saved(&screen);
-    assert_eq!(name, "StB, year until 2026-11-03 14.05");
+    assert_eq!(name, "StB, 1 year until 2026-11-03 14.05");
     assert!(svg.starts_with("<svg") && svg.trim_end().ends_with("</svg>"), "{svg}");
     assert!(svg.contains("2025-12-01 00:00 to 2026-11-03 14:05 (Europe/Berlin)"), "{svg}");
     screen.click("Export");

@@ -214,11 +214,11 @@ fn a_table_says_what_is_known_and_how_well() {
         table(&["--since", "2025-03-20", "--until", "2025-03-31"]),
         "\
 all applications, 2025-03-20 00:00 to 2025-04-01 00:00
-                  Download      Upload       Total    Left out
+                  Download      Upload       Total    Internal
 2025-03-28 Fri     1.05 MB      240 kB     1.29 MB        15 B  90.0 kB of it estimated
 2025-03-29 Sat  not recorded
 2025-03-30 Sun        13 B        24 B        37 B        70 B
-2025-03-31 Mon     1.99 kB         0 B     1.99 kB         0 B  netglance was not running, an estimate
+2025-03-31 Mon     1.99 kB         0 B     1.99 kB         0 B  netglance was closed or paused, an estimate
 Total              1.05 MB      240 kB     1.29 MB        85 B  92.0 kB of it estimated
 Recording began on 2025-03-28 at 00:30.
 "
@@ -227,7 +227,7 @@ Recording began on 2025-03-28 at 00:30.
         table(&in_march(&["--by", "app"])),
         "\
 all applications, 2025-03-28 00:00 to 2025-03-31 00:00
-    Download      Upload       Total    Left out  Application
+    Download      Upload       Total    Internal  Application
      1.00 MB      200 kB     1.20 MB        85 B  Firefox
      50.0 kB     40.0 kB     90.0 kB         0 B  Mail (an estimate)
      1.05 MB      240 kB     1.29 MB        85 B  Total (90.0 kB of it estimated)
@@ -239,7 +239,7 @@ Recording began on 2025-03-28 at 00:30.
         hours,
         "\
 all applications, 2025-03-30 00:00 to 2025-03-30 04:00
-                    Download      Upload       Total    Left out
+                    Download      Upload       Total    Internal
 2025-03-30 00:00  not recorded
 2025-03-30 01:00         3 B         4 B         7 B         0 B
 2025-03-30 03:00  not recorded
@@ -294,22 +294,22 @@ fn what_is_not_there_is_said() {
     let empty = tempfile::tempdir().unwrap();
     let (status, out, err) = ended(netglance(empty.path()).arg("history"));
     assert_eq!((status, out.as_str()), (3, ""), "{err}");
-    assert!(err.starts_with("netglance: nothing is recorded yet: "), "{err}");
+    assert!(err.starts_with("netglance: nothing has been recorded yet. "), "{err}");
     let past = Past::of_march();
     for (arguments, status, said) in [
-        (&["--app", "firefoxx"][..], 3, "nothing is recorded of firefoxx. Similar names: Firefox."),
+        (&["--app", "firefoxx"][..], 3, "nothing is recorded for firefoxx. Similar names: Firefox."),
         (
             &["--unit", "app-foxx@1.service"],
             3,
-            "nothing is recorded of app-foxx@1.service. Similar names: app-fox@1.service",
+            "nothing is recorded for app-foxx@1.service. Similar names: app-fox@1.service",
         ),
-        (&["--cgroup", "/system.slice"], 3, "nothing is recorded of /system.slice."),
+        (&["--cgroup", "/system.slice"], 3, "nothing is recorded for /system.slice."),
         (
             &["--since", "2025-01-01", "--until", "2025-01-31"],
             3,
-            "nothing was recorded in this time. Recording began on 2025-03-27 at 23:30.",
+            "nothing was recorded in this period. Recording began on 2025-03-27 at 23:30.",
         ),
-        (&["--since", "2025-03-29", "--until", "2025-03-29", "--by", "app"], 3, "nothing was recorded in this time."),
+        (&["--since", "2025-03-29", "--until", "2025-03-29", "--by", "app"], 3, "nothing was recorded in this period."),
         (&["--unit", "[x"], 1, "\"[x\" is not a unit pattern"),
         (&["--since", "soon"], 2, "use today, yesterday, a time ago such as 12h or 7d, a day such as 2026-11-01, or"),
         (&["--since", "2025-02-30"], 2, "not a time"),
@@ -434,7 +434,7 @@ fn a_chart_is_a_file_or_nothing() {
         (&["-o", "b.png", "--size", "400"], 2, "not a size such as 960x400"),
         (&["-o", "b.png", "--size", "0x400"], 2, "each number has to be from 300 to 5000"),
         (&["-o", "b.png", "--size", "99999999999x400"], 2, "each number has to be from 300 to 5000"),
-        (&["-o", "b.png", "--app", "nobody"], 3, "nothing is recorded of nobody."),
+        (&["-o", "b.png", "--app", "nobody"], 3, "nothing is recorded for nobody."),
         (&["-o", "missing/b.png"], 1, "cannot write missing/b.png: No such file or directory"),
         (&["-o", "missing/b.svg"], 1, "cannot write missing/b.svg: No such file or directory"),
     ] {

@@ -261,7 +261,7 @@ async fn what_cannot_be_written_is_kept_until_it_can() {
     let filled = directory.join("filled");
     assert!(fs::write(&filled, vec![0; 1 << 20]).is_err());
     let netglance = computer.begun();
-    computer.says("The history cannot be written, so it is kept in memory until it can");
+    computer.says("netglance keeps trying and holds the new figures in memory until then.");
     app.run(&tcp(OUTSIDE[0]));
     fs::remove_file(&filled).unwrap();
     netglance.quit();
@@ -291,7 +291,7 @@ async fn a_second_program_counts_nothing_twice_and_takes_over() {
     let first = computer.netglance();
     app.run(&tcp(OUTSIDE[0]));
     let second = computer.begun();
-    computer.says("Nothing is recorded by this netglance: another netglance of this user is recording the history.");
+    computer.says("Not recording here, because another netglance of yours is already recording.");
     app.run(&tcp(OUTSIDE[0]));
     first.quit();
     app.run(&tcp(OUTSIDE[1]));

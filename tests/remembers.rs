@@ -297,8 +297,8 @@ fn a_budget_is_told(desktop: &Desktop) {
     println!("{}", title.text);
     desktop.screenshot("remembers-5-budget");
     assert!(desktop.window("netglance").is_none());
-    let button = notification(desktop, "push button", "Show");
-    assert_eq!(desktop.find("push button", "Show").len(), 1);
+    let button = notification(desktop, "push button", "Show Window");
+    assert_eq!(desktop.find("push button", "Show Window").len(), 1);
     desktop.click_at(button.x + button.width / 2, button.y + button.height / 2, 1);
     eventually("the window opens", || desktop.window("netglance").map(drop));
     desktop.shows("", "Today: ");

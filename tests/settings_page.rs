@@ -195,7 +195,7 @@ fn choices_are_groups_of_radio_buttons() {
         let groups = screen.harness.query_all_by_role(Role::RadioGroup);
         groups.map(|group| (group.accesskit_node().label().unwrap_or_default(), group.children().count())).collect()
     };
-    assert_eq!(groups(&screen), [("Time span".to_owned(), 3)]);
+    assert_eq!(groups(&screen), [("Time span".to_owned(), 8)]);
     screen.click("Settings");
     let expected = [("Units", 2), ("Update interval", 6), ("Theme", 3), ("Colours", 3)];
     assert_eq!(groups(&screen), expected.map(|(name, options)| (name.to_owned(), options)));

@@ -75,7 +75,7 @@ fn opened(update: impl Fn() -> Update) -> Screen {
 
 /// The rows from top to bottom, the sum last.
 fn rows(screen: &Screen) -> Vec<String> {
-    let rows = screen.harness.query_all_by_label_contains(", left out ");
+    let rows = screen.harness.query_all_by_label_contains(", internal ");
     let mut rows: Vec<_> = rows.map(|node| (node.rect().top(), node.accesskit_node().label().unwrap())).collect();
     rows.sort_by(|a, b| a.0.total_cmp(&b.0));
     rows.into_iter().map(|(_, label)| label).collect()
@@ -105,7 +105,7 @@ fn today_and_this_month_stand_under_the_figures() {
         screen.says(month);
         screen.harness.get_by_label(month).hover();
         screen.harness.run();
-        screen.says("21.2 GB in total\nOf which 1.00 GB are an estimate.");
+        screen.says("21.2 GB in total\n1.00 GB of this is an estimate.");
         screen.click(today);
         assert_eq!(screen.wishes(), [Wish::Usage(Some(Period::Today))]);
         screen.press(Key::Escape);
@@ -125,10 +125,10 @@ fn today_and_this_month_stand_under_the_figures() {
 fn every_application_has_a_row_and_the_busiest_stands_first() {
     let screen = opened(|| table(Period::Today, three()));
     let expected = [
-        "firefox name, download 12.3 GB, upload 800 MB, total 13.1 GB, 78 %, left out 5.00 GB",
-        "StB name, download 3.30 GB, upload 400 MB, total ≈ 3.70 GB, 22 %, left out 9.00 GB",
-        "mail name, download 30.0 MB, upload 4.00 MB, total 34.0 MB, < 1 %, left out 0 B",
-        "All applications, download 15.6 GB, upload 1.20 GB, total ≈ 16.8 GB, 100 %, left out 14.0 GB",
+        "firefox name, download 12.3 GB, upload 800 MB, total 13.1 GB, 78 %, internal 5.00 GB",
+        "StB name, download 3.30 GB, upload 400 MB, total ≈ 3.70 GB, 22 %, internal 9.00 GB",
+        "mail name, download 30.0 MB, upload 4.00 MB, total 34.0 MB, < 1 %, internal 0 B",
+        "All applications, download 15.6 GB, upload 1.20 GB, total ≈ 16.8 GB, 100 %, internal 14.0 GB",
     ];
     assert_eq!(rows(&screen), expected);
     screen.says("1 Nov 2026 – 30 Nov 2026. Recorded since 3 Nov 2026, 14:05.");
@@ -143,8 +143,8 @@ fn rows_are_sorted_by_any_column() {
     for (column, expected) in [
         ("Sort by Application", "firefox mail StB"),
         ("Sort by Application, A to Z", "StB mail firefox"),
-        ("Sort by Left Out", "StB firefox mail"),
-        ("Sort by Left Out, largest first", "mail firefox StB"),
+        ("Sort by Internal", "StB firefox mail"),
+        ("Sort by Internal, largest first", "mail firefox StB"),
         ("Sort by Upload", "firefox StB mail"),
         ("Sort by Download", "firefox StB mail"),
         ("Sort by Share", "firefox StB mail"),
@@ -182,7 +182,7 @@ fn none_slips_away_under_the_pointer() {
 
 #[test]
 fn a_row_leads_to_its_chart() {
-    let row = "StB name, download 3.30 GB, upload 400 MB, total ≈ 3.70 GB, 22 %, left out 9.00 GB";
+    let row = "StB name, download 3.30 GB, upload 400 MB, total ≈ 3.70 GB, 22 %, internal 9.00 GB";
     let mut screen = opened(|| table(Period::Today, three()));
     screen.click(row);
     assert_eq!(screen.wishes(), [Wish::Usage(None), Wish::Watch(vec!["StB".into()])]);
@@ -275,12 +275,13 @@ fn why_there_is_no_table_is_said() {
         change(&mut update);
         opened(move || update.clone())
     };
-    shown(|_| {}).says("No traffic in this period");
-    shown(|update| update.usage.as_mut().unwrap().since = None).says("Nothing is recorded yet");
-    shown(|update| update.usage.as_mut().unwrap().since = Some(november().1)).says("Nothing was recorded then");
-    let broken = shown(|update| update.usage.as_mut().unwrap().apps = Err("the file is damaged".into()));
-    broken.says("The history cannot be read");
-    broken.says("The file is damaged.");
+    shown(|_| {}).says("No traffic was recorded in this period");
+    shown(|update| update.usage.as_mut().unwrap().since = None).says("Nothing has been recorded yet");
+    shown(|update| update.usage.as_mut().unwrap().since = Some(november().1))
+        .says("Nothing was recorded in this period");
+    let broken =
+        shown(|update| update.usage.as_mut().unwrap().apps = Err("The history cannot be read: it is damaged.".into()));
+    assert_eq!(broken.harness.query_all_by_label_contains("The history cannot be read: it is damaged.").count(), 1);
     shown(|update| update.usage = None).says("Reading the history…");
     let full = |update: &mut Update| {
         update.usage = None;
@@ -321,20 +322,20 @@ fn what_is_wrong_with_the_history_is_said_until_dismissed() {
 fn an_application_is_forgotten_after_a_second_word() {
     let mut screen = opened(|| table(Period::Today, three()));
     screen.click("Forget mail name…");
-    screen.says("This deletes everything recorded of mail name, on all days and all networks.");
-    screen.says("It cannot be undone.");
+    screen.says("This deletes all records of mail name, from all days and networks.");
+    screen.says("This cannot be undone.");
     screen.is_accessible();
     screen.press(Key::Escape);
-    screen.says_not("It cannot be undone.");
+    screen.says_not("This cannot be undone.");
     screen.says("mail name, download");
     screen.click("Forget mail name…");
     screen.press(Key::Enter);
-    screen.says_not("It cannot be undone."); // "Cancel" has the focus
+    screen.says_not("This cannot be undone."); // "Cancel" has the focus
     assert_eq!(screen.wishes(), []);
     screen.click("Forget mail name…");
     screen.click("Forget");
     assert_eq!(screen.wishes(), [Wish::Forget(Forget::App("mail".into()))]);
-    screen.says_not("It cannot be undone.");
+    screen.says_not("This cannot be undone.");
 }
 
 #[test]
@@ -360,7 +361,7 @@ fn the_table_is_copied_as_shown_and_exact() {
             text = copied(&screen);
         }
     }
-    let expected = "Application\tDownload (bytes)\tUpload (bytes)\tTotal (bytes)\tLeft out (bytes)\tEstimate (bytes)\n\
+    let expected = "Application\tDownload (bytes)\tUpload (bytes)\tTotal (bytes)\tInternal (bytes)\tEstimate (bytes)\n\
         mail name\t30000000\t4000000\t34000000\t0\t0\n\
         firefox name\t12300000000\t800000000\t13100000000\t5000000000\t0\n\
         '=2+2\t3300000000\t400000000\t3700000000\t9000000000\t1200000000\n";
@@ -382,7 +383,7 @@ fn budgets() -> (Vec<Budget>, Vec<Spent>) {
     let spent = vec![
         spent(Some(4_100_000_000), 82, Some(november().1)),
         spent(Some(640_000_000), 128, Some(november().1)),
-        spent(None, 12, None),
+        spent(None, 0, None),
     ];
     (budgets, spent)
 }
@@ -407,14 +408,14 @@ fn budgets_and_networks_stand_below() {
         screen.harness.set_size(size);
         screen.harness.run();
         for text in [
-            "firefox name: 4.1 of 5 GB this month (82 %), until 1 December, nearly used up",
-            "All applications: 640 of 500 MB today on metered networks (128 %), until midnight, over the limit",
-            "All applications: 1 MB/s for 60 s, 12 % now",
+            "firefox name: 4.1 of 5 GB this month (82 %), starts again on 1 December, nearly used up",
+            "All applications: 640 of 500 MB today on metered networks (128 %), starts again at midnight, over the limit",
+            "All applications: more than 1 MB/s for 60 s, checked while netglance is running",
             "Networks",
         ] {
             screen.says(text);
         }
-        let names = ["Home", "Phone, metered", "Unknown network", "Cable, metering unknown"];
+        let names = ["Home", "Phone, metered", "Unknown network", "Cable, not known whether metered"];
         let tops = names.map(|name| screen.harness.get_by_label(name).rect().top());
         assert!(tops.is_sorted(), "the busiest first: {tops:?}");
         // There is room for some rows and their sum.
@@ -435,7 +436,7 @@ fn there_may_be_hundreds() {
     let mut screen = opened(|| table(Period::Today, hundreds()));
     let drawn = rows(&screen);
     assert!(drawn.len() < 30, "{} rows", drawn.len());
-    screen.says("All applications, download 180 GB, upload 0 B, total 180 GB, 100 %, left out 0 B");
+    screen.says("All applications, download 180 GB, upload 0 B, total 180 GB, 100 %, internal 0 B");
     for _ in 0..40 {
         screen.press(Key::ArrowDown);
     }
@@ -505,7 +506,7 @@ fn budgets_are_made_changed_and_removed() {
     screen.click("Save");
     assert_eq!(screen.wishes(), [set(&budgets)]);
     screen.show(update(&budgets));
-    screen.says("All applications: 1 MB/s for 60 s");
+    screen.says("All applications: more than 1 MB/s for 60 s");
     screen.click("Edit the budget All applications: 500 MB a day, on metered networks");
     screen.click("Only on metered networks");
     screen.click("Week");
@@ -533,7 +534,7 @@ fn rates_are_in_the_unit_that_is_shown() {
     let settings = Settings { unit: Unit::Bits, budgets: vec![budget], ..Settings::default() };
     screen.show(Update { settings: settings.clone(), ..reading(Ok(RATE)) });
     screen.press_with(Modifiers::COMMAND, Key::Comma);
-    screen.click("Edit the budget All applications: 10 Mbit/s for 60 s");
+    screen.click("Edit the budget All applications: more than 10 Mbit/s for 60 s");
     screen.harness.get_by_role_and_label(Role::TextInput, "Rate").focus();
     screen.harness.run();
     screen.press(Key::End);
@@ -552,7 +553,7 @@ fn what_is_recorded_is_a_setting() {
     let mut screen = Screen::new();
     screen.show(reading(Ok(RATE)));
     screen.press_with(Modifiers::COMMAND, Key::Comma);
-    screen.click("Record how much each application uses");
+    screen.click("Record each application's traffic");
     let off = Settings { record: false, ..Settings::default() };
     assert_eq!(screen.wishes(), [Wish::Set(off.clone())]);
     screen.show(Update { settings: off.clone(), ..reading(Ok(RATE)) });
@@ -584,7 +585,7 @@ fn what_is_recorded_is_a_setting() {
     assert_eq!(screen.wishes(), [Wish::Forget(days)]);
     screen.click("Forget…");
     screen.click("Everything");
-    screen.says("This deletes everything recorded, of all applications and all days.");
+    screen.says("This deletes all records of all applications.");
     screen.click("Forget");
     assert_eq!(screen.wishes(), [Wish::Forget(Forget::Everything)]);
 }
@@ -606,7 +607,7 @@ fn long_names_stay_in_their_column() {
         let mut screen = opened(update);
         screen.harness.set_size(vec2(800.0, 500.0));
         screen.harness.run();
-        for row in screen.harness.query_all_by_label_contains(", left out ") {
+        for row in screen.harness.query_all_by_label_contains(", internal ") {
             assert!(row.rect().right() <= 800.0 && row.rect().height() <= 30.0, "{}", row.rect());
         }
         let header = screen.harness.get_by_label("Sort by Download").rect().left();

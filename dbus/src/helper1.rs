@@ -55,7 +55,7 @@ impl From<WireSample> for Sample {
     }
 }
 
-/// The last totals of the boot before on the bus: its id, `CLOCK_BOOTTIME` in nanoseconds, rows.
+/// The last totals of the previous boot on the bus: its id, `CLOCK_BOOTTIME` in nanoseconds, rows.
 pub type WireLast = (String, u64, Vec<Row>);
 
 impl From<WireLast> for Last {
@@ -106,7 +106,7 @@ pub trait Counters: Send + Sync + 'static {
     fn read(&self, call: &Header<'_>) -> impl Future<Output = Result<Sample, Error>> + Send;
     /// All rows.
     fn read_all(&self, call: &Header<'_>) -> impl Future<Output = Result<Sample, Error>> + Send;
-    /// The last totals of the boot before: the rows of cgroups that were the caller's then; root's are all.
+    /// The last totals of the previous boot: the rows of cgroups that were the caller's then; root's are all.
     fn read_last(&self, call: &Header<'_>) -> impl Future<Output = Result<Last, Error>> + Send;
     /// Replaces the host's own additions and exceptions. More than [`MOST_PREFIXES`] of either are cut off one after the limit.
     fn set_prefixes(
@@ -173,9 +173,9 @@ impl<C: Counters> Helper1<C> {
         self.0.read_all(&call).await.map(|sample| (sample.epoch, sample.boottime_ns, sample.rows))
     }
 
-    /// The last totals of the boot before, as far as they were saved: that boot's id, its CLOCK_BOOTTIME when they were read, and
-    /// rows as in Read, since counting began in the last epoch of that boot. Only the rows of cgroups that were the caller's
-    /// then; root gets all. Nothing saved: an empty id, 0 and no rows. NotInstalled where nothing is to be counted.
+    /// The last totals of the previous boot, as far as they were saved: that boot's id, its CLOCK_BOOTTIME when they were read,
+    /// and rows as in Read, since counting began in the last epoch of that boot. Only the rows of cgroups that were the
+    /// caller's then; root gets all. Nothing saved: an empty id, 0 and no rows. NotInstalled where nothing is to be counted.
     #[zbus(out_args("boot_id", "boottime_ns", "rows"))]
     async fn read_last(&self, #[zbus(header)] call: Header<'_>) -> Result<(String, u64, Vec<Row>), Error> {
         self.0.read_last(&call).await.map(|last| (last.boot_id, last.boottime_ns, last.rows))

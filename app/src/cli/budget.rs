@@ -6,7 +6,7 @@ use jiff::{Timestamp, ZonedDateTime, tz::TimeZone};
 use serde::Serialize;
 
 use super::{
-    Error, NOTHING_MATCHES, USED_UP,
+    Error, USED_UP, recorded,
     watch::{print, print_json},
 };
 use crate::{
@@ -56,11 +56,7 @@ pub fn budget(check: bool, json: bool) -> Result<ExitCode, Error> {
     let store = if periods.iter().any(Option::is_some) { open()? } else { None };
     let began = store.as_ref().map_or(Ok(None), Store::since)?;
     if periods.iter().any(Option::is_some) && began.is_none() {
-        say(match settings.record {
-            true => "nothing is recorded yet: netglance records while its tray icon or window is open.",
-            false => "nothing is recorded: recording is switched off in the settings.",
-        });
-        return Ok(ExitCode::from(NOTHING_MATCHES));
+        return Ok(recorded::nothing(&settings));
     }
     let mut is_used_up = false;
     for (budget, period) in settings.budgets.iter().zip(&periods) {

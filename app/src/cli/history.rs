@@ -47,11 +47,11 @@ enum Rows {
     Day,
     /// A month, from one billing day to the next
     Month,
-    /// An application, in the whole time
+    /// An application, over the whole period
     App,
-    /// A unit of an application, in the whole time
+    /// A unit of an application, over the whole period
     Unit,
-    /// A network, in the whole time
+    /// A network, over the whole period
     Network,
 }
 
@@ -252,7 +252,7 @@ fn table(recorded: &Recorded, rows: Rows, groups: &[Group], total: Usage) -> Str
     };
     let mut text = vec![
         format!("{}, {}", brief(&recorded.name, LONGEST_NAME), from_to.join(" to ")),
-        line("", ["Download", "Upload", "Total", "Left out"], title),
+        line("", ["Download", "Upload", "Total", "Internal"], title),
     ];
     text.extend(lines.iter().map(|Line { label, usage, note }| match usage {
         Some(usage) => {
@@ -300,7 +300,7 @@ fn times(recorded: &Recorded, every: Every, slots: &[Slot]) -> Vec<Line> {
 
 /// How well a slot's figures are known, where that isn't exactly.
 fn known(slot: &Slot) -> String {
-    let away = (slot.seen == Seen::Away).then(|| "netglance was not running".to_owned());
+    let away = (slot.seen == Seen::Away).then(|| "netglance was closed or paused".to_owned());
     away.into_iter().chain(estimate(slot.usage)).collect::<Vec<_>>().join(", ")
 }
 
@@ -329,5 +329,9 @@ fn named_line(name: &str, usage: Usage) -> Line {
 
 fn described(network: &Network) -> String {
     let name = network.name.as_deref().map_or(Cow::Borrowed("unknown network"), |name| brief(name, LONGEST_NAME));
-    if network.metered == Some(true) { format!("{name}, metered") } else { name.into_owned() }
+    match (&network.name, network.metered) {
+        (_, Some(true)) => format!("{name}, metered"),
+        (_, Some(false)) | (None, None) => name.into_owned(),
+        (Some(_), None) => format!("{name}, not known whether metered"),
+    }
 }

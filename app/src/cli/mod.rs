@@ -56,19 +56,19 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Show how much was moved today, this month or in any other time
+    /// Show how much was used today, this month or in any other period
     ///
-    /// netglance records while its tray icon or window is open, and learns from the helper what was moved at other times. Without
-    /// --app, --unit or --cgroup, this is about all of your applications together, and without --since about this month, day by
-    /// day. If nothing is recorded of what you ask for, the exit status is 3.
+    /// netglance records while it is running, and adds what the helper counted at other times. Without --app, --unit or --cgroup,
+    /// this is about all of your applications together, and without --since about this month, day by day. If nothing is recorded
+    /// of what you ask for, the exit status is 3.
     History(history::HistoryArgs),
     /// Show how much of each budget is used up
     ///
     /// A budget limits the external traffic of an application, or of all applications together, in a day, week or month. Add
     /// budgets in the settings of the window or in the settings file, see netglance-config(5).
     ///
-    /// A budget of a rate is listed too, but not checked: netglance watches it while its tray icon or window is open. If nothing
-    /// is recorded yet, the exit status is 3.
+    /// Rate budgets are listed but not checked here; netglance checks them only while it is running. If nothing is recorded yet,
+    /// the exit status is 3.
     Budget {
         /// Exit with status 4 if a budget is used up
         #[arg(long)]
@@ -77,11 +77,11 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Draw what was moved into a picture, an SVG or PNG file
+    /// Draw a chart of past traffic as an SVG or PNG file
     ///
-    /// It is the chart of the window: a curve of the rates for up to ten days, bars for days and months. Without --app, --unit or
-    /// --cgroup, it is about all of your applications together, and without --since about this month. If nothing is recorded of
-    /// what you ask for, the exit status is 3.
+    /// The chart looks as in the window: a curve of rates for up to ten days, daily bars for up to 100 days, and monthly bars
+    /// beyond that. Without --app, --unit or --cgroup, it is about all of your applications together, and without --since about
+    /// this month. If nothing is recorded of what you ask for, the exit status is 3.
     Chart(chart::ChartArgs),
     /// Run a command and count its external traffic
     ///

@@ -40,12 +40,23 @@ pub struct Recorded {
     pub now: Timestamp,
 }
 
+/// Says that nothing is recorded, and why.
+pub fn nothing(settings: &Settings) -> ExitCode {
+    say(match settings.record {
+        true => {
+            "nothing has been recorded yet. netglance records only while it is running, as a tray icon or a window."
+        }
+        false => "nothing is recorded: recording is off. Turn it on in the settings.",
+    });
+    ExitCode::from(NOTHING_MATCHES)
+}
+
 impl Recorded {
     /// Finds it. An exit status: there is nothing, which has been said.
     pub fn find(target: &TargetArgs, span: &SpanArgs) -> Result<Result<Self, ExitCode>, Error> {
         let file = SettingsFile::open();
         if let Some(error) = &file.error {
-            say(format_args!("{error}. The last good settings are used."));
+            say(format_args!("{error}. The default settings are used."));
         }
         let settings = file.settings;
         let calendar = Calendar::system(settings.billing_day);
@@ -60,11 +71,7 @@ impl Recorded {
         };
         let began = store.as_ref().map_or(Ok(None), Store::since)?;
         let (Some(store), Some(began)) = (store, began) else {
-            say(match settings.record {
-                true => "nothing is recorded yet: netglance records while its tray icon or window is open.",
-                false => "nothing is recorded: recording is switched off in the settings.",
-            });
-            return Ok(Err(ExitCode::from(NOTHING_MATCHES)));
+            return Ok(Err(nothing(&settings)));
         };
         let which = Which::default();
         let all =
@@ -86,7 +93,7 @@ impl Recorded {
             target.app.iter().chain(&target.unit).chain(&target.cgroup).map(String::as_str).collect::<Vec<_>>();
         let near: Vec<_> = near.iter().take(MOST_NEAR).map(|name| printable(name)).collect();
         let near = if near.is_empty() { String::new() } else { format!(" Similar names: {}.", near.join(", ")) };
-        say(format_args!("nothing is recorded of {}.{near}", printable(&wanted.join(" "))));
+        say(format_args!("nothing is recorded for {}.{near}", printable(&wanted.join(" "))));
         Ok(Err(ExitCode::from(NOTHING_MATCHES)))
     }
 
@@ -142,7 +149,7 @@ impl Recorded {
     /// Says that nothing is known of the span.
     pub fn say_nothing(&self) {
         let began = self.time(self.began, "%Y-%m-%d at %H:%M");
-        say(format_args!("nothing was recorded in this time. Recording began on {began}."));
+        say(format_args!("nothing was recorded in this period. Recording began on {began}."));
     }
 
     /// A time as the local clock shows it.

@@ -18,7 +18,7 @@ use super::{
     terminal::Terminal,
 };
 use crate::{
-    base::{format, say::say},
+    base::{format, say::say, settings::Settings},
     look::{monitor::Monitor, reading::Reading},
 };
 
@@ -133,7 +133,11 @@ pub fn print_as_it_is(line: &str) -> Result<bool, Error> {
 pub fn say_settings_error(monitor: &Monitor, said: Option<String>) -> Option<String> {
     let error = monitor.settings().error.as_ref().map(ToString::to_string);
     if let Some(text) = error.as_ref().filter(|_| error != said) {
-        say(format_args!("{text}. The last good settings are used."));
+        let used = match monitor.settings().settings == Settings::default() {
+            true => "The default settings are used.",
+            false => "The previous settings are used until this is corrected.",
+        };
+        say(format_args!("{text}. {used}"));
     }
     error
 }

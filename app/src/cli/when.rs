@@ -14,7 +14,7 @@ use crate::keep::calendar::{Calendar, Period};
 
 #[derive(Debug, Default, Args)]
 pub struct SpanArgs {
-    /// Begin at this time: today, yesterday, a time ago (12h, 7d), a day (2026-11-01) or a time of day (2026-11-01T12:00)
+    /// Begin at this time: today, yesterday, a time ago (12h, 7d), a day (2026-11-01) or a date and time (2026-11-01T12:00)
     /// [default: the first day of this month]
     #[arg(long, value_name = "TIME", add = ArgValueCandidates::new(completions::times))]
     pub since: Option<When>,
@@ -41,8 +41,8 @@ impl FromStr for When {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let wrong = || {
-            "not a time; use today, yesterday, a time ago such as 12h or 7d, a day such as 2026-11-01, or a time of day such as \
-             2026-11-01T12:00"
+            "not a time; use today, yesterday, a time ago such as 12h or 7d, a day such as 2026-11-01, or a date and time such \
+             as 2026-11-01T12:00"
                 .to_owned()
         };
         let named = [("today", Period::Today), ("yesterday", Period::Yesterday)];

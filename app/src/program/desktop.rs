@@ -41,7 +41,7 @@ use crate::{
         monitor,
         monitor::Monitor,
         reading::{AppRates, AppReading, Reading},
-        sampler::Exact,
+        sampler::{Exact, Source},
         target::{Target, lasting_app},
     },
     show::{
@@ -350,7 +350,10 @@ impl Desktop {
                     self.save();
                 }
             }
-            Answer::Forgotten => {
+            Answer::Forgotten(failed) => {
+                if failed.is_some() {
+                    self.notice = failed;
+                }
                 self.memory.forgotten();
                 self.ask_again();
             }
@@ -388,10 +391,12 @@ impl Desktop {
     /// Today and this month of what is shown, with what is not recorded yet.
     fn used(&self) -> Vec<Used> {
         let (Ok(monitor), true) = (&self.monitor, self.settings().record) else { return Vec::new() };
-        let is_shown = |used: &&Used| self.shown().iter().any(|reading| reading.id == used.id);
-        let used = self.recorded.used.iter().filter(is_shown).map(|used| {
-            let rest = Usage { bytes: self.memory.unrecorded(monitor, &used.id), estimate_bytes: 0 };
-            Used { id: used.id.clone(), today: used.today.plus(rest), month: used.month.plus(rest) }
+        let used = self.recorded.used.iter().filter_map(|used| {
+            let reading = self.shown().iter().find(|reading| reading.id == used.id)?;
+            let bytes = self.memory.unrecorded(monitor, &used.id);
+            let estimate_bytes = if reading.source == Source::Estimate { bytes.sum() } else { 0 };
+            let rest = Usage { bytes, estimate_bytes };
+            Some(Used { id: used.id.clone(), today: used.today.plus(rest), month: used.month.plus(rest) })
         });
         used.collect()
     }
@@ -581,7 +586,10 @@ impl Desktop {
                 }
                 self.recorded.period = period;
             }
-            Command::Forget(forget) => self.memory.ask(Ask::Forget(forget)),
+            Command::Forget(forget) => {
+                self.notice = None;
+                self.memory.ask(Ask::Forget(forget));
+            }
             Command::Quit => self.ends = Some(ExitCode::SUCCESS),
         }
     }

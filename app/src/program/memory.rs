@@ -95,8 +95,8 @@ pub enum Answer {
     Used(Vec<Used>),
     /// How far each budget is used up.
     Spent(Vec<Account>),
-    /// Something was forgotten: what was answered before is out of date.
-    Forgotten,
+    /// Something was forgotten: what was answered before is out of date. Or why not, worded for a person.
+    Forgotten(Option<String>),
 }
 
 /// A budget, how far it is used up, and what its app is called in the history.

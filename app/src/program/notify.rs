@@ -15,6 +15,8 @@ const NAME: &str = "org.freedesktop.Notifications";
 /// A click on the notification. Some desktops only close it then, so there is a button too.
 const DEFAULT: &str = "default";
 const SHOW: &str = "show";
+/// What is written on it.
+const SHOW_WINDOW: &str = "Show Window";
 /// The server that makes a button of the click's action too, and closes on a click.
 const MAKES_BUTTONS_OF_ALL: &str = "Xfce Notify Daemon";
 
@@ -127,8 +129,8 @@ impl Shown {
         ];
         let name = server.get_server_information().await.map(|(name, ..)| name);
         let actions: &[&str] = match name.as_deref() {
-            Ok(MAKES_BUTTONS_OF_ALL) => &[DEFAULT, "Show"],
-            _ => &[DEFAULT, "Show", SHOW, "Show"],
+            Ok(MAKES_BUTTONS_OF_ALL) => &[DEFAULT, SHOW_WINDOW],
+            _ => &[DEFAULT, SHOW_WINDOW, SHOW, SHOW_WINDOW],
         };
         let id = server
             .notify(

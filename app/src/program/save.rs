@@ -26,10 +26,10 @@ pub enum Error {
         source: io::Error,
     },
     /// The file chooser named what is no file of this computer.
-    #[error("the chart can only be saved in a folder of this computer, not as {0}")]
+    #[error("the chart can only be saved in a local folder, not at {0}")]
     Elsewhere(String),
     /// No folder is known.
-    #[error("there is no place for the chart: set HOME")]
+    #[error("the chart cannot be saved, because HOME is not set")]
     NoPlace,
 }
 
@@ -190,7 +190,7 @@ mod tests {
     #[test]
     fn a_name_is_fit_for_a_file() {
         for (name, expected) in [
-            ("StB, year until 2026-11-03 14.05", "StB, year until 2026-11-03 14.05"),
+            ("StB, 1 year until 2026-11-03 14.05", "StB, 1 year until 2026-11-03 14.05"),
             ("../etc/\u{7}", "_etc__"),
             (" .. ", "Chart"),
             ("Übersicht", "Übersicht"),

@@ -1,7 +1,7 @@
 //! The chart: rates over time as a curve, or bytes as bars, drawn with plotters on any backend. Pure: what it shows is all in
 //! [`Chart`].
 //!
-//! Each rate is drawn flat over the time it was measured in, gaps as hatched bands, averages over a time when nobody looked in a
+//! Each rate is drawn flat over the time it was measured in, gaps as bands, averages over a time when nobody looked in a
 //! lighter texture; nothing is smoothed.
 
 mod bars;
@@ -78,6 +78,10 @@ pub struct Chart<'a> {
 /// Room for the labels, in multiples of their size.
 const LEFT_TEXTS: f64 = 5.8;
 const BOTTOM_TEXTS: f64 = 2.0;
+/// Of the budget's name, above what is drawn, which it would hide elsewhere.
+const LIMIT_TEXTS: f64 = 1.4;
+/// Of the budget's line, in dashes.
+const LIMIT_DASHES: [f64; 2] = [1.2, 0.4];
 
 const DAY_SECS: f64 = 86_400.0;
 /// What is not recorded by then is a gap.
@@ -130,7 +134,9 @@ impl Chart<'_> {
     pub fn plot_area(&self, width: f64, height: f64) -> [f64; 4] {
         let margin = self.text_pixels * 0.7;
         let below = if self.times { self.text_pixels * BOTTOM_TEXTS } else { margin };
-        [self.text_pixels * LEFT_TEXTS, margin, width - margin, height - below]
+        // Also while the budget is too far away for its line, or all would jump when it comes near.
+        let above = if self.limit.is_some() { self.text_pixels * LIMIT_TEXTS } else { 0.0 };
+        [self.text_pixels * LEFT_TEXTS, margin + above, width - margin, height - below]
     }
 
     /// The highest value in it, for [`Axis::for_most`]. The axis of bars is always of bytes.
@@ -206,19 +212,23 @@ impl Chart<'_> {
         runs
     }
 
-    /// The times between which nothing is known.
+    /// The times between which nothing is known. Among bars they are no wider than these.
     fn gaps(&self) -> Vec<(f64, f64)> {
         let (left, right) = self.span;
+        let margin = match self.what {
+            What::Bars(slots) => slots.first().map_or(0.0, |slot| (slot.end - slot.start) as f64 * bars::MARGIN),
+            _ => 0.0,
+        };
         let mut gaps: Vec<(f64, f64)> = Vec::new();
         for part in self.parts().into_iter().filter(|part| part.seen == Seen::Not) {
-            let (from, to) = (part.from.max(left), part.to.min(right));
+            let (from, to) = (part.from, part.to);
             match gaps.last_mut() {
                 // Points have each gap for itself; slots have long ones in pieces.
                 Some((_, end)) if !matches!(self.what, What::Points { .. }) && *end >= from => *end = to,
                 _ => gaps.push((from, to)),
             }
         }
-        gaps
+        gaps.into_iter().map(|(from, to)| ((from + margin).max(left), (to - margin).min(right))).collect()
     }
 
     /// Round times in the span, and their texts.
@@ -302,7 +312,9 @@ pub fn draw<DB: DrawingBackend>(area: &DrawingArea<DB, Shift>, chart: &Chart<'_>
     for (from, to) in chart.gaps() {
         let band = [(place.x(from), pixel(place.top)), (place.x(to).max(place.x(from) + 1), place.y(0.0))];
         area.draw(&Rectangle::new(band, chart.colours.grid.mix(0.6).filled()))?;
-        for at in (band[0].0..band[1].0).step_by(6) {
+        // Among bars, what is hatched is upload.
+        let hatched = if chart.is_bars() { 0..0 } else { band[0].0..band[1].0 };
+        for at in hatched.step_by(6) {
             let run = (band[1].0 - at).min(10);
             let line = vec![(at, place.y(0.0)), (at + run, place.y(0.0) - run * 2)];
             area.draw(&PathElement::new(line, chart.colours.text.mix(0.25)))?;
@@ -384,23 +396,20 @@ fn draw_dashes<DB: DrawingBackend>(
     Ok(())
 }
 
-/// The budget's line, with its name at the left, where the oldest figures are.
+/// The budget's line, and above all that is drawn what it stands for.
 fn draw_limit<DB: DrawingBackend>(area: &DrawingArea<DB, Shift>, chart: &Chart<'_>, place: &Place) -> Drawn<DB> {
     let Some((limit, name)) = chart.limit.filter(|(limit, _)| *limit <= chart.axis.top) else { return Ok(()) };
     let colours = chart.colours;
     let y = place.y(limit);
     let line = [(pixel(place.left), y), (pixel(place.right), y)];
-    draw_dashes(area, &line, [1.2, 0.4].map(|texts| texts * chart.text_pixels), colours.text)?;
+    let dashes = LIMIT_DASHES.map(|texts| texts * chart.text_pixels);
+    draw_dashes(area, &line, dashes, colours.text)?;
     let style = text(chart).pos(Pos::new(HPos::Left, VPos::Center));
-    let (width, height) = area.estimate_text_size(name, &style)?;
-    let (width, height) = (i32::try_from(width).unwrap_or(0), i32::try_from(height).unwrap_or(0));
-    let (pad, left) = (pixel(chart.text_pixels * 0.3), pixel(place.left));
-    // Above the line, or below it where there is no room above.
-    let above = y - height / 2 - 2 * pad;
-    let middle = if above - height / 2 - pad < pixel(place.top) { y + height / 2 + 2 * pad } else { above };
-    let card = [(left + 1, middle - height / 2 - pad), (left + width + 3 * pad, middle + height / 2 + pad)];
-    area.draw(&Rectangle::new(card, colours.background.mix(0.85).filled()))?;
-    area.draw(&Text::new(name.to_owned(), (left + 2 * pad, middle), style))
+    let (left, middle) = (pixel(place.left), pixel(place.top - chart.text_pixels * LIMIT_TEXTS / 2.0));
+    let [dash, pause] = dashes;
+    let sample = left + pixel(2.0 * dash + pause);
+    draw_dashes(area, &[(left, middle), (sample, middle)], dashes, colours.text)?;
+    area.draw(&Text::new(name.to_owned(), (sample + pixel(chart.text_pixels * 0.5), middle), style))
 }
 
 /// Writes the times that belong to charts of this width, at the upper edge.

@@ -55,7 +55,7 @@ impl Limit {
             (None, None, Some(_)) => {
                 amount(text, text)?;
                 Err(format!(
-                    "the limit \"{text}\" is an amount: it needs per, and a limit with seconds reads like \"1 MB/s\""
+                    "the limit \"{text}\" is an amount, so it needs per instead of seconds; a rate would be \"1 MB/s\""
                 ))
             }
             (Some(rate), None, None) => {
@@ -65,7 +65,7 @@ impl Limit {
             (Some(rate), Some(_), None) => {
                 amount(rate, text)?;
                 Err(format!(
-                    "the limit \"{text}\" is a rate: it needs seconds, and a limit with per reads like \"5 GB\""
+                    "the limit \"{text}\" is a rate, so it needs seconds instead of per; an amount would be \"5 GB\""
                 ))
             }
         }
@@ -212,10 +212,10 @@ mod tests {
         check("5 GB", month, Some(60), "a budget has either per, for an amount, or seconds, for a rate, not both");
         let period = "the limit \"5 GB\" needs a period: per = \"day\", per = \"week\" or per = \"month\"";
         check("5 GB", None, None, period);
-        let amount = "the limit \"5 GB\" is an amount: it needs per, and a limit with seconds reads like \"1 MB/s\"";
+        let amount = "the limit \"5 GB\" is an amount, so it needs per instead of seconds; a rate would be \"1 MB/s\"";
         check("5 GB", None, Some(60), amount);
         check("1 MB/s", None, None, "the limit \"1 MB/s\" is a rate: it needs a time, such as seconds = 60");
-        let rate = "the limit \"1 MB/s\" is a rate: it needs seconds, and a limit with per reads like \"5 GB\"";
+        let rate = "the limit \"1 MB/s\" is a rate, so it needs seconds instead of per; an amount would be \"5 GB\"";
         check("1 MB/s", month, None, rate);
     }
 }

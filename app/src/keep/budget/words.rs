@@ -37,9 +37,8 @@ impl Notice {
                     ..100 => format!("used {} % of", spent.percent),
                     _ => "used up".to_owned(),
                 };
-                let preposition = if per == Per::Day { "at" } else { "on" };
-                let again = spent.until.map(|until| until_text(per, until, zone));
-                let again = again.map(|until| format!(" The budget starts again {preposition} {until}."));
+                let again = spent.until.map(|until| again_text(per, until, zone));
+                let again = again.map(|again| format!(" The budget starts again {again}."));
                 let figures = figures(spent.bytes.unwrap_or_default(), limit_bytes);
                 (format!("{who} {has} {used} {its} {limit}{when}"), format!("{figures}.{}", again.unwrap_or_default()))
             }
@@ -60,18 +59,18 @@ pub fn menu_line(budget: &Budget, spent: &Spent, name: Option<&str>) -> Option<S
     Some(format!("Budget{}: {}", whose.unwrap_or_default(), progress(budget, spent)?))
 }
 
-/// The same for the terminal: "StB: 4.1 of 5 GB this month (82 %), until 1 December".
+/// The same for the terminal: "StB: 4.1 of 5 GB this month (82 %), starts again on 1 December".
 pub fn terminal_line(budget: &Budget, spent: &Spent, name: Option<&str>, unit: Unit, zone: &TimeZone) -> String {
     let who = who(budget, name);
     match budget.limit {
         Limit::Usage { per, .. } => {
             let progress = progress(budget, spent).unwrap_or_default();
-            let until = spent.until.map(|until| format!(", until {}", until_text(per, until, zone)));
-            format!("{who}: {progress} ({} %){}", spent.percent, until.unwrap_or_default())
+            let again = spent.until.map(|until| format!(", starts again {}", again_text(per, until, zone)));
+            format!("{who}: {progress} ({} %){}", spent.percent, again.unwrap_or_default())
         }
         Limit::Rate { secs, .. } => {
             let (limit, time, when) = (limit_text(budget, unit), time(secs), when(budget));
-            format!("{who}: not more than {limit} for {time}{when} (watched while netglance is running)")
+            format!("{who}: warns above {limit} for {time}{when} (only while netglance is running)")
         }
     }
 }
@@ -118,12 +117,12 @@ fn when(budget: &Budget) -> String {
     format!("{period}{}", if budget.metered { " on metered networks" } else { "" })
 }
 
-/// "midnight", "Monday, 30 November", "1 December"
-fn until_text(per: Per, until: i64, zone: &TimeZone) -> String {
+/// "at midnight", "on Monday, 30 November", "on 1 December"
+fn again_text(per: Per, until: i64, zone: &TimeZone) -> String {
     let format = match per {
-        Per::Day => return "midnight".to_owned(),
-        Per::Week => "%A, %-d %B",
-        Per::Month => "%-d %B",
+        Per::Day => return "at midnight".to_owned(),
+        Per::Week => "on %A, %-d %B",
+        Per::Month => "on %-d %B",
     };
     day(until, zone).map(|day| day.strftime(format).to_string()).unwrap_or_default()
 }
@@ -172,7 +171,7 @@ mod tests {
                 "StB has used 82 % of its 5 GB this month",
                 "4.1 of 5 GB. The budget starts again on 1 December.",
                 "Budget for StB: 4.1 of 5 GB this month",
-                "StB: 4.1 of 5 GB this month (82 %), until 1 December",
+                "StB: 4.1 of 5 GB this month (82 %), starts again on 1 December",
             ],
         );
         check(
@@ -183,7 +182,7 @@ mod tests {
                 "All applications have used up their 5 GB this week",
                 "5.02 of 5 GB. The budget starts again on Tuesday, 1 December.",
                 "Budget: 5.02 of 5 GB this week",
-                "All applications: 5.02 of 5 GB this week (100 %), until Tuesday, 1 December",
+                "All applications: 5.02 of 5 GB this week (100 %), starts again on Tuesday, 1 December",
             ],
         );
         check(
@@ -194,7 +193,7 @@ mod tests {
                 "mail has used 81 % of its 1 GB today on metered networks",
                 "812 MB of 1 GB. The budget starts again at midnight.",
                 "Budget for mail: 812 MB of 1 GB today on metered networks",
-                "mail: 812 MB of 1 GB today on metered networks (81 %), until midnight",
+                "mail: 812 MB of 1 GB today on metered networks (81 %), starts again at midnight",
             ],
         );
         check(
@@ -205,7 +204,7 @@ mod tests {
                 "a\u{FFFD}b is using more than 1.5 MB/s",
                 "Download and upload together have been over this limit for 60 seconds.",
                 "",
-                "a\u{FFFD}b: not more than 1.5 MB/s for 60 seconds (watched while netglance is running)",
+                "a\u{FFFD}b: warns above 1.5 MB/s for 60 seconds (only while netglance is running)",
             ],
         );
         check(
@@ -216,7 +215,7 @@ mod tests {
                 "All applications are using more than 1 MB/s on metered networks",
                 "Download and upload together have been over this limit for 1 hour.",
                 "",
-                "All applications: not more than 1 MB/s for 1 hour on metered networks (watched while netglance is running)",
+                "All applications: warns above 1 MB/s for 1 hour on metered networks (only while netglance is running)",
             ],
         );
         assert_eq!([1, 90, 120, 300, 7200].map(time), ["1 second", "90 seconds", "2 minutes", "5 minutes", "2 hours"]);

@@ -16,7 +16,7 @@ const HOURS_SHARE: u64 = 2;
 impl Store {
     /// Drops steps and minutes that are too old at `now`, and what is oldest beyond so many bytes. Whether the limit took anything.
     pub fn drop_old(&mut self, now: i64, most_bytes: u64) -> Result<bool, Error> {
-        let failed = self.failed("shorten");
+        let failed = self.failed("delete records from");
         let mut cut = false;
         let db = &mut self.db;
         let mut drop_old = || {
@@ -48,12 +48,12 @@ impl Store {
             change.commit()?;
             shred(db)
         };
-        forget(&mut self.db).map_err(self.failed("shorten"))
+        forget(&mut self.db).map_err(self.failed("delete records from"))
     }
 
     /// Forgets what was moved in a time, of all apps.
     pub fn forget_time(&mut self, time: Range<i64>) -> Result<(), Error> {
-        let failed = self.failed("shorten");
+        let failed = self.failed("delete records from");
         let Range { start, end } = time;
         let change = self.db.transaction().map_err(&failed)?;
         change.execute("DELETE FROM step WHERE start >= ?1 AND start < ?2", [start, end]).map_err(&failed)?;
@@ -74,7 +74,7 @@ impl Store {
             change.commit()?;
             shred(db)
         };
-        forget(&mut self.db).map_err(self.failed("shorten"))
+        forget(&mut self.db).map_err(self.failed("delete records from"))
     }
 }
 

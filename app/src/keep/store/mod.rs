@@ -235,7 +235,11 @@ impl Store {
             move |source| Error::File { doing, path, source }
         };
         if let Some(directory) = path.parent() {
-            DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(failed("make the directory of"))?;
+            DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(directory)
+                .map_err(failed("create the directory of"))?;
         }
         let lock =
             File::options().write(true).create(true).truncate(false).mode(0o600).open(path.with_extension("lock"));
@@ -247,13 +251,13 @@ impl Store {
         let file = File::options().write(true).create(true).truncate(false).mode(0o600).open(path);
         let file = file.map_err(failed("open"))?;
         // A copy from elsewhere, or one that an editor has made.
-        file.set_permissions(fs::Permissions::from_mode(0o600)).map_err(failed("protect"))?;
+        file.set_permissions(fs::Permissions::from_mode(0o600)).map_err(failed("set the permissions of"))?;
         drop(file);
         match Self::checked(path) {
             Ok(db) if !is_damaged => Ok((Self { db, path: path.to_owned(), _lock: Some(lock) }, None)),
             Err(error) if !error.is_damage() => Err(error),
             _ => {
-                let aside = put_aside(path).map_err(failed("put aside"))?;
+                let aside = put_aside(path).map_err(failed("rename the damaged file"))?;
                 let file = File::options().write(true).create_new(true).mode(0o600).open(path);
                 drop(file.map_err(failed("open"))?);
                 Ok((Self { db: Self::checked(path)?, path: path.to_owned(), _lock: Some(lock) }, Some(aside)))
@@ -306,7 +310,7 @@ impl Store {
             db.pragma_update(None, "secure_delete", true)
         };
         set(&db).map_err(&failed)?;
-        migrate(&mut db, version).map_err(sqlite("bring up to date", path))?;
+        migrate(&mut db, version).map_err(sqlite("upgrade", path))?;
         Ok(db)
     }
 

@@ -66,7 +66,7 @@ impl Store {
 
     /// Packs the oldest of the hours that are over at `now`. Whether there was one.
     pub fn pack_hours(&mut self, now: i64, zone: &TimeZone) -> Result<bool, Error> {
-        let failed = self.failed("pack");
+        let failed = self.failed("compact");
         let change = self.db.transaction().map_err(&failed)?;
         let oldest = change.query_row("SELECT min(start) FROM step", [], |row| row.get::<_, Option<i64>>(0));
         let oldest = oldest.map_err(&failed)?;
@@ -91,7 +91,7 @@ pub(super) enum Failure {
 impl Failure {
     pub fn with(self, path: &std::path::Path) -> Error {
         match self {
-            Self::Sqlite(source) => Error::Sqlite { doing: "shorten", path: path.to_owned(), source },
+            Self::Sqlite(source) => Error::Sqlite { doing: "delete records from", path: path.to_owned(), source },
             Self::Packed(source) => damaged(path, source),
         }
     }

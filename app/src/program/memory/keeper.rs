@@ -154,6 +154,17 @@ impl Keeper {
 
     /// Does something with the store, opened first if need be. What goes wrong is told.
     fn write(&mut self, act: impl FnOnce(&mut Store) -> Result<(), store::Error>) -> Fate {
+        match self.attempt(act) {
+            Ok(()) => Fate::Written,
+            Err(error) => {
+                self.trouble(Some(not_recorded(&error)));
+                if matches!(error, store::Error::Locked) { Fate::Elsewhere } else { Fate::Failed }
+            }
+        }
+    }
+
+    /// The same, but what goes wrong is for the caller to tell.
+    fn attempt(&mut self, act: impl FnOnce(&mut Store) -> Result<(), store::Error>) -> Result<(), store::Error> {
         let mut aside = None;
         let is_damaged = self.is_damaged;
         let mut open = || -> Result<Store, store::Error> {
@@ -177,13 +188,12 @@ impl Keeper {
                     None if self.trouble.as_ref().is_some_and(|text| text.starts_with(PUT_ASIDE)) => {}
                     None => self.trouble(None),
                 }
-                Fate::Written
+                Ok(())
             }
             Err(error) => {
                 // It is opened, and looked through, again the next time.
                 self.is_damaged = error.is_damage();
-                self.trouble(Some(not_recorded(&error)));
-                if matches!(error, store::Error::Locked) { Fate::Elsewhere } else { Fate::Failed }
+                Err(error)
             }
         }
     }
@@ -194,7 +204,7 @@ impl Keeper {
             Some(store) => act(store).map(Some),
             None => Store::read(&store::path().ok_or(store::Error::NoPlace)?)?.as_ref().map(act).transpose(),
         };
-        read().map_err(|error| format!("Error: {}.", chain(&error)))
+        read().map_err(|error| format!("The history cannot be read: {}.", chain(&error)))
     }
 
     fn calendar(&self) -> Calendar {
@@ -263,7 +273,7 @@ impl Keeper {
 
     fn forget(&mut self, forget: &Forget) {
         let calendar = self.calendar();
-        self.write(|store| match forget {
+        let done = self.attempt(|store| match forget {
             Forget::App(id) => store.forget_app(id),
             Forget::Days(first, last) => {
                 store.forget_time(calendar.span(Period::Days(*first, *last), Timestamp::now()))
@@ -273,7 +283,7 @@ impl Keeper {
         if self.rules.as_ref().is_some_and(|rules| !rules.record) {
             self.store = None;
         }
-        self.say(Answer::Forgotten);
+        self.say(Answer::Forgotten(done.err().as_ref().map(not_forgotten)));
         self.tidied = None;
     }
 
@@ -341,8 +351,22 @@ fn put_aside(aside: &Path) -> String {
 
 fn not_recorded(error: &store::Error) -> String {
     match error {
-        store::Error::Locked => format!("Nothing is recorded by this netglance: {}.", chain(error)),
+        store::Error::Locked => {
+            "Not recording here, because another netglance of yours is already recording. To record here, quit \
+                                 the other one; it may run on another computer or in another session."
+                .to_owned()
+        }
         store::Error::Newer { .. } | store::Error::NoPlace => format!("Nothing is recorded: {}.", chain(error)),
-        _ => format!("The history cannot be written, so it is kept in memory until it can: {}.", chain(error)),
+        _ => format!(
+            "The history cannot be written: {}. netglance keeps trying and holds the new figures in memory until then.",
+            chain(error)
+        ),
+    }
+}
+
+fn not_forgotten(error: &store::Error) -> String {
+    match error {
+        store::Error::Locked => "Nothing was forgotten: another netglance is recording. Forget it there.".to_owned(),
+        _ => format!("Nothing was forgotten: {}.", chain(error)),
     }
 }

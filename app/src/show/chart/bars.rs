@@ -10,7 +10,7 @@ use super::{Chart, Drawn, Part, Place, draw_dashes};
 use crate::keep::usage::Seen;
 
 /// Of a bar's width, on either side of it.
-const MARGIN: f64 = 0.14;
+pub(super) const MARGIN: f64 = 0.14;
 /// From one line of the hatching to the next, in multiples of the labels' size.
 const HATCH_TEXTS: f64 = 0.42;
 

@@ -79,7 +79,7 @@ fn explain(area: &Area<'_>, charts: &[(&str, Chart<'_>)], middle: i32) -> Drawn 
     for (name, shown, colour) in [
         ("Download", true, colours.download),
         ("Upload", true, colours.upload),
-        ("Average while netglance was not looking", has(Seen::Away), colours.download),
+        ("Average (netglance was closed or paused)", has(Seen::Away), colours.download),
         ("Not recorded", has(Seen::Not), colours.grid),
     ] {
         if !shown {
@@ -100,7 +100,9 @@ fn explain(area: &Area<'_>, charts: &[(&str, Chart<'_>)], middle: i32) -> Drawn 
             "Download" => area.draw(&PathElement::new(line.to_vec(), colour.stroke_width(2)))?,
             "Not recorded" => {
                 area.draw(&Rectangle::new(corners, colour.mix(0.6).filled()))?;
-                hatch(area, corners, colours.text.mix(0.25))?;
+                if !bars {
+                    hatch(area, corners, colours.text.mix(0.25))?;
+                }
             }
             _ => {
                 area.draw(&Rectangle::new(corners, colour.mix(0.1).filled()))?;

@@ -32,6 +32,7 @@ const NEARLY: u32 = 80;
 pub const BAR_ROW: f32 = 38.0;
 const BAR_HEIGHT: f32 = 8.0;
 const TEXT_SIZE: f32 = 13.0;
+const SMALL_SIZE: f32 = 11.0;
 
 /// How far each budget is used up, a text and a bar each.
 pub fn bars(ui: &mut Ui, update: &Update, settings: &Settings, zone: &TimeZone) {
@@ -44,18 +45,29 @@ pub fn bars(ui: &mut Ui, update: &Update, settings: &Settings, zone: &TimeZone) 
         let right = state(budget, spent.percent);
         let (rect, response) = ui.allocate_exact_size(vec2(ui.available_width(), BAR_ROW), Sense::hover());
         let said = if right.is_empty() { left.clone() } else { format!("{left}, {right}") };
-        response.widget_info(|| WidgetInfo::labeled(Role::ProgressIndicator, true, &said));
+        let is_rate = matches!(budget.limit, Limit::Rate { .. });
+        let role = if is_rate { Role::Label } else { Role::ProgressIndicator };
+        response.widget_info(|| WidgetInfo::labeled(role, true, &said));
         let colour = colour_of(ui, spent.percent, settings);
         let line = Rect::from_min_max(rect.min, pos2(rect.right(), rect.bottom() - BAR_HEIGHT - 8.0));
         let font = FontId::proportional(TEXT_SIZE);
         let text_colour = if spent.percent < NEARLY { ui.visuals().text_color() } else { colour };
-        let percent = ui.painter().text(line.right_center(), Align2::RIGHT_CENTER, right, font.clone(), text_colour);
-        let width = percent.left() - 8.0 - line.left();
+        let width = if is_rate {
+            // It has nothing to fill a bar with.
+            let (at, small) = (line.left_bottom(), FontId::proportional(SMALL_SIZE));
+            ui.painter().text(at, Align2::LEFT_TOP, right, small, ui.visuals().weak_text_color());
+            line.width()
+        } else {
+            let state = ui.painter().text(line.right_center(), Align2::RIGHT_CENTER, right, font.clone(), text_colour);
+            state.left() - 8.0 - line.left()
+        };
         let galley = WidgetText::from(left).into_galley(ui, Some(TextWrapMode::Truncate), width, font);
         let top = line.center().y - galley.size().y / 2.0;
         ui.painter().galley(pos2(line.left(), top), galley, ui.visuals().text_color());
-        let bar = Rect::from_min_size(pos2(rect.left(), line.bottom()), vec2(rect.width(), BAR_HEIGHT));
-        bar_of(ui, bar, spent.percent, colour);
+        if !is_rate {
+            let bar = Rect::from_min_size(pos2(rect.left(), line.bottom()), vec2(rect.width(), BAR_HEIGHT));
+            bar_of(ui, bar, spent.percent, colour);
+        }
         response.on_hover_text(said);
     }
 }
@@ -76,13 +88,13 @@ fn colour_of(ui: &Ui, percent: u32, settings: &Settings) -> Color32 {
 }
 
 /// In words where it matters; the colour says the same.
-fn state(budget: &Budget, percent: u32) -> String {
+fn state(budget: &Budget, percent: u32) -> &'static str {
     match (budget.limit, percent) {
-        (_, 101..) => "over the limit".to_owned(),
-        (Limit::Rate { .. }, _) => format!("{percent} % now"),
-        (_, 100) => "used up".to_owned(),
-        (_, NEARLY..) => "nearly used up".to_owned(),
-        _ => String::new(),
+        (Limit::Rate { .. }, _) => "checked while netglance is running",
+        (_, 101..) => "over the limit",
+        (_, 100) => "used up",
+        (_, NEARLY..) => "nearly used up",
+        _ => "",
     }
 }
 
@@ -106,7 +118,9 @@ fn limit(limit: Limit, unit: Unit) -> String {
             };
             format!("{} a {per}", format::trimmed(&format::bytes(bytes)))
         }
-        Limit::Rate { bytes, secs } => format!("{} for {secs} s", format::trimmed(&format::rate(bytes as f64, unit))),
+        Limit::Rate { bytes, secs } => {
+            format!("more than {} for {secs} s", format::trimmed(&format::rate(bytes as f64, unit)))
+        }
     }
 }
 
@@ -141,7 +155,7 @@ impl Budgets {
             "netglance notifies you when 80 % and 100 % of a budget are used. It blocks nothing. Only external traffic counts.",
         );
         if !settings.record && !settings.budgets.is_empty() {
-            let text = "While recording is off, only budgets for a rate are watched.";
+            let text = "While recording is off, only rate budgets are checked.";
             ui.label(RichText::new(text).color(ui.visuals().warn_fg_color));
         }
         let mut removed = None;
@@ -277,9 +291,12 @@ impl Editor {
             ui.add_space(4.0);
             self.app(ui, update);
             let kinds = [Choice::new(false, "Usage"), Choice::new(true, "Rate")];
-            row(ui, "Limit for", |ui, _| choice::radios(ui, "Limit for", &mut self.rate, &kinds));
+            row(ui, "Limit", |ui, _| choice::radios(ui, "Limit", &mut self.rate, &kinds));
             let limit = if self.rate { self.rate(ui, settings.unit) } else { self.usage(ui) };
             row(ui, "", |ui, _| _ = checkbox(ui, &mut self.metered, "Only on metered networks"));
+            if self.metered && !self.rate {
+                note(ui, "What moved while netglance was closed has no network and does not count here.");
+            }
             ui.add_space(8.0);
             ui.horizontal(|ui| {
                 let save = ui.button("Save").clicked();
@@ -337,8 +354,8 @@ impl Editor {
             row(ui, "", |ui, _| field::say_wrong(ui, &wrong));
         }
         let pers = [(Per::Day, "Day"), (Per::Week, "Week"), (Per::Month, "Month")];
-        row(ui, "Each", |ui, _| {
-            choice::radios(ui, "Each", &mut self.per, &pers.map(|(per, name)| Choice::new(per, name)));
+        row(ui, "Per", |ui, _| {
+            choice::radios(ui, "Per", &mut self.per, &pers.map(|(per, name)| Choice::new(per, name)));
         });
         let bytes = in_bytes(outcome.value.ok()?, self.amount_unit);
         Some(Limit::Usage { bytes, per: self.per })
@@ -356,6 +373,7 @@ impl Editor {
             outcomes = Some(speed);
         });
         let speed = outcomes?;
+        note(ui, "Download and upload together");
         let mut secs = None;
         row(ui, "For longer than", |ui, title| {
             secs = Some(self.secs.ui(ui, title, &SECS));
@@ -379,6 +397,11 @@ impl Editor {
             settings.budgets.push(budget);
         }
     }
+}
+
+/// Says more about the line above.
+fn note(ui: &mut Ui, text: &str) {
+    row(ui, "", |ui, _| _ = ui.add(Label::new(RichText::new(text).small().weak()).wrap()));
 }
 
 /// A line of the dialog: its name, and what there is to choose.

@@ -94,7 +94,7 @@ impl Window {
             }
         } else {
             let label = if paused || self.held.is_some() { "Resume" } else { "Pause" };
-            let hint = format!("{}: counting continues", Action::Pause.text());
+            let hint = format!("Pause or resume the chart ({}); counting continues", Action::Pause.text());
             if ui.button(label).on_hover_text(hint).clicked() {
                 self.toggle_pause(paused, update.shown());
             }
@@ -217,7 +217,7 @@ impl Window {
             Source::Loading => (Data::Nothing("Loading…"), None),
             Source::Nothing(why) => (Data::Nothing(why), None),
             Source::Unrecorded if self.settings.record => (Data::Nothing("Nothing has been recorded yet."), None),
-            Source::Unrecorded => (Data::Nothing("Recording is switched off in the settings."), None),
+            Source::Unrecorded => (Data::Nothing("Recording is off. Turn it on in the settings."), None),
         };
         let graph = Graph {
             name: low.then_some(reading.app.as_str()),
@@ -242,14 +242,14 @@ impl Window {
         let budgets = self.settings.budgets.iter().filter(|budget| !budget.metered && of_app(&budget.app));
         let limits = budgets.filter_map(|budget| match (budget.limit, every) {
             (Limit::Usage { bytes, per: Per::Day }, Some(Every::Day)) => {
-                Some((bytes as f64, format!("Budget: {} a day", format::bytes(bytes))))
+                Some((bytes as f64, format!("Budget: {} a day", format::trimmed(&format::bytes(bytes)))))
             }
             (Limit::Usage { bytes, per: Per::Month }, Some(Every::Month)) => {
-                Some((bytes as f64, format!("Budget: {} a month", format::bytes(bytes))))
+                Some((bytes as f64, format!("Budget: {} a month", format::trimmed(&format::bytes(bytes)))))
             }
             (Limit::Rate { bytes, .. }, None | Some(Every::Secs(_) | Every::Hour)) => {
                 let rate = format::rate(bytes as f64, self.settings.unit);
-                Some((bytes as f64, format!("Budget: {rate}, download and upload together")))
+                Some((bytes as f64, format!("Budget: {} in total", format::trimmed(&rate))))
             }
             _ => None,
         });

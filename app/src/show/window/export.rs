@@ -5,7 +5,7 @@ use jiff::{Timestamp, ZonedDateTime};
 
 use super::{
     Window,
-    graph::{Data, span_name},
+    graph::{Data, counted_span},
     style::colours,
 };
 use crate::{
@@ -19,6 +19,8 @@ const ONE_HEIGHT: u32 = 560;
 /// Of several, each.
 const EACH_HEIGHT: u32 = 300;
 const TEXT_PIXELS: f64 = 16.0;
+const AVERAGE: &str = "average (netglance was closed or paused)";
+const AVERAGE_ESTIMATE: &str = "average (netglance was closed or paused), includes an estimate";
 
 impl Window {
     /// Has what is shown saved as a picture.
@@ -35,7 +37,7 @@ impl Window {
         let others = if count > 1 { format!(" and {} more", count - 1) } else { String::new() };
         let (from, to) = graph.span;
         let when = self.local(to.min(chart::seconds(graph.now))).strftime("%Y-%m-%d %H.%M").to_string();
-        let name = format!("{first}{others}, {} until {when}", span_name((to - from).round()));
+        let name = format!("{first}{others}, {} until {when}", counted_span((to - from).round()));
         // Text alone is written, which can't fail.
         if let Ok(svg) = chart::svg(&charts, PICTURE_WIDTH, height) {
             self.send(Command::SaveChart { name, svg });
@@ -86,10 +88,12 @@ impl Window {
                 Data::Slots(slots, _) => {
                     for slot in graph.shown(slots) {
                         let bytes = Some((slot.usage.bytes.rx, slot.usage.bytes.tx));
-                        let (moved, note) = match slot.seen {
-                            Seen::Not => (None, "not recorded"),
-                            Seen::Away => (bytes, "average while netglance was not looking"),
-                            Seen::Looked => (bytes, ""),
+                        let (moved, note) = match (slot.seen, slot.usage.estimate_bytes > 0) {
+                            (Seen::Not, _) => (None, "not recorded"),
+                            (Seen::Away, false) => (bytes, AVERAGE),
+                            (Seen::Away, true) => (bytes, AVERAGE_ESTIMATE),
+                            (Seen::Looked, true) => (bytes, "includes an estimate"),
+                            (Seen::Looked, false) => (bytes, ""),
                         };
                         line(slot.start as f64, slot.end as f64, moved, note);
                     }

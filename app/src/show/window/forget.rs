@@ -53,7 +53,7 @@ impl Forgetting {
                 Self::App { id, name } => {
                     ui.heading(format!("Forget {name}?"));
                     ui.add_space(4.0);
-                    ui.label(format!("This deletes everything recorded of {name}, on all days and all networks."));
+                    ui.label(format!("This deletes all records of {name}, from all days and networks."));
                     Some(Forget::App(id.clone()))
                 }
                 Self::Choice { everything, dates } => {
@@ -62,16 +62,18 @@ impl Forgetting {
                     let choices = [Choice::new(false, "Some Days"), Choice::new(true, "Everything")];
                     ui.horizontal(|ui| choice::radios(ui, "What to forget", everything, &choices));
                     if *everything {
-                        ui.label("This deletes everything recorded, of all applications and all days.");
+                        ui.label("This deletes all records of all applications.");
                         Some(Forget::Everything)
                     } else {
                         let days = dates.ui(ui);
-                        ui.label("This deletes what is recorded of all applications on these days, the first and the last included.");
+                        ui.label(
+                            "This deletes the records of all applications from the first to the last day, both included.",
+                        );
                         days.map(|(first, last)| Forget::Days(first, last))
                     }
                 }
             };
-            ui.label("It cannot be undone. Counting and recording continue.");
+            ui.label("This cannot be undone. Counting continues.");
             ui.add_space(8.0);
             ui.horizontal(|ui| {
                 let yes = ui.add_enabled(forget.is_some(), Button::new("Forget"));

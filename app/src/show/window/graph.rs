@@ -79,8 +79,14 @@ pub struct Moved {
 
 /// A span as people say it: "minute", "5 minutes", "24 hours".
 pub fn span_name(secs: f64) -> String {
+    let name = counted_span(secs);
+    if SPANS.iter().any(|span| span.name == name) { name.strip_prefix("1 ").unwrap_or(&name).to_owned() } else { name }
+}
+
+/// The same with its number also where that is one: "1 minute".
+pub fn counted_span(secs: f64) -> String {
     if let Some(span) = SPANS.iter().find(|span| f64::from(span.minutes) * 60.0 == secs) {
-        return span.name.strip_prefix("1 ").unwrap_or(span.name).to_owned();
+        return span.name.to_owned();
     }
     let (count, unit) = match secs {
         ..7200.0 => (secs / 60.0, "minutes"),
@@ -314,7 +320,7 @@ impl Graph<'_> {
                     lines.push(rates(bytes.rx as f64 / secs, bytes.tx as f64 / secs));
                 }
                 if slot.seen == Seen::Away {
-                    lines.push("Average while netglance was not looking".to_owned());
+                    lines.push("Average (netglance was closed or paused)".to_owned());
                 } else if slot.usage.estimate_bytes > 0 {
                     lines.push("Includes an estimate".to_owned());
                 }

@@ -118,18 +118,20 @@ impl SettingsPage {
 
     /// What is kept of the past.
     fn history(&mut self, ui: &mut Ui, settings: &mut Settings) {
-        row(ui, "", |ui| _ = checkbox(ui, &mut settings.record, "Record how much each application uses"));
+        row(ui, "", |ui| _ = checkbox(ui, &mut settings.record, "Record each application's traffic"));
         number(ui, "Size limit", &mut self.limit, &mut settings.history_limit_mb, &LIMIT, |ui| {
             ui.label("MB");
-            ui.label(RichText::new("When the file is full, the oldest records are deleted.").small().weak());
+            let text = "When this is reached, the finest details are deleted first, then the oldest records.";
+            ui.label(RichText::new(text).small().weak());
         });
         let mut day = settings.billing_day.into();
         number(ui, "Billing day", &mut self.billing_day, &mut day, &BILLING_DAY, |ui| {
-            ui.label(RichText::new("Months begin on this day. In a shorter month, on the last day.").small().weak());
+            let text = "Months begin on this day, or on the last day of a shorter month.";
+            ui.label(RichText::new(text).small().weak());
         });
         settings.billing_day = u8::try_from(day).unwrap_or(settings.billing_day);
         row(ui, "", |ui| {
-            if ui.button("Forget…").on_hover_text("Delete what is recorded of some days, or everything").clicked() {
+            if ui.button("Forget…").on_hover_text("Delete the records of some days, or all of them").clicked() {
                 self.forgetting = Some(Forgetting::default());
             }
         });

@@ -153,7 +153,7 @@ impl UsagePage {
             choice::radios(ui, "Period", &mut self.choice, &periods);
             ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
                 outcome.close = ui.button("Close").on_hover_text(Action::Close.text()).clicked();
-                let hint = "Copies the table with exact numbers of bytes, for a spreadsheet";
+                let hint = "Copy the table for a spreadsheet, with exact byte counts";
                 let copy = if self.copied { "Copied" } else { "Copy" };
                 if !self.table.is_empty() && ui.button(copy).on_hover_text(hint).clicked() {
                     ui.ctx().copy_text(self.table.text());
@@ -203,7 +203,7 @@ impl UsagePage {
             return;
         };
         if let Some(error) = &answer.error {
-            return empty(ui, "The history cannot be read", &format::sentence(error));
+            return empty(ui, "", &format::sentence(error));
         }
         if !self.table.is_empty() {
             let shown = self.table.ui(ui, update, settings);
@@ -215,15 +215,21 @@ impl UsagePage {
         }
         match (answer.since, settings.record) {
             (_, false) => {
-                let text = "While it is on, netglance keeps how much each application moves. It never keeps content.";
+                let text = "When it is on, netglance records how much each application downloads and uploads, and on which \
+                            network. It never records content.";
                 empty(ui, "Recording is off", text);
                 ui.vertical_centered(|ui| outcome.record = ui.button(TURN_ON).clicked());
             }
-            (None, true) => empty(ui, "Nothing is recorded yet", "The first figures appear here in a few seconds."),
-            (Some(since), true) if since >= answer.span.1 => {
-                empty(ui, "Nothing was recorded then", "The recording began later.");
+            (None, true) => {
+                empty(ui, "Nothing has been recorded yet", "The first figures appear here in a few seconds.");
             }
-            (Some(_), true) => empty(ui, "No traffic in this period", "No application moved anything then."),
+            (Some(since), true) if since >= answer.span.1 => {
+                empty(ui, "Nothing was recorded in this period", "Recording began later.");
+            }
+            (Some(_), true) => {
+                let text = "Either no application used the network, or netglance was not running.";
+                empty(ui, "No traffic was recorded in this period", text);
+            }
         }
     }
 
@@ -311,7 +317,7 @@ pub(super) fn estimate(usage: Usage) -> Option<String> {
     match (usage.estimate_bytes, usage.external().saturating_add(usage.internal())) {
         (0, _) => None,
         (part, all) if part >= all => Some("All of it is an estimate.".to_owned()),
-        (part, _) => Some(format!("Of which {} are an estimate.", format::bytes(part))),
+        (part, _) => Some(format!("{} of this is an estimate.", format::bytes(part))),
     }
 }
 
@@ -361,7 +367,7 @@ mod tests {
             estimate_bytes,
         };
         assert_eq!(estimate(usage(0)), None);
-        assert_eq!(estimate(usage(1_200_000_000)).unwrap(), "Of which 1.20 GB are an estimate.");
+        assert_eq!(estimate(usage(1_200_000_000)).unwrap(), "1.20 GB of this is an estimate.");
         assert_eq!(estimate(usage(3_000_000_000)).unwrap(), "All of it is an estimate.");
     }
 }

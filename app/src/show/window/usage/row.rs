@@ -26,7 +26,7 @@ const ICON: f32 = 18.0;
 const BETWEEN: f32 = 8.0;
 const TEXT_SIZE: f32 = 14.0;
 const HEAD_SIZE: f32 = 12.0;
-/// Of download, upload, total, share, what was left out, and the button.
+/// Of download, upload, total, share, internal, and the button.
 const WIDTHS: [f32; 6] = [78.0, 78.0, 86.0, 126.0, 78.0, 62.0];
 /// Of the share's number, behind its bar.
 const PERCENT_WIDTH: f32 = 40.0;
@@ -45,7 +45,7 @@ pub enum Column {
     /// The same as a part of the sum.
     Share,
     /// Internal bytes.
-    LeftOut,
+    Internal,
 }
 
 /// All, from left to right, with their titles.
@@ -55,7 +55,7 @@ pub const COLUMNS: [(Column, &str); 6] = [
     (Column::Upload, "Upload"),
     (Column::Total, "Total"),
     (Column::Share, "Share"),
-    (Column::LeftOut, "Left Out"),
+    (Column::Internal, "Internal"),
 ];
 
 /// A line of the table.
@@ -67,7 +67,7 @@ pub struct Row {
     pub name: String,
     /// What was moved.
     pub usage: Usage,
-    /// Download, upload, total, what was left out.
+    /// Download, upload, total, internal.
     pub figures: [String; 4],
     /// Download's and upload's parts of the sum.
     shares: [f32; 2],
@@ -101,8 +101,8 @@ impl Row {
             percent if percent < 1.0 => "< 1 %".to_owned(),
             percent => format!("{percent:.0} %"),
         };
-        let [down, up, all, left_out] = &figures;
-        let spoken = format!("{name}, download {down}, upload {up}, total {all}, {percent}, left out {left_out}");
+        let [down, up, all, internal] = &figures;
+        let spoken = format!("{name}, download {down}, upload {up}, total {all}, {percent}, internal {internal}");
         Self {
             id: id.to_owned(),
             name: name.to_owned(),
@@ -122,7 +122,7 @@ impl Row {
             Column::Download => row.usage.bytes.rx,
             Column::Upload => row.usage.bytes.tx,
             Column::Total | Column::Share => row.usage.external(),
-            Column::LeftOut => row.usage.internal(),
+            Column::Internal => row.usage.internal(),
         };
         figure(other).cmp(&figure(self))
     }
@@ -167,13 +167,13 @@ impl Row {
     /// Writes its figures. What is nothing is quiet.
     pub fn draw_figures(&self, ui: &Ui, places: &Places, colours: &Colours) {
         let quiet = ui.visuals().weak_text_color();
-        let [down, up, total, _, left_out] = places.figures;
+        let [down, up, total, _, internal] = places.figures;
         let Usage { bytes, .. } = self.usage;
         let figures = [
             (down, bytes.rx, style::colour(colours.download)),
             (up, bytes.tx, style::colour(colours.upload)),
             (total, self.usage.external(), ui.visuals().text_color()),
-            (left_out, self.usage.internal(), quiet),
+            (internal, self.usage.internal(), quiet),
         ];
         for ((place, bytes, colour), text) in figures.into_iter().zip(&self.figures) {
             let colour = if bytes > 0 { colour } else { quiet };
@@ -201,7 +201,7 @@ impl Row {
 pub struct Places {
     /// With the icon.
     pub name: Rect,
-    /// Download, upload, total, share, what was left out.
+    /// Download, upload, total, share, internal.
     pub figures: [Rect; 5],
     button: Rect,
 }
@@ -216,12 +216,12 @@ impl Places {
             right = rect.left() - BETWEEN;
             rect
         };
-        let [down, up, total, share, left_out, button] = WIDTHS;
-        let [button, left_out, mut share, total, up, down] = [button, left_out, share, total, up, down].map(&mut next);
+        let [down, up, total, share, internal, button] = WIDTHS;
+        let [button, internal, mut share, total, up, down] = [button, internal, share, total, up, down].map(&mut next);
         // It stands at the left, beside one that stands at the right.
         share.min.x += BETWEEN;
         let name = Rect::from_min_max(inside.min, pos2(right, row.bottom()));
-        Self { name, figures: [down, up, total, share, left_out], button }
+        Self { name, figures: [down, up, total, share, internal], button }
     }
 }
 

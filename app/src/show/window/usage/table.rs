@@ -112,14 +112,14 @@ impl Table {
     /// The table as a spreadsheet takes it, with exact figures.
     pub fn text(&self) -> String {
         let mut text =
-            "Application\tDownload (bytes)\tUpload (bytes)\tTotal (bytes)\tLeft out (bytes)\tEstimate (bytes)\n"
+            "Application\tDownload (bytes)\tUpload (bytes)\tTotal (bytes)\tInternal (bytes)\tEstimate (bytes)\n"
                 .to_owned();
         for Row { name, usage, .. } in &self.rows {
             let Usage { bytes, estimate_bytes } = usage;
             // A spreadsheet would run such a name as a formula.
             let quote = if name.starts_with(['=', '+', '-', '@']) { "'" } else { "" };
-            let (all, left_out) = (usage.external(), usage.internal());
-            _ = writeln!(text, "{quote}{name}\t{}\t{}\t{all}\t{left_out}\t{estimate_bytes}", bytes.rx, bytes.tx);
+            let (all, internal) = (usage.external(), usage.internal());
+            _ = writeln!(text, "{quote}{name}\t{}\t{}\t{all}\t{internal}\t{estimate_bytes}", bytes.rx, bytes.tx);
         }
         text
     }
@@ -158,8 +158,8 @@ impl Table {
     fn head(&mut self, ui: &mut Ui) {
         let (rect, _) = ui.allocate_exact_size(vec2(ui.available_width(), HEAD_HEIGHT), Sense::hover());
         let places = Places::of(rect.with_max_x(rect.right() - BAR_WIDTH));
-        let [down, up, total, share, left_out] = places.figures;
-        for (at, (column, title)) in [places.name, down, up, total, share, left_out].into_iter().zip(COLUMNS) {
+        let [down, up, total, share, internal] = places.figures;
+        for (at, (column, title)) in [places.name, down, up, total, share, internal].into_iter().zip(COLUMNS) {
             let sorted = column == self.column;
             let response = ui.interact(at, Id::unique(("sort the usage", title)), Sense::click());
             response.widget_info(|| {
@@ -254,7 +254,7 @@ fn network_name(network: Option<&Network>) -> String {
     let metered = match (&network.name, network.metered) {
         (_, Some(true)) => ", metered",
         (_, Some(false)) | (None, None) => "",
-        (Some(_), None) => ", metering unknown",
+        (Some(_), None) => ", not known whether metered",
     };
     network.name.unwrap_or_else(|| "Unknown network".to_owned()) + metered
 }
