@@ -48,7 +48,7 @@ impl Store {
         let failed = self.failed("write");
         let let_go = |db: &mut Connection| {
             let change = db.transaction()?;
-            change.execute_batch("DELETE FROM counter; DELETE FROM since; DELETE FROM taken")?;
+            drop_stand(&change)?;
             change.commit()
         };
         let_go(&mut self.db).map_err(failed)
@@ -72,6 +72,10 @@ fn put_taken(db: &Transaction<'_>, Taken { place, epoch, boottime_ns, time }: &T
     let put = "INSERT OR REPLACE INTO taken VALUES (1, ?1, ?2, ?3, ?4, ?5)";
     let stamp = params![place.machine, place.boot_id, epoch.to_string(), int(*boottime_ns), time];
     db.prepare_cached(put)?.execute(stamp).map(drop)
+}
+
+fn drop_stand(db: &Transaction<'_>) -> rusqlite::Result<()> {
+    db.execute_batch("DELETE FROM counter; DELETE FROM since; DELETE FROM taken")
 }
 
 /// A boot's last totals are of no use from now on.
@@ -192,7 +196,7 @@ pub(super) fn add_since(db: &Transaction<'_>, batch: &Batch) -> rusqlite::Result
     let known: i64 = db.query_row("SELECT count(*) FROM since", [], |row| row.get(0))?;
     if known > MOST_SINCE {
         // The helper has been away for very long: where its counters stood is of no use any more.
-        return db.execute_batch("DELETE FROM counter; DELETE FROM since; DELETE FROM taken");
+        return drop_stand(db);
     }
     let Place { machine, boot_id } = &batch.place;
     for Moved { cgroup, bytes, .. } in &batch.moved {

@@ -304,8 +304,6 @@ impl Keeper {
             if drops {
                 let most_bytes = u64::from(rules.limit_mb) * 1_000_000;
                 self.write(|store| store.drop_old(now.as_second(), most_bytes).map(drop));
-            }
-            if drops {
                 self.dropped = Some(Instant::now());
             }
         }
