@@ -43,6 +43,7 @@ use netglance::{
 use netglance_dbus::{
     cgroup::Tree,
     helper1::{BUS_NAME, Counters, Error, Helper1, OBJECT_PATH, WirePrefix},
+    remote::Remotes,
     sample::{Last, Row, Sample},
     scope::Prefixes,
 };
@@ -483,6 +484,10 @@ impl Counters for Helper {
     async fn read_last(&self, _: &Header<'_>) -> Result<Last, Error> {
         Ok(Last::default())
     }
+    async fn read_remotes(&self, _call: &Header<'_>, _cgroups: &[String]) -> Result<Remotes, Error> {
+        Ok(Remotes::default())
+    }
+
     async fn set_prefixes(&self, _: &Header<'_>, _: &[WirePrefix], _: &[WirePrefix]) -> Result<(), Error> {
         Ok(())
     }

@@ -7,7 +7,10 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use zbus::message::Header;
 
-use crate::sample::{Last, Row, Sample};
+use crate::{
+    remote::{Remotes, WireRemote},
+    sample::{Last, Row, Sample},
+};
 
 /// The helper's name on the system bus.
 pub const BUS_NAME: &str = "org.netglance.Helper1";
@@ -108,6 +111,13 @@ pub trait Counters: Send + Sync + 'static {
     fn read_all(&self, call: &Header<'_>) -> impl Future<Output = Result<Sample, Error>> + Send;
     /// The last totals of the previous boot: the rows of cgroups that were the caller's then; root's are all.
     fn read_last(&self, call: &Header<'_>) -> impl Future<Output = Result<Last, Error>> + Send;
+    /// What these cgroups, as far as they are the caller's own, and those below them have moved with each remote; root's are all.
+    /// Counting by remote begins with the first call and ends ten seconds after the last one.
+    fn read_remotes(
+        &self,
+        call: &Header<'_>,
+        cgroups: &[String],
+    ) -> impl Future<Output = Result<Remotes, Error>> + Send;
     /// Replaces the host's own additions and exceptions. More than [`MOST_PREFIXES`] of either are cut off one after the limit.
     fn set_prefixes(
         &self,
@@ -179,6 +189,20 @@ impl<C: Counters> Helper1<C> {
     #[zbus(out_args("boot_id", "boottime_ns", "rows"))]
     async fn read_last(&self, #[zbus(header)] call: Header<'_>) -> Result<(String, u64, Vec<Row>), Error> {
         self.0.read_last(&call).await.map(|last| (last.boot_id, last.boottime_ns, last.rows))
+    }
+
+    /// What these cgroups and those below them have moved with each remote, external and internal ones alike: cgroup path, the
+    /// remote's address in network byte order (4 or 16 bytes), its port (0 where the protocol has none), the IP protocol, bytes
+    /// received and sent. Cgroups that are not the caller's own are left out; all are root's. Counting by remote begins with the
+    /// first call that names a cgroup, and ends ten seconds after the last one. The epoch changes whenever all of it starts again.
+    /// Not complete: there were more remotes than are told apart; what is in no row is in the cgroup's own counter (see Read).
+    #[zbus(out_args("epoch", "boottime_ns", "complete", "rows"))]
+    async fn read_remotes(
+        &self,
+        #[zbus(header)] call: Header<'_>,
+        cgroups: Vec<String>,
+    ) -> Result<(u64, u64, bool, Vec<WireRemote>), Error> {
+        self.0.read_remotes(&call, &cgroups).await.map(Into::into)
     }
 
     /// Replaces the host's own additions to the internal prefixes and exceptions from them: address bytes and prefix length.

@@ -13,6 +13,7 @@ pub mod onlink;
 pub mod owner;
 pub mod place;
 pub mod properties;
+pub mod remote;
 pub mod sample;
 pub mod scope;
 pub mod text;

@@ -7,6 +7,7 @@ use std::{
 
 use netglance_dbus::{
     helper1::{Counters, Error, WirePrefix},
+    remote::Remotes,
     sample::{Last, Row, Sample},
 };
 use tokio::{
@@ -239,6 +240,11 @@ impl Counters for Service {
         self.last_until_sent(call, turn);
         may_be_sent(&last.rows)?;
         Ok(last)
+    }
+
+    async fn read_remotes(&self, call: &Header<'_>, _cgroups: &[String]) -> Result<Remotes, Error> {
+        let _underway = self.begin(call)?;
+        Ok(Remotes::default())
     }
 
     async fn set_prefixes(

@@ -19,6 +19,7 @@ use std::{
 
 use netglance_dbus::{
     helper1::{BUS_NAME, Counters, Error as HelperError, Helper1, OBJECT_PATH, WirePrefix},
+    remote::Remotes,
     sample::{Last, Sample},
 };
 use tokio::runtime::Runtime;
@@ -454,6 +455,10 @@ impl Counters for Helper {
 
     async fn read_last(&self, _call: &Header<'_>) -> Result<Last, HelperError> {
         Ok(Last::default())
+    }
+
+    async fn read_remotes(&self, _call: &Header<'_>, _cgroups: &[String]) -> Result<Remotes, HelperError> {
+        Ok(Remotes::default())
     }
 
     async fn set_prefixes(

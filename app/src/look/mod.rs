@@ -7,5 +7,6 @@ pub mod names;
 pub mod network;
 pub mod rate;
 pub mod reading;
+pub mod remotes;
 pub mod sampler;
 pub mod target;

@@ -555,6 +555,7 @@ impl Desktop {
                 self.proof_page = open;
                 self.look_at_sockets = open;
             }
+            Command::Connections(_) => {}
             Command::Verify => self.verify(),
             Command::Span(minutes) => {
                 self.state.span_min = minutes;
@@ -764,6 +765,7 @@ impl Desktop {
             notice: self.notice.clone(),
             warning: monitor.and_then(Monitor::warning).map(format::sentence),
             proof: self.proof_page.then(|| ProofPage { apps: self.sockets.clone(), proof: self.proof.clone() }),
+            connections: None,
             failure,
             settings: self.settings(),
             settings_error: monitor.and_then(|monitor| monitor.settings().error.as_ref().map(ToString::to_string)),

@@ -21,7 +21,8 @@ use crate::{
     look::{
         live::SocketVerdict,
         reading::{AppReading, Reading},
-        sampler::Exact,
+        remotes::{Figures, Remote},
+        sampler::{Exact, Source},
     },
 };
 
@@ -45,6 +46,8 @@ pub struct Update {
     pub warning: Option<String>,
     /// What the proof page shows; `None` while it is closed.
     pub proof: Option<ProofPage>,
+    /// What the page Connections shows; `None` while it is closed.
+    pub connections: Option<Connections>,
     /// Why nothing can be watched at all, worded for a person.
     pub failure: Option<String>,
     /// The settings in force.
@@ -199,6 +202,30 @@ pub struct ProofPage {
     pub proof: Option<Proof>,
 }
 
+/// The remotes of what is shown, as far as they are others than in the update before: a thousand of them are too many to send at
+/// each beat.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+pub struct Connections {
+    /// Where the figures come from.
+    pub source: Source,
+    /// `CLOCK_BOOTTIME` of the look.
+    pub boottime_ns: u64,
+    /// Everything is in here: what the window has kept is out of date.
+    pub is_whole: bool,
+    /// The remotes that are new, or of which something else is known now.
+    pub remotes: Vec<Remote>,
+    /// The figures of those that have moved bytes, opened or closed sockets, or came to rest.
+    pub figures: Vec<Figures>,
+    /// The numbers of those that are no longer listed.
+    pub gone: Vec<u32>,
+    /// `false`: there are more remotes than the helper tells apart.
+    pub is_complete: bool,
+    /// Bytes received and sent that were counted for what is shown but are in no row, since the page was opened. `None`: unknown.
+    pub others: Option<[u64; 2]>,
+    /// Why there are no rows, or why they are not of now, worded for a person.
+    pub failure: Option<String>,
+}
+
 /// The open sockets of an app.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 pub struct AppSockets {
@@ -238,6 +265,8 @@ pub enum Command {
     StartAtLogin(bool),
     /// The proof page was opened, or closed.
     ProofPage(bool),
+    /// The page Connections was opened, or closed.
+    Connections(bool),
     /// Prove on this computer that what is counted is right. A person is asked for a password.
     Verify,
     /// Remember the chart's span, in minutes.
