@@ -92,3 +92,42 @@ impl Page {
         Some(told)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BEAT: Duration = Duration::from_millis(100);
+
+    /// What the window is told after a look: whether that is everything, whether anything is known, and what went wrong.
+    async fn told(page: &mut Page, monitor: &mut Monitor, is_paused: bool) -> Option<(bool, bool, Option<String>)> {
+        page.look(Some(monitor), BEAT, true, is_paused).await;
+        let told = page.tell(Some(monitor), is_paused)?;
+        Some((told.is_whole, monitor.remotes().is_some(), told.failure))
+    }
+
+    #[tokio::test]
+    async fn everything_is_told_once_and_nobody_is_asked_while_it_is_closed() {
+        let mut monitor = Monitor::open(Some(Source::Estimate)).await.unwrap();
+        let (mut page, monitor) = (Page::default(), &mut monitor);
+        assert_eq!(told(&mut page, monitor, false).await, None);
+        assert!(monitor.remotes().is_none());
+        page.open(true);
+        assert!(page.is_due());
+        assert_eq!(told(&mut page, monitor, false).await, Some((true, true, None)));
+        assert_eq!(told(&mut page, monitor, false).await, Some((false, true, None)));
+        page.miss();
+        assert_eq!(told(&mut page, monitor, false).await, Some((true, true, None)));
+        // While it is paused, the last figures stay, but those of other apps are not known.
+        assert_eq!(told(&mut page, monitor, true).await, Some((false, true, None)));
+        page.choose(Some(monitor));
+        let (is_whole, is_known, failure) = told(&mut page, monitor, true).await.unwrap();
+        assert!(is_whole && !is_known && failure.unwrap().starts_with("paused"));
+        assert_eq!(told(&mut page, monitor, false).await, Some((false, true, None)));
+        // A window that is hidden asks for nothing.
+        page.look(Some(monitor), BEAT, false, false).await;
+        assert!(monitor.remotes().is_none());
+        page.open(false);
+        assert_eq!(told(&mut page, monitor, false).await, None);
+    }
+}

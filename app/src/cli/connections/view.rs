@@ -26,8 +26,8 @@ use crate::{
 
 /// At most so many lines of a terminal are taken, and at least so many.
 const LINES: std::ops::RangeInclusive<u16> = 6..=24;
-/// Lines that are no rows: the heading, the columns' names, the last one.
-const FRAME: usize = 3;
+/// The line with the columns' names.
+const HEADING: usize = 1;
 /// A narrower terminal has no room for totals, and one that is narrower still none for the scope.
 const WITH_TOTALS: u16 = 92;
 const WITH_SCOPE: u16 = 56;
@@ -42,16 +42,19 @@ pub fn lines() -> u16 {
 pub fn draw(frame: &mut Frame<'_>, beat: &Beat<'_>, by: By, settings: &Settings) {
     let bold = Style::new().add_modifier(Modifier::BOLD);
     let dim = Style::new().add_modifier(Modifier::DIM);
-    let [head, table, foot] =
-        Layout::vertical([Constraint::Length(1), Constraint::Min(1), Constraint::Length(1)]).areas(frame.area());
+    let others_lines = u16::from(beat.others.is_some());
+    let heights = [Constraint::Length(1), Constraint::Min(1), Constraint::Length(others_lines), Constraint::Length(1)];
+    let [head, table, rest, foot] = Layout::vertical(heights).areas(frame.area());
     let lines = lines::of(&beat.rows, by);
     let mut title = vec![Span::styled(printable(beat.app), bold), Span::raw("  ")];
     title.extend(beat.failure.map(|failure| Span::raw(format!("{}  ", printable(failure)))));
     title.push(Span::styled(summary(beat, &lines, by), dim));
     frame.render_widget(TextLine::from(title), head);
-    let others = usize::from(beat.others.is_some());
-    let room = usize::from(table.height).saturating_sub(FRAME - 2 + others);
+    let room = usize::from(table.height).saturating_sub(HEADING);
     frame.render_widget(rows(beat, &lines, settings, table.width, room), table);
+    if let Some(bytes) = beat.others {
+        frame.render_widget(Paragraph::new(others(bytes)).style(dim), rest);
+    }
     frame.render_widget(Paragraph::new("press Ctrl+C to quit").style(dim), foot);
 }
 
@@ -118,23 +121,15 @@ fn rows<'a>(beat: &Beat<'_>, lines: &[Line<'_>], settings: &Settings, width: u16
             )
         })
         .collect();
-    let row = |text: String, bytes: Option<[u64; 2]>| {
-        let [received, sent] = bytes.map_or_else(Default::default, |bytes| totals(Some(bytes)));
-        let empty = || (String::new(), plain);
-        let of = |text: &str| (right(text), dim);
-        let first = if has_app { [(text.clone(), dim), empty()] } else { [empty(), (text, dim)] };
-        let [app, remote] = first;
-        cells([app, remote, empty(), empty(), empty(), empty(), of(&received), of(&sent)], has_app)
-    };
     if lines.len() > shown {
-        all.push(row(format!("… and {} more", lines.len() - shown), None));
-    }
-    if let Some(bytes) = beat.others {
-        all.push(row(others(bytes, width < WITH_TOTALS), Some(bytes)));
+        let text = format!("… and {} more", lines.len() - shown);
+        let mut row = vec![Span::raw(""); usize::from(has_app)];
+        row.push(Span::styled(text, dim));
+        all.push(TableRow::new(row));
     }
     let mut widths = Vec::new();
     widths.extend(has_app.then_some(Constraint::Fill(1)));
-    widths.extend([Constraint::Fill(2), Constraint::Length(7)]);
+    widths.extend([Constraint::Fill(3), Constraint::Length(7)]);
     widths.extend((width >= WITH_SCOPE).then_some(Constraint::Length(8)));
     widths.extend([Constraint::Length(11); 2]);
     widths.extend((width >= WITH_TOTALS).then_some([Constraint::Length(11); 2]).into_iter().flatten());
@@ -142,9 +137,8 @@ fn rows<'a>(beat: &Beat<'_>, lines: &[Line<'_>], settings: &Settings, width: u16
 }
 
 /// What is in no line.
-fn others([rx, tx]: [u64; 2], with_bytes: bool) -> String {
-    let bytes = format!(": {} down, {} up", format::bytes(rx), format::bytes(tx));
-    format!("others{}", if with_bytes { &bytes } else { "" })
+fn others([rx, tx]: [u64; 2]) -> String {
+    format!("others: {} down, {} up", format::bytes(rx), format::bytes(tx))
 }
 
 fn rates(line: &Line<'_>, unit: Unit) -> [String; 2] {
@@ -211,7 +205,125 @@ pub fn text(beat: &Beat<'_>, by: By, unit: Unit, most: usize) -> String {
         _ = write!(text, "\n  … and {} more", lines.len() - most);
     }
     if let Some(bytes) = beat.others {
-        _ = write!(text, "\n  {}", others(bytes, true));
+        _ = write!(text, "\n  {}", others(bytes));
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use ratatui::{Terminal, backend::TestBackend};
+
+    use super::*;
+    use crate::{
+        cli::connections::Row,
+        look::{
+            rate::Rate,
+            remotes::{Figures, Name, NamedBy, Remote, Whois},
+        },
+    };
+
+    fn remote(id: u32, address: Option<&str>, name: Option<&str>) -> Remote {
+        Remote {
+            id,
+            app: String::new(),
+            unit: "a.service".into(),
+            cgroup: "/a.service".into(),
+            address: address.map(|address| address.parse().unwrap()),
+            port: if address.is_some() { 443 } else { 0 },
+            protocol: if address.is_some() { 6 } else { 17 },
+            scope: address.map(|_| if id == 2 { Side::Internal } else { Side::External }),
+            prefix: None,
+            reason: String::new(),
+            counters: None,
+            proxy: None,
+            whois: Whois {
+                name: name.map(|name| Name { name: name.into(), by: NamedBy::ReverseDns }),
+                service: Some("https".into()),
+                ..Whois::default()
+            },
+        }
+    }
+
+    #[test]
+    fn the_table_fits_and_shows_no_strangers_characters() {
+        let hostile = "evil\u{1b}]0;x\u{7}\u{202e}.example";
+        let remotes = [
+            remote(1, Some("2606:2800:220:1::1"), None),
+            remote(2, Some("10.0.0.1"), Some(hostile)),
+            remote(3, None, None),
+            remote(4, Some("8.8.8.8"), None),
+        ];
+        let rates = [Some(9e6), Some(2e6), None, Some(0.0)];
+        let figures = |(id, rate): (u32, Option<f64>)| Figures {
+            id,
+            bytes: rate.map(|_| [5_000_000, 70_000]),
+            rate: rate.map(|rx| Rate { rx, tx: 1000.0 }),
+            ..Figures::default()
+        };
+        let figures: Vec<_> = (1..).zip(rates).map(figures).collect();
+        let apps = ["an app\u{1b}", "an app\u{1b}", "an app\u{1b}", "another"];
+        let rows = apps.into_iter().zip(&remotes).zip(&figures);
+        let beat = Beat {
+            time: jiff::Timestamp::UNIX_EPOCH,
+            boottime_ns: 0,
+            app: "an app\u{1b}",
+            source: Source::Exact,
+            rows: rows.map(|((app, remote), figures)| Row { app, remote, figures }).collect(),
+            is_complete: false,
+            others: Some([123_000, 456_000]),
+            failure: None,
+        };
+        let check = |width, height, expected: &[&str]| {
+            let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
+            terminal.draw(|frame| draw(frame, &beat, By::Remote, &Settings::default())).unwrap();
+            let buffer = terminal.backend().buffer();
+            let lines: Vec<String> = (0..height)
+                .map(|y| (0..width).map(|x| buffer[(x, y)].symbol()).collect::<String>().trim_end().to_owned())
+                .collect();
+            assert_eq!(lines, expected, "{lines:#?}");
+        };
+        check(
+            132,
+            8,
+            &[
+                "an app�  4 remotes; exact, more remotes than can be told apart",
+                "Application       Remote                                            Proto   Scope       Download      Upload    Received        Sent",
+                "an app�           [2606:2800:220:1::1]:443 (https)                  tcp     external   9.00 MB/s   1.00 kB/s     5.00 MB     70.0 kB",
+                "an app�           evil�]0;x��.example (10.0.0.1):443 (https)        tcp     internal   2.00 MB/s   1.00 kB/s     5.00 MB     70.0 kB",
+                "another           8.8.8.8:443 (https)                               tcp     external       0 B/s   1.00 kB/s     5.00 MB     70.0 kB",
+                "an app�           no particular remote                              udp     -                  -           -           -           -",
+                "others: 123 kB down, 456 kB up",
+                "press Ctrl+C to quit",
+            ],
+        );
+        check(
+            70,
+            7,
+            &[
+                "an app�  4 remotes; exact, more remotes than can be told apart",
+                "Applica Remote                Proto   Scope       Download      Upload",
+                "an app� [2606:2800:220:1::1]: tcp     external   9.00 MB/s   1.00 kB/s",
+                "an app� evil�]0;x��.example ( tcp     internal   2.00 MB/s   1.00 kB/s",
+                "        … and 2 more",
+                "others: 123 kB down, 456 kB up",
+                "press Ctrl+C to quit",
+            ],
+        );
+        check(
+            50,
+            6,
+            &[
+                "an app�  4 remotes; exact, more remotes than can b",
+                "Appl Remote        Proto      Download      Upload",
+                "an a [2606:2800:22 tcp       9.00 MB/s   1.00 kB/s",
+                "     … and 3 more",
+                "others: 123 kB down, 456 kB up",
+                "press Ctrl+C to quit",
+            ],
+        );
+        let text = text(&beat, By::Remote, Unit::Bytes, 3);
+        assert!(text.chars().all(|c| c == '\n' || netglance_dbus::text::is_shown(c)), "{text:?}");
+        assert!(text.ends_with("\n  … and 1 more\n  others: 123 kB down, 456 kB up"), "{text}");
+    }
 }

@@ -520,8 +520,11 @@ mod tests {
         Open { cgroup, remote, protocol, proxy: proxy.map(str::to_owned) }
     }
 
-    /// Address, bytes received, rate of them, sockets; sorted by number.
-    fn shown(table: &Table) -> Vec<(u32, String, Option<u64>, Option<f64>, u32)> {
+    /// Number, address, bytes received, rate of them, sockets.
+    type Shown = (u32, String, Option<u64>, Option<f64>, u32);
+
+    /// All rows, sorted by number.
+    fn shown(table: &Table) -> Vec<Shown> {
         let mut rows: Vec<_> = table
             .rows()
             .map(|(remote, figures)| {
