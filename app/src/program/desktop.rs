@@ -43,6 +43,7 @@ use crate::{
         reading::{AppRates, AppReading, Reading},
         sampler::{Exact, Source},
         target::{Target, lasting_app},
+        whois::Lookup,
     },
     show::{
         picture::Picture,
@@ -101,6 +102,7 @@ pub struct Desktop {
     look_at_sockets: bool,
     sockets: Vec<AppSockets>,
     proof: Option<Proof>,
+    names: Lookup,
     tray: Option<Tray>,
     panel: bool,
     picture: Picture,
@@ -182,6 +184,7 @@ impl Desktop {
             look_at_sockets: false,
             sockets: Vec::new(),
             proof: None,
+            names: Lookup::new(),
             tray,
             panel,
             picture: Picture::default(),
@@ -556,6 +559,7 @@ impl Desktop {
                 self.look_at_sockets = open;
             }
             Command::Connections(_) => {}
+            Command::FollowQueries(follows) => self.names.follow_queries(follows),
             Command::Verify => self.verify(),
             Command::Span(minutes) => {
                 self.state.span_min = minutes;
@@ -748,7 +752,8 @@ impl Desktop {
         }
     }
 
-    fn update(&self) -> Update {
+    fn update(&mut self) -> Update {
+        self.names.set(&self.settings());
         let (monitor, failure) = match &self.monitor {
             Ok(monitor) => (Some(monitor), None),
             Err(error) => (None, Some(chain(error))),
@@ -766,6 +771,7 @@ impl Desktop {
             warning: monitor.and_then(Monitor::warning).map(format::sentence),
             proof: self.proof_page.then(|| ProofPage { apps: self.sockets.clone(), proof: self.proof.clone() }),
             connections: None,
+            names: self.names.sources(),
             failure,
             settings: self.settings(),
             settings_error: monitor.and_then(|monitor| monitor.settings().error.as_ref().map(ToString::to_string)),
