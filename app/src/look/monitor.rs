@@ -1,5 +1,7 @@
 //! The loop: one look each beat, and what it says about the target.
 
+mod remotes;
+
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     fs,
@@ -59,6 +61,8 @@ pub struct Monitor {
     onlink: Onlink,
     host_prefixes: Vec<IpNet>,
     prefixes: Prefixes,
+    /// How often `prefixes` have changed.
+    judgement: u64,
     settings: SettingsFile,
     sampler: Sampler,
     before: Option<Look>,
@@ -77,6 +81,8 @@ pub struct Monitor {
     names: Names,
     /// The last look; `None`: there was only the first.
     beat: Option<Beat>,
+    /// To whom what is watched talks; `None`: nobody asks.
+    remotes: Option<Box<remotes::Remotes>>,
 }
 
 #[derive(Debug, Default)]
@@ -137,6 +143,7 @@ impl Monitor {
             onlink: Onlink::open()?,
             host_prefixes: Vec::new(),
             prefixes: Prefixes::default(),
+            judgement: 0,
             settings: SettingsFile::open(),
             sampler: Sampler::open(only).await,
             before: None,
@@ -149,6 +156,7 @@ impl Monitor {
             desktop: DesktopEntries::default(),
             names: Names::default(),
             beat: None,
+            remotes: None,
         };
         monitor.paths = monitor.tree.paths().collect();
         monitor.refresh_prefixes(true)?;
@@ -440,6 +448,7 @@ impl Monitor {
     fn judge_anew(&mut self) {
         let Settings { internal, external, .. } = &self.settings.settings;
         self.prefixes = Prefixes::new(&self.host_prefixes, internal, external);
+        self.judgement += 1;
     }
 
     fn reading(&self, watch: &Watch, beat: &Beat) -> Reading {

@@ -14,7 +14,7 @@ use zbus::Connection;
 use super::{
     Event, Events,
     appearance::Appearance,
-    autostart,
+    autostart, connections,
     exact::{self, Wish},
     face,
     instance::Asked,
@@ -103,6 +103,7 @@ pub struct Desktop {
     sockets: Vec<AppSockets>,
     proof: Option<Proof>,
     names: Lookup,
+    connections: connections::Page,
     tray: Option<Tray>,
     panel: bool,
     picture: Picture,
@@ -185,6 +186,7 @@ impl Desktop {
             sockets: Vec::new(),
             proof: None,
             names: Lookup::new(),
+            connections: connections::Page::default(),
             tray,
             panel,
             picture: Picture::default(),
@@ -228,6 +230,10 @@ impl Desktop {
             }
             if std::mem::take(&mut self.look_at_sockets) {
                 self.sockets().await;
+                self.tell();
+            }
+            if self.connections.is_due() {
+                self.look_at_connections().await;
                 self.tell();
             }
             if self.beat != due {
@@ -280,6 +286,7 @@ impl Desktop {
         self.watch_rates();
         self.picture.push(face::sum(self.shown()));
         self.sockets().await;
+        self.look_at_connections().await;
         self.tell();
         // No figure waits for what is recorded.
         if let Ok(monitor) = &self.monitor {
@@ -446,6 +453,12 @@ impl Desktop {
         }
     }
 
+    /// Looks at the remotes of what is watched, or of all together, if anybody looks at them.
+    async fn look_at_connections(&mut self) {
+        let monitor = self.monitor.as_mut().ok();
+        self.connections.look(monitor, self.beat, self.window.is_some(), self.paused).await;
+    }
+
     /// Takes the apps' icons from the desktop's theme.
     fn dress(&mut self) {
         if let Ok(monitor) = &mut self.monitor {
@@ -506,7 +519,7 @@ impl Desktop {
                 self.dress();
             }
         }
-        if self.look_now && !self.paused {
+        if self.look_now && !self.paused || self.connections.is_due() {
             return; // and is told then
         }
         self.tell();
@@ -528,6 +541,7 @@ impl Desktop {
                     self.readings = monitor.readings();
                     self.together = if self.readings.is_empty() { monitor.together() } else { None };
                 }
+                self.connections.choose(self.monitor.as_mut().ok());
                 self.save();
             }
             Command::Set(settings) => self.set(settings),
@@ -558,7 +572,7 @@ impl Desktop {
                 self.proof_page = open;
                 self.look_at_sockets = open;
             }
-            Command::Connections(_) => {}
+            Command::Connections(open) => self.connections.open(open),
             Command::FollowQueries(follows) => self.names.follow_queries(follows),
             Command::Verify => self.verify(),
             Command::Span(minutes) => {
@@ -688,6 +702,7 @@ impl Desktop {
             None => {
                 self.windows += 1;
                 self.proof_page = false;
+                self.connections = connections::Page::default();
                 self.recorded.past_query = None;
                 self.recorded.period = None;
                 self.recorded.used_of.clear();
@@ -736,6 +751,7 @@ impl Desktop {
         if let Some(mut window) = self.window.take() {
             if window.is_behind() {
                 self.told.clear();
+                self.connections.miss();
                 asks_again = true;
             }
             window.send(self.with_past().printable());
@@ -796,6 +812,7 @@ impl Desktop {
     fn with_past(&mut self) -> Update {
         let mut update = self.update();
         // Long, so they are sent once.
+        update.connections = self.connections.tell(self.monitor.as_mut().ok(), self.paused);
         update.past = self.recorded.past.take();
         update.usage = self.recorded.table.take();
         let shown: Vec<String> = self.shown().iter().map(|reading| reading.id.clone()).collect();

@@ -21,7 +21,7 @@ use crate::{
     look::{
         live::SocketVerdict,
         reading::{AppReading, Reading},
-        remotes::{Figures, Remote},
+        remotes::{Figures, Remote, Whois},
         sampler::{Exact, Source},
         whois::{Sources, queries::Queries},
     },
@@ -184,7 +184,13 @@ impl Update {
         };
         let files = self.names.files.iter_mut().flat_map(|file| file.problem.iter_mut().chain([&mut file.path]));
         let sources = files.chain(&mut self.names.places).chain(failed);
-        for name in readings.chain(apps).chain(proof).chain(groups).chain(sources) {
+        let remotes = self.connections.iter_mut().flat_map(|connections| &mut connections.remotes).flat_map(|remote| {
+            let Whois { name, service, country, network } = &mut remote.whois;
+            let network = network.iter_mut().map(|(_, name)| name);
+            let whois = name.iter_mut().map(|name| &mut name.name).chain(service).chain(country).chain(network);
+            [&mut remote.unit, &mut remote.cgroup].into_iter().chain(&mut remote.proxy).chain(whois)
+        });
+        for name in readings.chain(apps).chain(proof).chain(groups).chain(remotes).chain(sources) {
             if let Cow::Owned(shown) = printable(name) {
                 *name = shown;
             }
@@ -323,6 +329,7 @@ mod tests {
         look::{
             rate::{Bytes, Gap},
             reading::UnitReading,
+            remotes::{Name, NamedBy},
             sampler::{Protocol, Source},
             whois::GeoFile,
         },
@@ -376,13 +383,46 @@ mod tests {
         let usage = Some(UsageTable { period, span: (0, 0), apps: Ok(vec![group()]), networks, since: None });
         let files = vec![GeoFile { path: name(), problem: Some(name()) }];
         let names = Sources { queries: Queries::Failed(name()), files, places: vec![name()] };
-        let update =
-            Update { readings: vec![reading], apps: vec![app], proof, past, usage, names, ..Update::default() };
+        let whois = Whois {
+            name: Some(Name { name: name(), by: NamedBy::ReverseDns }),
+            service: Some(name()),
+            country: Some(name()),
+            network: Some((1, name())),
+        };
+        let remote = Remote {
+            id: 1,
+            app: name(),
+            unit: name(),
+            cgroup: name(),
+            address: None,
+            port: 0,
+            protocol: 6,
+            scope: None,
+            prefix: None,
+            reason: String::new(),
+            counters: None,
+            proxy: Some(name()),
+            whois,
+        };
+        let connections = Some(Connections {
+            source: Source::Exact,
+            boottime_ns: 0,
+            is_whole: true,
+            remotes: vec![remote],
+            figures: Vec::new(),
+            gone: Vec::new(),
+            is_complete: true,
+            others: None,
+            failure: None,
+        });
+        let (readings, apps) = (vec![reading], vec![app]);
+        let update = Update { readings, apps, proof, past, usage, connections, names, ..Update::default() };
         let update = update.printable();
         let text = serde_json::to_string(&update).unwrap();
         let hostile = serde_json::to_string(&name()).unwrap();
-        assert_eq!(text.matches(hostile.trim_matches('"')).count(), 5, "the ids alone: {text}");
+        assert_eq!(text.matches(hostile.trim_matches('"')).count(), 6, "the ids alone: {text}");
         assert_eq!((&update.readings[0].id, &update.apps[0].id), (&name(), &name()));
         assert_eq!(text.matches("a\u{FFFD}\u{FFFD}\u{FFFD}").count(), 22, "{text}");
+        assert_eq!(text.matches("a\u{FFFD}\u{FFFD}\u{FFFD}").count(), 29, "{text}");
     }
 }
