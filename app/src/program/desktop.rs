@@ -43,7 +43,7 @@ use crate::{
         reading::{AppRates, AppReading, Reading},
         sampler::{Exact, Source},
         target::{Target, lasting_app},
-        whois::Lookup,
+        whois::Sources,
     },
     show::{
         picture::Picture,
@@ -102,7 +102,6 @@ pub struct Desktop {
     look_at_sockets: bool,
     sockets: Vec<AppSockets>,
     proof: Option<Proof>,
-    names: Lookup,
     connections: connections::Page,
     tray: Option<Tray>,
     panel: bool,
@@ -185,7 +184,6 @@ impl Desktop {
             look_at_sockets: false,
             sockets: Vec::new(),
             proof: None,
-            names: Lookup::new(),
             connections: connections::Page::default(),
             tray,
             panel,
@@ -573,7 +571,11 @@ impl Desktop {
                 self.look_at_sockets = open;
             }
             Command::Connections(open) => self.connections.open(open),
-            Command::FollowQueries(follows) => self.names.follow_queries(follows),
+            Command::FollowQueries(follows) => {
+                if let Ok(monitor) = &mut self.monitor {
+                    monitor.follow_queries(follows);
+                }
+            }
             Command::Verify => self.verify(),
             Command::Span(minutes) => {
                 self.state.span_min = minutes;
@@ -768,8 +770,7 @@ impl Desktop {
         }
     }
 
-    fn update(&mut self) -> Update {
-        self.names.set(&self.settings());
+    fn update(&self) -> Update {
         let (monitor, failure) = match &self.monitor {
             Ok(monitor) => (Some(monitor), None),
             Err(error) => (None, Some(chain(error))),
@@ -787,7 +788,7 @@ impl Desktop {
             warning: monitor.and_then(Monitor::warning).map(format::sentence),
             proof: self.proof_page.then(|| ProofPage { apps: self.sockets.clone(), proof: self.proof.clone() }),
             connections: None,
-            names: self.names.sources(),
+            names: Sources::default(),
             failure,
             settings: self.settings(),
             settings_error: monitor.and_then(|monitor| monitor.settings().error.as_ref().map(ToString::to_string)),
@@ -811,6 +812,9 @@ impl Desktop {
     /// An update with the past of what the window shows for the first time.
     fn with_past(&mut self) -> Update {
         let mut update = self.update();
+        if let Ok(monitor) = &mut self.monitor {
+            update.names = monitor.name_sources();
+        }
         // Long, so they are sent once.
         update.connections = self.connections.tell(self.monitor.as_mut().ok(), self.paused);
         update.past = self.recorded.past.take();

@@ -122,7 +122,8 @@ impl Geoip {
     }
 
     /// Whether no file is being read.
-    pub fn is_idle(&self) -> bool {
+    #[cfg(test)]
+    fn is_idle(&self) -> bool {
         !lock(&self.shared).is_busy
     }
 

@@ -36,6 +36,9 @@ pub struct Answer<A> {
     pub lasts: Duration,
 }
 
+/// Who is asked; may block.
+type Ask<Q, A> = dyn Fn(&Q) -> Answer<A> + Send + Sync;
+
 /// Questions, and the answers that are known.
 #[derive(Debug)]
 pub struct Learner<Q: Eq + Hash, A> {
@@ -44,7 +47,7 @@ pub struct Learner<Q: Eq + Hash, A> {
 
 struct Shared<Q: Eq + Hash, A> {
     bounds: Bounds,
-    ask: Box<dyn Fn(&Q) -> Answer<A> + Send + Sync>,
+    ask: Box<Ask<Q, A>>,
     state: Mutex<State<Q, A>>,
     changed: Condvar,
 }
@@ -115,7 +118,8 @@ impl<Q: Clone + Eq + Hash + Send + 'static, A: Clone + Send + 'static> Learner<Q
     }
 
     /// Whether nothing waits and nothing is being asked.
-    pub fn is_idle(&self) -> bool {
+    #[cfg(test)]
+    fn is_idle(&self) -> bool {
         self.shared.lock().pending.is_empty()
     }
 

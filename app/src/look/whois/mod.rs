@@ -14,7 +14,6 @@ mod system;
 use std::{
     net::IpAddr,
     path::Path,
-    thread,
     time::{Duration, Instant},
 };
 
@@ -52,6 +51,7 @@ pub struct Lookup {
     queries: Monitor,
     geoip: Geoip,
     refreshed: Instant,
+    knowledge: u64,
 }
 
 impl Default for Lookup {
@@ -70,6 +70,7 @@ impl Lookup {
             queries: Monitor::new(Path::new(queries::SOCKET)),
             geoip: Geoip::new(),
             refreshed: Instant::now(),
+            knowledge: 0,
         }
     }
 
@@ -97,9 +98,9 @@ impl Lookup {
         Whois { name, service, country, network }
     }
 
-    /// Whether something may be known now that wasn't when this was last called: then ask again. To be called at each beat while
-    /// somebody looks; it also has files looked for and read.
-    pub fn changed(&mut self) -> bool {
+    /// How often something new became known: with another number than before, ask again. To be called at each beat while somebody
+    /// looks; it also has files looked for and read.
+    pub fn knowledge(&mut self) -> u64 {
         self.geoip.refresh(true);
         let is_old = self.refreshed.elapsed() >= REFRESH;
         if is_old {
@@ -107,16 +108,8 @@ impl Lookup {
         }
         let news =
             [self.services.take_news(), self.reverse.take_news(), self.queries.take_news(), self.geoip.take_news()];
-        is_old || news.contains(&true)
-    }
-
-    /// Waits, for at most so long, until services and files are known of what was asked for. Names may take longer.
-    pub fn settle(&mut self, most: Duration) {
-        self.geoip.refresh(true);
-        let until = Instant::now() + most;
-        while !(self.services.is_idle() && self.geoip.is_idle()) && Instant::now() < until {
-            thread::sleep(Duration::from_millis(1));
-        }
+        self.knowledge += u64::from(is_old || news.contains(&true));
+        self.knowledge
     }
 
     /// Nobody looks any more: nothing more is asked, and the files' memory is given back. What is known stays known.
@@ -145,9 +138,12 @@ impl Lookup {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{
-        Arc,
-        atomic::{AtomicU32, Ordering},
+    use std::{
+        sync::{
+            Arc,
+            atomic::{AtomicU32, Ordering},
+        },
+        thread,
     };
 
     use super::{learner::Answer, *};
@@ -180,24 +176,26 @@ mod tests {
         let (mut lookup, asked) = lookup();
         let outside = address("93.184.216.34");
         let mut service = || {
-            lookup.changed();
+            lookup.knowledge();
             lookup.look(outside, 443, 6)
         };
         eventually(|| service().service.as_deref() == Some("https"));
         assert_eq!((service().name, asked.load(Ordering::Relaxed)), (None, 0));
 
+        let before = lookup.knowledge();
         lookup.set(&Settings { reverse_dns: true, ..Settings::default() });
         for local in ["127.0.0.1", "fe80::1", "224.0.0.251", "::ffff:127.0.0.1"] {
             lookup.look(address(local), 443, 6);
         }
         eventually(|| lookup.look(outside, 443, 6).name.is_some());
-        assert!(lookup.changed());
+        let learnt = lookup.knowledge();
+        assert!(learnt > before && lookup.knowledge() == learnt);
         let name = lookup.look(address("::ffff:93.184.216.34"), 443, 6).name;
         assert_eq!(name, Some(Name { name: "host.example".to_owned(), by: NamedBy::ReverseDns }));
         assert_eq!(asked.load(Ordering::Relaxed), 1);
 
         lookup.set(&Settings::default());
-        assert!(lookup.changed());
+        assert!(lookup.knowledge() > learnt);
         assert_eq!(lookup.look(outside, 443, 6).name, None, "what was learnt is forgotten");
         lookup.look(address("93.184.216.35"), 443, 6);
         thread::sleep(Duration::from_millis(150));
@@ -229,9 +227,10 @@ mod tests {
         let mut lookup = Lookup::new();
         lookup.set(&Settings { geoip: Some(vec![path.display().to_string()]), ..Settings::default() });
         let outside = address("2606:2800:220::1");
-        lookup.settle(Duration::from_secs(10));
-        assert!(lookup.changed());
-        assert_eq!(lookup.look(outside, 0, 6).country.as_deref(), Some("US"));
+        eventually(|| {
+            let before = lookup.knowledge();
+            lookup.look(outside, 0, 6).country.as_deref() == Some("US") && lookup.knowledge() == before
+        });
         let Sources { queries: _, files, places } = lookup.sources();
         assert_eq!(files, [GeoFile { path: path.display().to_string(), problem: None }]);
         assert!(places.iter().any(|place| place == "/usr/share/GeoIP"), "{places:?}");
