@@ -455,3 +455,224 @@ impl Entry {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::look::live::Side;
+
+    const SEC: u64 = 1_000_000_000;
+
+    /// Knows everybody's cgroup but /nobody.
+    #[derive(Default)]
+    struct Fake {
+        judgement: u64,
+        knowledge: u64,
+        /// How often it was asked for a verdict, and for a name.
+        judged: usize,
+        named: usize,
+        is_asked: bool,
+    }
+
+    impl Judge for Fake {
+        fn place(&mut self, cgroup: &str) -> Option<Place> {
+            (cgroup != "/nobody").then(|| Place { app: "app".into(), unit: cgroup.into() })
+        }
+        fn is_asked(&mut self, _: &str) -> bool {
+            self.is_asked
+        }
+        fn judgement(&self) -> u64 {
+            self.judgement
+        }
+        fn judge(&mut self, address: Option<IpAddr>, at_proxy: bool) -> Judged {
+            self.judged += 1;
+            let scope = address.map(|_| if at_proxy { Side::Internal } else { Side::External });
+            Judged { scope, prefix: None, reason: self.judgement.to_string(), counters: None }
+        }
+        fn knowledge(&self) -> u64 {
+            self.knowledge
+        }
+        fn whois(&mut self, _: IpAddr, _: u16, _: u8) -> Whois {
+            self.named += 1;
+            Whois { service: Some(self.knowledge.to_string()), ..Whois::default() }
+        }
+    }
+
+    fn look<'a>(source: Source, epoch: u64, secs: u64) -> Look<'a> {
+        Look {
+            source,
+            epoch,
+            boottime_ns: secs * SEC,
+            is_complete: true,
+            open: Vec::new(),
+            counted: None,
+            longest: Duration::from_secs(4),
+        }
+    }
+
+    fn row(cgroup: &'static str, address: &str, rx: u64) -> Row<'static> {
+        Row { cgroup, address: address.parse().unwrap(), port: 443, protocol: 6, bytes: [rx, 2 * rx] }
+    }
+
+    fn open(cgroup: &'static str, address: Option<&str>, protocol: u8, proxy: Option<&str>) -> Open<'static> {
+        let remote = address.map(|address| (address.parse().unwrap(), 443));
+        Open { cgroup, remote, protocol, proxy: proxy.map(str::to_owned) }
+    }
+
+    /// Address, bytes received, rate of them, sockets; sorted by number.
+    fn shown(table: &Table) -> Vec<(u32, String, Option<u64>, Option<f64>, u32)> {
+        let mut rows: Vec<_> = table
+            .rows()
+            .map(|(remote, figures)| {
+                let address = remote.address.map(|address| address.to_string()).unwrap_or_default();
+                let (bytes, rate) = (figures.bytes.map(|[rx, _]| rx), figures.rate.map(|rate| rate.rx));
+                assert_eq!(figures.id, remote.id);
+                (remote.id, address, bytes, rate, figures.sockets)
+            })
+            .collect();
+        rows.sort_by_key(|row| row.0);
+        rows
+    }
+
+    #[test]
+    fn rates_are_between_two_looks_that_belong_together() {
+        use Source::{Estimate, Exact};
+        let mut table = Table::default();
+        let mut fake = Fake { is_asked: true, ..Fake::default() };
+        let mut check = |look: Look<'static>, rows: &[(&str, u64)], expected: &[(u32, Option<u64>, Option<f64>)]| {
+            let secs = look.boottime_ns / SEC;
+            table.take(look, rows.iter().map(|(address, rx)| row("/a", address, *rx)), &mut fake);
+            let found: Vec<_> = shown(&table).into_iter().map(|(id, _, bytes, rate, _)| (id, bytes, rate)).collect();
+            assert_eq!(found, expected, "at {secs} s");
+        };
+        let (a, b) = ("8.8.8.8", "2606::1");
+        check(look(Exact, 1, 10), &[(a, 100)], &[(1, Some(100), None)]);
+        check(look(Exact, 1, 12), &[(a, 150), (b, 8)], &[(1, Some(150), Some(25.0)), (2, Some(8), Some(4.0))]);
+        check(look(Exact, 1, 13), &[(a, 150)], &[(1, Some(150), Some(0.0)), (2, Some(8), Some(0.0))]);
+        check(look(Exact, 1, 14), &[(a, 149), (b, 3)], &[(1, Some(149), None), (2, Some(3), Some(3.0))]);
+        check(look(Exact, 1, 15), &[(a, 150), (b, 3)], &[(1, Some(150), Some(1.0)), (2, Some(3), Some(0.0))]);
+        check(look(Exact, 1, 99), &[(a, 151), (b, 3)], &[(1, Some(151), None), (2, Some(3), None)]);
+        check(look(Exact, 2, 100), &[(a, 9)], &[(1, Some(9), None), (2, Some(3), None)]);
+        check(look(Exact, 2, 101), &[(a, 10)], &[(1, Some(10), Some(1.0)), (2, Some(3), Some(0.0))]);
+        // From another source nothing is known of what was before, and no number comes again.
+        check(look(Estimate, 2, 102), &[(a, 10)], &[(3, Some(10), None)]);
+    }
+
+    #[test]
+    fn a_row_that_was_not_asked_for_goes_on_where_it_was() {
+        let mut table = Table::default();
+        let mut fake = Fake::default();
+        let mut rate = |secs, rows: &[u64]| {
+            table.take(look(Source::Exact, 1, secs), rows.iter().map(|rx| row("/a", "8.8.8.8", *rx)), &mut fake);
+            shown(&table)[0].3
+        };
+        assert_eq!([rate(1, &[100]), rate(2, &[]), rate(3, &[107])], [None, Some(0.0), Some(7.0)]);
+    }
+
+    #[test]
+    fn open_sockets_are_rows_too() {
+        let mut table = Table::default();
+        let mut fake = Fake::default();
+        let sockets = || {
+            vec![
+                open("/a", Some("8.8.8.8"), 6, None),
+                open("/a", Some("::ffff:8.8.8.8"), 6, None),
+                open("/a", Some("1.1.1.1"), 17, None),
+                open("/a", None, 17, None),
+                open("/nobody", Some("9.9.9.9"), 6, None),
+            ]
+        };
+        let tcp = || [row("/a", "8.8.8.8", 5), row("/nobody", "9.9.9.9", 5)];
+        table.take(Look { open: sockets(), ..look(Source::Estimate, 0, 1) }, tcp(), &mut fake);
+        let expected = [
+            (1, "8.8.8.8".to_owned(), Some(5), None, 2),
+            (2, "1.1.1.1".to_owned(), None, None, 1),
+            (3, String::new(), None, None, 1),
+        ];
+        assert_eq!(shown(&table), expected);
+        table.take(look(Source::Estimate, 0, 2), tcp(), &mut fake);
+        let rates: Vec<_> = shown(&table).into_iter().map(|(.., rate, sockets)| (rate, sockets)).collect();
+        assert_eq!(rates, [(Some(0.0), 0), (None, 0), (None, 0)], "they stay listed");
+        // Exactly counted, UDP has bytes, and what has no peer is in the rows.
+        let mut table = Table::default();
+        table.take(Look { open: sockets(), ..look(Source::Exact, 0, 1) }, tcp(), &mut fake);
+        let found: Vec<_> = shown(&table).into_iter().map(|(_, address, bytes, ..)| (address, bytes)).collect();
+        assert_eq!(found, [("8.8.8.8".to_owned(), Some(5)), ("1.1.1.1".to_owned(), Some(0))]);
+    }
+
+    #[test]
+    fn only_what_is_different_is_told() {
+        let mut table = Table::default();
+        let mut fake = Fake::default();
+        let mut take = |secs, judgement, knowledge, rows: &[(&str, u64)], open: Vec<Open<'static>>, whole| {
+            (fake.judgement, fake.knowledge) = (judgement, knowledge);
+            let look = Look { open, ..look(Source::Exact, 1, secs) };
+            table.take(look, rows.iter().map(|(address, rx)| row("/a", address, *rx)), &mut fake);
+            let changes = table.changes(whole);
+            let ids = |ids: Vec<u32>| {
+                let mut ids = ids;
+                ids.sort_unstable();
+                ids
+            };
+            let remotes = ids(changes.remotes.iter().map(|remote| remote.id).collect());
+            (remotes, ids(changes.figures.iter().map(|figures| figures.id).collect()), (fake.judged, fake.named))
+        };
+        let (a, b) = ("8.8.8.8", "1.1.1.1");
+        let socket = |proxy| vec![open("/a", Some(a), 6, proxy)];
+        assert_eq!(take(1, 0, 0, &[(a, 5), (b, 5)], vec![], false), (vec![1, 2], vec![1, 2], (2, 2)));
+        assert_eq!(take(2, 0, 0, &[(a, 9), (b, 5)], vec![], false), (vec![], vec![1, 2], (2, 2)), "rates begin");
+        assert_eq!(take(3, 0, 0, &[(a, 9), (b, 5)], vec![], false), (vec![], vec![1], (2, 2)), "it came to rest");
+        assert_eq!(take(4, 0, 0, &[(a, 9), (b, 5)], vec![], false), (vec![], vec![], (2, 2)));
+        assert_eq!(take(5, 0, 0, &[(a, 9), (b, 5)], socket(None), false), (vec![], vec![1], (2, 2)));
+        assert_eq!(take(6, 0, 0, &[(a, 9), (b, 5)], socket(None), false), (vec![], vec![], (2, 2)), "still open");
+        assert_eq!(take(7, 0, 0, &[(a, 9), (b, 5)], socket(Some("p")), false), (vec![1], vec![], (3, 2)));
+        assert_eq!(take(8, 0, 0, &[(a, 9), (b, 5)], vec![], false), (vec![], vec![1], (3, 2)), "a proxy's for good");
+        assert_eq!(take(9, 1, 0, &[(a, 9), (b, 5)], vec![], false), (vec![1, 2], vec![], (5, 2)));
+        assert_eq!(take(10, 1, 7, &[(a, 9), (b, 5)], vec![], false), (vec![1, 2], vec![], (5, 4)));
+        assert_eq!(take(11, 1, 7, &[(a, 9), (b, 5)], vec![], true), (vec![1, 2], vec![1, 2], (5, 4)), "all of it");
+        table.clear();
+        assert_eq!(table.rows().count(), 0);
+        let mut gone = table.changes(false).gone;
+        gone.sort_unstable();
+        assert_eq!(gone, [1, 2]);
+    }
+
+    #[test]
+    fn what_has_been_idle_for_longest_makes_room() {
+        let mut table = Table::default();
+        let mut fake = Fake::default();
+        let address = |n: usize| IpAddr::from(u32::try_from(n).unwrap().to_be_bytes());
+        let mut take = |table: &mut Table, secs, from: usize, to: usize| {
+            let rows = (from..to).map(|n| Row { address: address(n), ..row("/a", "::", 1) });
+            table.take(look(Source::Exact, 1, secs), rows, &mut fake);
+        };
+        take(&mut table, 1, 0, 3000);
+        table.changes(false);
+        take(&mut table, 2, 3000, MOST_ROWS - 1);
+        assert_eq!((table.rows().count(), table.is_complete()), (MOST_ROWS - 1, true));
+        take(&mut table, 3, MOST_ROWS - 1, MOST_ROWS + 10);
+        assert_eq!((table.rows().count(), table.is_complete()), (ROWS_LEFT, false), "some had no room");
+        assert_eq!(table.changes(false).gone.len(), MOST_ROWS - ROWS_LEFT, "the oldest of the first look");
+        take(&mut table, 4, MOST_ROWS - 1, MOST_ROWS + 10);
+        assert_eq!((table.rows().count(), table.is_complete()), (ROWS_LEFT + 10, true));
+        assert!(table.rows().all(|(remote, _)| remote.address.unwrap() >= address(1000)));
+    }
+
+    #[test]
+    fn the_others_are_what_is_in_no_row() {
+        let mut table = Table::default();
+        let mut fake = Fake { is_asked: true, ..Fake::default() };
+        let mut others = |secs, counted: u64, rx: &[u64], is_complete| {
+            let look = Look { counted: Some([counted, 2 * counted]), is_complete, ..look(Source::Exact, 1, secs) };
+            table.take(look, rx.iter().map(|rx| row("/a", "8.8.8.8", *rx)), &mut fake);
+            if secs == 1 {
+                table.begin_others([counted + 50, 2 * counted + 100]);
+            }
+            table.others()
+        };
+        assert_eq!(others(1, 1000, &[500], false), Some([0, 0]));
+        assert_eq!(others(2, 1060, &[510], false), Some([0, 0]), "10 more since the counters were read again");
+        assert_eq!(others(3, 1100, &[520], false), Some([30, 60]));
+        assert_eq!(others(4, 1100, &[], true), Some([0, 0]), "no more than it was at its least");
+    }
+}
