@@ -77,7 +77,7 @@ type Stamp = (u64, u64, u64, i64, i64);
 pub struct Found {
     /// The country's ISO 3166 code.
     pub country: Option<String>,
-    /// The autonomous system's number, and who runs it.
+    /// The autonomous system's number, and who runs it; `AS` and the number where the file doesn't say that.
     pub network: Option<(u32, String)>,
 }
 
@@ -180,8 +180,10 @@ impl Geoip {
                 (code.len() == 2 && code.bytes().all(|c| c.is_ascii_uppercase())).then(|| code.to_owned())
             };
             let network = || {
-                let name = text(&["autonomous_system_organization"]).or_else(|| text(&["as_name"])).unwrap_or_default();
-                Some((number().filter(|number| *number != 0)?, brief(name.trim(), MOST_CHARS).into_owned()))
+                let number = number().filter(|number| *number != 0)?;
+                let name = text(&["autonomous_system_organization"]).or_else(|| text(&["as_name"]));
+                let name = name.map(str::trim).filter(|name| !name.is_empty());
+                Some((number, name.map_or_else(|| format!("AS{number}"), |name| brief(name, MOST_CHARS).into_owned())))
             };
             found.country = found.country.or_else(country);
             found.network = found.network.or_else(network);
@@ -333,7 +335,7 @@ pub(super) mod tests {
                 ("::5db8:d800/120", record(15133, "Edgecast")),
                 ("2001:db8:1::/48", record(64500, &format!("a\u{1b}[31m{long}"))),
                 ("2001:db8:2::/48", record(0, "nobody")),
-                ("2001:db8:3::/48", json!({ "autonomous_system_number": 64501 })),
+                ("2001:db8:5::/48", json!({ "autonomous_system_number": 64501 })),
             ],
         )
     }
@@ -379,7 +381,7 @@ pub(super) mod tests {
         let de = Some("DE".to_owned());
         assert_eq!(look(&geoip, "2001:db8:3::1"), (de.clone(), Some((64500, "Example".to_owned()))));
         assert_eq!(look(&geoip, "2001:db8:4::1"), (de, None));
-        assert_eq!(look(&geoip, "2001:db8:5::1"), (None, None));
+        assert_eq!(look(&geoip, "2001:db8:5::1"), (None, Some((64501, "AS64501".to_owned()))));
         geoip.rest();
         assert_eq!(look(&geoip, "93.184.216.34"), (None, None), "the memory is given back");
         assert_eq!(geoip.files(), found);
