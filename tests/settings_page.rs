@@ -269,7 +269,7 @@ fn names_of_remotes_are_asked_for_only_on_a_click() {
     screen.show(shown(Queries::Unavailable));
     screen.press_with(Modifiers::COMMAND, Key::Comma);
     screen.says("Sends the addresses that you look at under Connections to your DNS server.");
-    screen.says("there is no file in MaxMind's format (.mmdb) on this computer");
+    screen.says("because no file in MaxMind's format (.mmdb) was found");
     screen.says("in /usr/share/GeoIP, /var/lib/GeoIP. It downloads nothing.");
     screen.says_not("Lookups");
     screen.is_accessible();

@@ -208,11 +208,17 @@ impl Desktop {
         self.tell();
         loop {
             let due = self.beat;
-            if self.paused {
+            // How a question for a password ended is seen at the beat.
+            let is_asking = self.monitor.as_ref().is_ok_and(Monitor::is_asking_for_queries);
+            if self.paused && !is_asking {
                 self.take(events.next().await);
             } else {
                 match timeout_at(next.into(), events.next()).await {
                     Ok(event) => self.take(event),
+                    Err(_) if self.paused => {
+                        self.tell();
+                        next = Instant::now() + due;
+                    }
                     Err(_) => {
                         self.look().await;
                         next += due;

@@ -88,6 +88,11 @@ impl Monitor {
         self.lookup.follow_queries(follows);
     }
 
+    /// Whether a person is being asked whether they may be followed.
+    pub fn is_asking_for_queries(&self) -> bool {
+        self.lookup.is_asking()
+    }
+
     async fn take_remotes(&mut self, remotes: &mut Remotes, beat: Duration) -> Result<(), Error> {
         let open = sampler::open_sockets()?;
         self.refresh_cgroups();

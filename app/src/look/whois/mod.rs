@@ -129,6 +129,11 @@ impl Lookup {
         }
     }
 
+    /// Whether a person is being asked for a password now.
+    pub fn is_asking(&self) -> bool {
+        self.queries.state() == Queries::Asking
+    }
+
     /// Where names come from. Has files looked for, but not read.
     pub fn sources(&mut self) -> Sources {
         self.geoip.refresh(false);

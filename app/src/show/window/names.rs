@@ -14,8 +14,8 @@ const REVERSE_DNS: &str = "Sends the addresses that you look at under Connection
      address says, and is not checked.";
 /// What following the queries means.
 const QUERIES: &str = "systemd-resolved can tell netglance which names this computer looks up, so that addresses get the names that were \
-     asked for. netglance then sees the lookups of all programs and users of this computer, not only of the apps that you watch. It \
-     asks for an administrator's password and ends when netglance quits. Names are kept in memory only.";
+     asked for. netglance then sees the lookups of all programs and users of this computer, not only of the apps that you watch. An \
+     administrator's password is needed. It ends when netglance quits, and names are kept in memory only.";
 
 /// Draws the choices, takes what is chosen into `settings` and gives a wish beside them.
 pub fn ui(ui: &mut Ui, sources: &Sources, settings: &mut Settings) -> Option<Command> {
@@ -66,7 +66,7 @@ fn files(ui: &mut Ui, sources: &Sources, setting: Option<&[String]>) {
     if setting.is_some_and(<[_]>::is_empty) {
         ui.label("Countries and networks are not shown, because the settings file says geoip = [].");
     } else if sources.files.is_empty() {
-        ui.label("Countries and networks are not shown, because there is no file in MaxMind's format (.mmdb) on this computer.");
+        ui.label("Countries and networks are not shown, because no file in MaxMind's format (.mmdb) was found.");
         let places = sources.places.join(", ");
         let text = format!(
             "netglance looks for country, city and ASN files in {places}. It downloads nothing. The setting geoip names other files."
