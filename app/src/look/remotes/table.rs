@@ -263,7 +263,8 @@ impl Table {
     fn joint(&self, look: &Look<'_>) -> Joint {
         let Some((_, epoch, before_ns)) = self.latest else { return Joint::First };
         if epoch != look.epoch {
-            return Joint::Restarted;
+            // Before, nothing was asked for that there was.
+            return if epoch == 0 { Joint::First } else { Joint::Restarted };
         }
         let elapsed = Duration::from_nanos(look.boottime_ns.saturating_sub(before_ns));
         if elapsed.is_zero() || elapsed > look.longest { Joint::Apart } else { Joint::Secs(elapsed.as_secs_f64()) }
