@@ -29,6 +29,7 @@ use crate::{
         reading::{AppRates, AppReading, Reading, UnitReading},
         sampler::{self, Ending, Exact, Look, Sampler, Source},
         target::{self, Target, UnitOf},
+        whois::Lookup,
     },
 };
 
@@ -83,6 +84,8 @@ pub struct Monitor {
     beat: Option<Beat>,
     /// To whom what is watched talks; `None`: nobody asks.
     remotes: Option<Box<remotes::Remotes>>,
+    /// What is known of them.
+    lookup: Lookup,
 }
 
 #[derive(Debug, Default)]
@@ -157,6 +160,7 @@ impl Monitor {
             names: Names::default(),
             beat: None,
             remotes: None,
+            lookup: Lookup::new(),
         };
         monitor.paths = monitor.tree.paths().collect();
         monitor.refresh_prefixes(true)?;

@@ -43,6 +43,7 @@ use crate::{
         reading::{AppRates, AppReading, Reading},
         sampler::{Exact, Source},
         target::{Target, lasting_app},
+        whois::Sources,
     },
     show::{
         picture::Picture,
@@ -207,11 +208,17 @@ impl Desktop {
         self.tell();
         loop {
             let due = self.beat;
-            if self.paused {
+            // How a question for a password ended is seen at the beat.
+            let is_asking = self.monitor.as_ref().is_ok_and(Monitor::is_asking_for_queries);
+            if self.paused && !is_asking {
                 self.take(events.next().await);
             } else {
                 match timeout_at(next.into(), events.next()).await {
                     Ok(event) => self.take(event),
+                    Err(_) if self.paused => {
+                        self.tell();
+                        next = Instant::now() + due;
+                    }
                     Err(_) => {
                         self.look().await;
                         next += due;
@@ -570,6 +577,11 @@ impl Desktop {
                 self.look_at_sockets = open;
             }
             Command::Connections(open) => self.connections.open(open),
+            Command::FollowQueries(follows) => {
+                if let Ok(monitor) = &mut self.monitor {
+                    monitor.follow_queries(follows);
+                }
+            }
             Command::Verify => self.verify(),
             Command::Span(minutes) => {
                 self.state.span_min = minutes;
@@ -782,6 +794,7 @@ impl Desktop {
             warning: monitor.and_then(Monitor::warning).map(format::sentence),
             proof: self.proof_page.then(|| ProofPage { apps: self.sockets.clone(), proof: self.proof.clone() }),
             connections: None,
+            names: Sources::default(),
             failure,
             settings: self.settings(),
             settings_error: monitor.and_then(|monitor| monitor.settings().error.as_ref().map(ToString::to_string)),
@@ -805,6 +818,9 @@ impl Desktop {
     /// An update with the past of what the window shows for the first time.
     fn with_past(&mut self) -> Update {
         let mut update = self.update();
+        if let Ok(monitor) = &mut self.monitor {
+            update.names = monitor.name_sources();
+        }
         // Long, so they are sent once.
         update.connections = self.connections.tell(self.monitor.as_mut().ok(), self.paused);
         update.past = self.recorded.past.take();

@@ -23,6 +23,7 @@ use crate::{
         reading::{AppReading, Reading},
         remotes::{Figures, Remote, Whois},
         sampler::{Exact, Source},
+        whois::{Sources, queries::Queries},
     },
 };
 
@@ -48,6 +49,8 @@ pub struct Update {
     pub proof: Option<ProofPage>,
     /// What the page Connections shows; `None` while it is closed.
     pub connections: Option<Connections>,
+    /// Where the names of remotes come from.
+    pub names: Sources,
     /// Why nothing can be watched at all, worded for a person.
     pub failure: Option<String>,
     /// The settings in force.
@@ -175,13 +178,19 @@ impl Update {
             let network = group.network.iter_mut().flat_map(|network| &mut network.name);
             network.chain(&mut group.unit).chain([&mut group.name])
         });
+        let failed = match &mut self.names.queries {
+            Queries::Failed(why) => Some(why),
+            _ => None,
+        };
+        let files = self.names.files.iter_mut().flat_map(|file| file.problem.iter_mut().chain([&mut file.path]));
+        let sources = files.chain(&mut self.names.places).chain(failed);
         let remotes = self.connections.iter_mut().flat_map(|connections| &mut connections.remotes).flat_map(|remote| {
             let Whois { name, service, country, network } = &mut remote.whois;
             let network = network.iter_mut().map(|(_, name)| name);
             let whois = name.iter_mut().map(|name| &mut name.name).chain(service).chain(country).chain(network);
             [&mut remote.unit, &mut remote.cgroup].into_iter().chain(&mut remote.proxy).chain(whois)
         });
-        for name in readings.chain(apps).chain(proof).chain(groups).chain(remotes) {
+        for name in readings.chain(apps).chain(proof).chain(groups).chain(remotes).chain(sources) {
             if let Cow::Owned(shown) = printable(name) {
                 *name = shown;
             }
@@ -273,6 +282,9 @@ pub enum Command {
     ProofPage(bool),
     /// The page Connections was opened, or closed.
     Connections(bool),
+    /// Follow the names that this computer asks systemd-resolved for, until netglance ends, or stop that. A person may be asked for a
+    /// password.
+    FollowQueries(bool),
     /// Prove on this computer that what is counted is right. A person is asked for a password.
     Verify,
     /// Remember the chart's span, in minutes.
@@ -319,6 +331,7 @@ mod tests {
             reading::UnitReading,
             remotes::{Name, NamedBy},
             sampler::{Protocol, Source},
+            whois::GeoFile,
         },
     };
 
@@ -368,6 +381,8 @@ mod tests {
         let past = Some(Past { query, groups: Ok(vec![group()]), since: None });
         let (period, networks) = (Period::Today, vec![group()]);
         let usage = Some(UsageTable { period, span: (0, 0), apps: Ok(vec![group()]), networks, since: None });
+        let files = vec![GeoFile { path: name(), problem: Some(name()) }];
+        let names = Sources { queries: Queries::Failed(name()), files, places: vec![name()] };
         let whois = Whois {
             name: Some(Name { name: name(), by: NamedBy::ReverseDns }),
             service: Some(name()),
@@ -401,12 +416,12 @@ mod tests {
             failure: None,
         });
         let (readings, apps) = (vec![reading], vec![app]);
-        let update = Update { readings, apps, proof, past, usage, connections, ..Update::default() };
+        let update = Update { readings, apps, proof, past, usage, connections, names, ..Update::default() };
         let update = update.printable();
         let text = serde_json::to_string(&update).unwrap();
         let hostile = serde_json::to_string(&name()).unwrap();
         assert_eq!(text.matches(hostile.trim_matches('"')).count(), 6, "the ids alone: {text}");
         assert_eq!((&update.readings[0].id, &update.apps[0].id), (&name(), &name()));
-        assert_eq!(text.matches("a\u{FFFD}\u{FFFD}\u{FFFD}").count(), 25, "{text}");
+        assert_eq!(text.matches("a\u{FFFD}\u{FFFD}\u{FFFD}").count(), 29, "{text}");
     }
 }

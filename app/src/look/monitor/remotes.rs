@@ -17,6 +17,7 @@ use crate::look::{
     remotes::{Changes, Judge, Look, Open, Place, Row, Table, Whois},
     sampler::{self, OpenSocket, Source},
     target::{app_id, units},
+    whois::{Lookup, Sources},
 };
 
 /// Paths that the helper takes in a call.
@@ -72,7 +73,24 @@ impl Monitor {
             remotes.is_wanted = false;
             remotes.table.clear();
             self.sampler.forget_remotes();
+            self.lookup.rest();
         }
+    }
+
+    /// Where the names of remotes come from.
+    pub fn name_sources(&mut self) -> Sources {
+        self.lookup.set(&self.settings.settings);
+        self.lookup.sources()
+    }
+
+    /// Follows the names that this computer asks for, or stops; see [`Lookup::follow_queries`].
+    pub fn follow_queries(&mut self, follows: bool) {
+        self.lookup.follow_queries(follows);
+    }
+
+    /// Whether a person is being asked whether they may be followed.
+    pub fn is_asking_for_queries(&self) -> bool {
+        self.lookup.is_asking()
     }
 
     async fn take_remotes(&mut self, remotes: &mut Remotes, beat: Duration) -> Result<(), Error> {
@@ -90,6 +108,8 @@ impl Monitor {
             paths.entry(id).or_insert_with(|| self.tree.path(id));
         }
         let is_exact = exact.is_some();
+        self.lookup.set(&self.settings.settings);
+        let knowledge = self.lookup.knowledge();
         let mut judging = Judging {
             tree: &self.tree,
             watches: &self.watches,
@@ -99,6 +119,8 @@ impl Monitor {
             counters: remotes.counters.as_deref(),
             open: &open,
             asked: is_exact.then_some(asked.as_slice()),
+            lookup: &self.lookup,
+            knowledge,
         };
         let look = |source, epoch, boottime_ns, is_complete| Look {
             source,
@@ -208,6 +230,9 @@ struct Judging<'a> {
     open: &'a [OpenSocket],
     /// `None`: the source wasn't asked for anything in particular.
     asked: Option<&'a [String]>,
+    lookup: &'a Lookup,
+    /// [`Lookup::knowledge`]
+    knowledge: u64,
 }
 
 impl Judging<'_> {
@@ -246,12 +271,12 @@ impl Judge for Judging<'_> {
     }
 
     fn knowledge(&self) -> u64 {
-        0
+        self.knowledge
     }
 
     /// The one place where rows get their names.
-    fn whois(&mut self, _address: IpAddr, _port: u16, _protocol: u8) -> Whois {
-        Whois::default()
+    fn whois(&mut self, address: IpAddr, port: u16, protocol: u8) -> Whois {
+        self.lookup.look(address, port, protocol)
     }
 }
 
