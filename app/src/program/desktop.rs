@@ -49,7 +49,7 @@ use crate::{
         tray,
         tray::{Face, Tray},
         update::{
-            AppSockets, Backlog, Command, Overview, Past, PastQuery, Proof, ProofPage, SPARK_SECS, Update, UsageTable,
+            Backlog, Command, Overview, Past, PastQuery, Proof, ProofPage, SPARK_SECS, Update, UsageTable,
             Used,
         },
     },
@@ -97,9 +97,6 @@ pub struct Desktop {
     confirm: Option<String>,
     /// The window shows the proof page.
     proof_page: bool,
-    /// The sockets are looked at before the beat is due.
-    look_at_sockets: bool,
-    sockets: Vec<AppSockets>,
     proof: Option<Proof>,
     tray: Option<Tray>,
     panel: bool,
@@ -179,8 +176,6 @@ impl Desktop {
             notice: None,
             confirm: None,
             proof_page: false,
-            look_at_sockets: false,
-            sockets: Vec::new(),
             proof: None,
             tray,
             panel,
@@ -222,10 +217,6 @@ impl Desktop {
             }
             if std::mem::take(&mut self.look_now) && !self.paused {
                 self.look().await;
-            }
-            if std::mem::take(&mut self.look_at_sockets) {
-                self.sockets().await;
-                self.tell();
             }
             if self.beat != due {
                 next = Instant::now() + self.beat;
@@ -276,7 +267,6 @@ impl Desktop {
         }
         self.watch_rates();
         self.picture.push(face::sum(self.shown()));
-        self.sockets().await;
         self.tell();
         // No figure waits for what is recorded.
         if let Ok(monitor) = &self.monitor {
@@ -425,24 +415,6 @@ impl Desktop {
         if self.readings.is_empty() { self.together.as_slice() } else { &self.readings }
     }
 
-    /// Looks at the open sockets of what is watched, or of all together, if anybody looks at them.
-    async fn sockets(&mut self) {
-        self.sockets.clear();
-        let Ok(monitor) = &mut self.monitor else { return };
-        if !self.proof_page || self.window.is_none() {
-            return;
-        }
-        if let (true, Some(together)) = (self.readings.is_empty(), &self.together) {
-            let sockets = monitor.sockets_together().await.map_err(|error| chain(&error));
-            self.sockets.push(AppSockets { app: together.app.clone(), sockets });
-        }
-        for reading in &self.readings {
-            let sockets = monitor.sockets(&Target::app(&reading.id, &reading.app)).await;
-            let sockets = sockets.map_err(|error| chain(&error));
-            self.sockets.push(AppSockets { app: reading.app.clone(), sockets });
-        }
-    }
-
     /// Takes the apps' icons from the desktop's theme.
     fn dress(&mut self) {
         if let Ok(monitor) = &mut self.monitor {
@@ -551,10 +523,7 @@ impl Desktop {
                 });
                 self.start_at_login = autostart::is_on();
             }
-            Command::ProofPage(open) => {
-                self.proof_page = open;
-                self.look_at_sockets = open;
-            }
+            Command::ProofPage(open) => self.proof_page = open,
             Command::Connections(_) => {}
             Command::Verify => self.verify(),
             Command::Span(minutes) => {
@@ -764,7 +733,7 @@ impl Desktop {
             exact: monitor.map(|monitor| monitor.exact().clone()).unwrap_or_default(),
             notice: self.notice.clone(),
             warning: monitor.and_then(Monitor::warning).map(format::sentence),
-            proof: self.proof_page.then(|| ProofPage { apps: self.sockets.clone(), proof: self.proof.clone() }),
+            proof: self.proof_page.then(|| ProofPage { proof: self.proof.clone() }),
             connections: None,
             failure,
             settings: self.settings(),
