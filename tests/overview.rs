@@ -13,7 +13,7 @@ use netglance::{
     },
     show::update::{Backlog, Command as Wish, Update},
 };
-use screen::{RATE, Screen, app, apps, overview, reading, several, sockets};
+use screen::{RATE, Screen, app, apps, moved, overview, reading, remote, several, whole};
 
 #[test]
 fn without_a_choice_all_applications_are_shown() {

@@ -41,6 +41,8 @@ const BAR_WIDTH: f32 = 12.0;
 const CHART_SHARE: f32 = 0.3;
 const CHART_MIN_HEIGHT: f32 = 84.0;
 const FIELD_WIDTH: f32 = 210.0;
+/// For so long the button says that it was copied.
+const COPIED_NS: u64 = 3_000_000_000;
 /// How many of the spans have live rates.
 const LIVE_SPANS: usize = 3;
 
@@ -59,8 +61,8 @@ pub struct ConnectionsPage {
     minutes: u32,
     /// The field is to have the focus.
     find: bool,
-    /// What is shown was copied, as it was then.
-    copied: Option<u64>,
+    /// When it was copied, in `CLOCK_BOOTTIME` of the latest look.
+    copied_ns: Option<u64>,
 }
 
 /// What came of a frame.
@@ -83,7 +85,7 @@ impl ConnectionsPage {
             axis: None,
             minutes: if live { minutes } else { 1 },
             find: false,
-            copied: None,
+            copied_ns: None,
         }
     }
 
@@ -185,7 +187,7 @@ impl ConnectionsPage {
                      chosen, or else all",
                     Action::Copy.text()
                 );
-                let copied = self.copied == Some(self.kept.version);
+                let copied = self.copied_ns.is_some_and(|ns| self.kept.now_ns.saturating_sub(ns) < COPIED_NS);
                 let copy = if copied { "Copied" } else { "Copy" };
                 if !self.view.lines().is_empty() && ui.button(copy).on_hover_text(hint).clicked() {
                     self.copy(ui, false);
@@ -254,9 +256,11 @@ impl ConnectionsPage {
                 ui.with_layout(Layout::left_to_right(Align::Center), |ui| {
                     let name = self.chosen.as_ref().map_or_else(|| title(readings), |(_, name)| name.clone());
                     ui.add(Label::new(RichText::new(name).size(16.0).strong()).truncate());
-                    if let Some(why) = why {
-                        ui.add(Label::new(RichText::new(why).weak()).truncate());
-                    }
+                    let what = match (&self.chosen, why) {
+                        (None, _) => "External traffic in total".to_owned(),
+                        (Some(_), why) => why.unwrap_or_default(),
+                    };
+                    ui.add(Label::new(RichText::new(what).weak()).truncate());
                 });
             });
         });
@@ -367,7 +371,7 @@ impl ConnectionsPage {
             None => copy::text(&self.kept, self.view.lines().iter()),
         };
         ui.ctx().copy_text(text);
-        self.copied = Some(self.kept.version);
+        self.copied_ns = Some(self.kept.now_ns);
     }
 }
 

@@ -1,7 +1,7 @@
 //! A row of the table of remotes: where its parts are, what stands in them, and how it is drawn. Only rows that are seen are worded.
 
 use eframe::egui::{
-    Align2, Color32, FontId, Id, Pos2, Rect, Response, Sense, TextWrapMode, Ui, WidgetInfo, WidgetText, accesskit::Role,
+    Align2, Color32, FontId, Id, Pos2, Rect, Response, RichText, Sense, StrokeKind, TextWrapMode, Ui, WidgetInfo, WidgetText, accesskit::Role,
     pos2, vec2,
 };
 
@@ -26,12 +26,16 @@ use crate::{
 
 const BETWEEN: f32 = 8.0;
 const TEXT_SIZE: f32 = 13.0;
+/// Of what marks the row that is shown alone, at its left.
+const CHOSEN_WIDTH: f32 = 3.0;
+/// Left of the last minute, which begins at the left beside a figure that ends at the right.
+const BEFORE_SPARK: f32 = 12.0;
 const UNKNOWN: &str = "–";
 const NOT_MEASURED: &str = "Not measured";
 /// Of the remote's name at least.
 const NAME_WIDTH: f32 = 150.0;
 /// Of what decides, where that is what one wants to see.
-const WHY_WIDTH: f32 = 170.0;
+const WHY_WIDTH: f32 = 150.0;
 
 /// What stands in a column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,16 +76,16 @@ pub fn places(width: f32, wanted: &Wanted) -> Vec<Place> {
     let mut columns = vec![
         (Cell::Sorted(Column::Remote), NAME_WIDTH),
         (Cell::Sorted(Column::Owner), 92.0),
-        (Cell::Sorted(Column::Port), 84.0),
-        (Cell::Sorted(Column::Protocol), 54.0),
+        (Cell::Sorted(Column::Port), 80.0),
+        (Cell::Sorted(Column::Protocol), 52.0),
         (Cell::Sorted(Column::Network), 92.0),
-        (Cell::Sorted(Column::Scope), if why { WHY_WIDTH } else { 66.0 }),
+        (Cell::Sorted(Column::Scope), if why { WHY_WIDTH } else { 64.0 }),
         (Cell::Sorted(Column::Download), 72.0),
         (Cell::Sorted(Column::Upload), 72.0),
         (Cell::Sorted(Column::Received), 64.0),
         (Cell::Sorted(Column::Sent), 58.0),
         (Cell::Sorted(Column::Seen), 68.0),
-        (Cell::Spark, 60.0),
+        (Cell::Spark, 64.0 + BEFORE_SPARK),
     ];
     columns.retain(|(cell, _)| match cell {
         Cell::Sorted(Column::Owner) => wanted.owners.is_some(),
@@ -108,7 +112,7 @@ pub fn places(width: f32, wanted: &Wanted) -> Vec<Place> {
     let left_over = (inside - needed(&columns)).max(0.0);
     let grows = |cell: &Cell| match cell {
         Cell::Sorted(Column::Remote) => 3.0,
-        Cell::Sorted(Column::Owner | Column::Network) => 1.0,
+        Cell::Sorted(Column::Owner | Column::Network) | Cell::Spark => 1.0,
         Cell::Sorted(Column::Scope) if wanted.part != Part::External => 3.0,
         _ => 0.0,
     };
@@ -128,7 +132,8 @@ pub fn places(width: f32, wanted: &Wanted) -> Vec<Place> {
 impl Place {
     /// In a row that is here.
     pub fn in_row(&self, row: Rect) -> Rect {
-        Rect::from_min_size(pos2(row.left() + self.left, row.top()), vec2(self.width, row.height()))
+        let rect = Rect::from_min_size(pos2(row.left() + self.left, row.top()), vec2(self.width, row.height()));
+        if self.cell == Cell::Spark { rect.with_min_x(rect.left() + BEFORE_SPARK) } else { rect }
     }
 
     /// It is written from the left on; figures end at the right.
@@ -174,6 +179,8 @@ pub struct Around<'a> {
     pub colours: &'a Colours,
     /// For rates.
     pub unit: Unit,
+    /// What is shown of what counts how.
+    pub part: Part,
 }
 
 /// Keeps the focus when the order changes.
@@ -196,13 +203,21 @@ pub fn draw(
     response.widget_info(|| WidgetInfo::selected(Role::Button, true, chosen, spoken(line, around)));
     rows::background(ui, &response, at);
     if chosen {
-        ui.painter().rect_filled(rect, 4.0, ui.visuals().selection.bg_fill);
+        let border = ui.visuals().selection.stroke;
+        ui.painter().rect_filled(rect, 4.0, ui.visuals().widgets.inactive.weak_bg_fill);
+        ui.painter().rect_filled(rect.with_max_x(rect.left() + CHOSEN_WIDTH), 2.0, border.color);
+        if response.has_focus() {
+            ui.painter().rect_stroke(rect, 4.0, border, StrokeKind::Inside);
+        }
     }
     let agrees = line.members.iter().filter_map(|id| around.kept.get(*id)).all(Entry::agrees);
     let text = if agrees { ui.visuals().text_color() } else { ui.visuals().warn_fg_color };
     for place in around.places {
         let here = place.in_row(rect);
         let Cell::Sorted(column) = place.cell else {
+            if line.bytes.is_none() {
+                continue;
+            }
             let here = here.shrink2(vec2(0.0, 4.0));
             ui.painter().add(overview::spark_line(spark, around.kept.now_ns, here, around.colours));
             continue;
@@ -241,7 +256,8 @@ fn write(ui: &Ui, place: Rect, text: &str, colour: Color32, left: bool) {
         ui.painter().text(place.right_center(), Align2::RIGHT_CENTER, text, font, colour);
         return;
     }
-    let galley = WidgetText::from(text).into_galley(ui, Some(TextWrapMode::Truncate), place.width(), font);
+    let text = WidgetText::from(RichText::new(text).color(colour));
+    let galley = text.into_galley(ui, Some(TextWrapMode::Truncate), place.width(), font);
     let top = place.center().y - galley.size().y / 2.0;
     ui.painter().galley(Pos2::new(place.left(), top), galley, colour);
 }
@@ -310,6 +326,8 @@ fn scoped(line: &Line, kept: &Kept, around: &Around<'_>) -> String {
     let wide = around.places.iter().any(|place| place.cell == Cell::Sorted(Column::Scope) && place.width >= WHY_WIDTH);
     let why = line.common(kept, |entry| (&entry.remote.prefix, &entry.remote.reason, &entry.remote.proxy));
     match (why, line.first(kept)) {
+        // What is internal stands among others like it.
+        (Some(_), Some(first)) if wide && around.part == Part::Internal && scope.is_some() => words::why(&first.remote),
         (Some(_), Some(first)) if wide => format!("{side}: {}", words::why(&first.remote)),
         _ => side.to_owned(),
     }
@@ -348,8 +366,12 @@ fn spoken(line: &Line, around: &Around<'_>) -> String {
     let Around { kept, unit, .. } = around;
     let mut parts = vec![titled(line, kept)];
     if !matches!(line.key, Key::Port(..)) {
-        let ports = ports(line, kept);
-        parts.push(if ports == "several" { "several ports".to_owned() } else { format!("port {ports}") });
+        let port = line.common(kept, |entry| (entry.remote.port, entry.remote.whois.service.as_deref()));
+        match port {
+            Some((0, _)) => {}
+            Some((port, service)) => parts.push(format!("port {}", words::port(port, service))),
+            None => parts.push("several ports".to_owned()),
+        }
         parts.extend(line.common(kept, |entry| entry.remote.protocol).map(words::protocol));
     }
     if kept.owners.is_some() {

@@ -76,7 +76,7 @@ impl Table {
             area = area.vertical_scroll_offset(offset);
         }
         let colours = style::colours(ui, settings);
-        let around = Around { kept, places: &places, colours: &colours, unit: settings.unit };
+        let around = Around { kept, places: &places, colours: &colours, unit: settings.unit, part: view.part };
         let sparks = places.iter().any(|place| place.cell == Cell::Spark);
         let mut clicked = None;
         self.focused = None;
