@@ -8,7 +8,10 @@ use std::{borrow::Cow, collections::HashMap, hash::Hash};
 use netglance_dbus::sample::Row;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::nft::{key::Key, message::Element, ruleset::Counter};
+use crate::{
+    nft::{key::Key, message::Element, ruleset::Counter},
+    remotes,
+};
 
 /// Paths of removed cgroups whose totals are kept apart, in all …
 const KEPT_PATHS: usize = 8192;
@@ -162,6 +165,9 @@ pub struct Books {
     #[serde(serialize_with = "flat", deserialize_with = "by_account")]
     folded: HashMap<String, Account>,
     uses: u64,
+    /// What is counted by remote. Earlier versions did not.
+    #[serde(default)]
+    pub remotes: remotes::Saved,
 }
 
 impl Books {

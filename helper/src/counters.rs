@@ -7,12 +7,12 @@ use std::{
 
 use netglance_dbus::{
     helper1::{Counters, Error, WirePrefix},
-    remote::Remotes,
+    remote::{Remote, Remotes},
     sample::{Last, Row, Sample},
 };
 use tokio::{
     sync::{Notify, OwnedSemaphorePermit, Semaphore},
-    time::Instant,
+    time::{Instant, sleep_until},
 };
 use zbus::{DBusError as _, message::Header};
 
@@ -21,9 +21,12 @@ use crate::{
     bus::Callers,
     last::When,
     looks::Looks,
+    remotes::LEASES,
     table::{self, Table},
 };
 
+/// root's uid.
+const ROOT: u32 = 0;
 /// Calls that one user may have under way at a time: enough for any client, too few to keep others waiting. Who has more is
 /// told so here; the bus's [gate](crate::bus::gate) has limits above this one, at which nobody is told anything.
 const CALLS_AT_ONCE: usize = 16;
@@ -40,6 +43,7 @@ pub struct Service {
     authority: Authority,
     callers: Arc<Callers>,
     looks: Looks<Error>,
+    remote_looks: Looks<Error>,
     answers: Arc<Semaphore>,
     /// Each user's own turn.
     turns: Mutex<HashMap<u32, Arc<Semaphore>>>,
@@ -49,6 +53,8 @@ pub struct Service {
     internal_prefixes: Mutex<Option<Vec<WirePrefix>>>,
     /// A property may be another now.
     pub changed: Notify,
+    /// When [`Table::due`] says that there is something to do may be earlier now.
+    pub changed_due: Notify,
 }
 
 /// Counts a call for as long as it lasts.
@@ -83,12 +89,14 @@ impl Service {
             authority,
             callers,
             looks: Looks::new(),
+            remote_looks: Looks::new(),
             answers: Arc::new(Semaphore::new(ANSWERS_AT_ONCE)),
             turns: Mutex::default(),
             internal_prefixes: Mutex::default(),
             under_way: Mutex::default(),
             last_call: Mutex::new(Instant::now()),
             changed: Notify::new(),
+            changed_due: Notify::new(),
         }
     }
 
@@ -163,7 +171,7 @@ impl Service {
         let turn = self.turn(uid).await?;
         let sample = self.with(|table| table.rows((!all).then_some(uid)))?;
         self.last_until_sent(call, turn);
-        may_be_sent(&sample.rows)?;
+        may_be_sent(sample.rows.len(), bytes(&sample.rows))?;
         Ok(sample)
     }
 
@@ -187,12 +195,11 @@ impl Service {
     }
 }
 
-fn may_be_sent(rows: &[Row]) -> Result<(), Error> {
-    let bytes = bytes(rows);
+fn may_be_sent(rows: usize, bytes: usize) -> Result<(), Error> {
     if bytes <= MOST_BYTES {
         return Ok(());
     }
-    let (mib, rows) = (bytes >> 20, rows.len());
+    let mib = bytes >> 20;
     Err(Error::LimitsExceeded(format!(
         "the answer would have {mib} MiB in {rows} rows, but at most {} MiB are allowed: there are too many control groups",
         MOST_BYTES >> 20
@@ -203,6 +210,12 @@ fn may_be_sent(rows: &[Row]) -> Result<(), Error> {
 fn bytes(rows: &[Row]) -> usize {
     // A row begins at a multiple of 8: the path with its length and its end, and four numbers.
     rows.iter().map(|row| (4 + row.cgroup.len() + 1).next_multiple_of(8) + 32).sum()
+}
+
+/// What a remote's row takes at most.
+fn remote_bytes(row: &Remote) -> usize {
+    // A row begins at a multiple of 8: path and address with their lengths, port, protocol, and two numbers.
+    (4 + row.cgroup.len() + 1).next_multiple_of(4) + 4 + 16 + 8 + 8 + 16
 }
 
 impl Counters for Service {
@@ -238,13 +251,30 @@ impl Counters for Service {
         let turn = self.turn(underway.uid).await?;
         let last = self.with(|table| table.last(underway.uid))?;
         self.last_until_sent(call, turn);
-        may_be_sent(&last.rows)?;
+        may_be_sent(last.rows.len(), bytes(&last.rows))?;
         Ok(last)
     }
 
-    async fn read_remotes(&self, call: &Header<'_>, _cgroups: &[String]) -> Result<Remotes, Error> {
-        let _underway = self.begin(call)?;
-        Ok(Remotes::default())
+    async fn read_remotes(&self, call: &Header<'_>, cgroups: &[String]) -> Result<Remotes, Error> {
+        let underway = self.begin(call)?;
+        let uid = underway.uid;
+        let user = (uid != ROOT).then_some(uid);
+        if cgroups.len() > LEASES {
+            let text = format!("at most {LEASES} control groups can be named at a time; name one that is above them");
+            return Err(Error::LimitsExceeded(text));
+        }
+        let mut later = self.with(|table| table.ask_remotes(user, cgroups))?;
+        self.changed_due.notify_one();
+        while let Some(due) = later {
+            sleep_until(due.into()).await;
+            later = self.with(Table::settle_remotes)?;
+        }
+        self.remote_looks.later(|| self.with(Table::look_at_remotes)).await?;
+        let turn = self.turn(uid).await?;
+        let remotes = self.with(|table| table.remotes(user, cgroups))?;
+        self.last_until_sent(call, turn);
+        may_be_sent(remotes.rows.len(), remotes.rows.iter().map(remote_bytes).sum())?;
+        Ok(remotes)
     }
 
     async fn set_prefixes(

@@ -29,8 +29,11 @@ use crate::{
         message::Element,
         ruleset::{Counter, Internal, Redirected},
     },
+    remotes::Remotes,
     store::{self, Store},
 };
+
+mod remotes;
 
 /// Removed cgroups whose counters are left in the table until they are folded into their paths' totals.
 const PRUNED_FROM: usize = 256;
@@ -146,6 +149,8 @@ pub struct Counting {
     searched: u64,
     /// Somebody has set counters back since the helper began.
     were_reset: bool,
+    /// What is counted by remote.
+    remotes: Remotes,
     /// Kept for its space.
     elements: Vec<Element>,
 }
@@ -217,6 +222,7 @@ impl Counting {
             lost: HashMap::new(),
             searched: 0,
             were_reset: false,
+            remotes: Remotes::default(),
             elements: Vec::new(),
         }
     }
@@ -238,6 +244,7 @@ impl Counting {
         self.add_tops(tree, tree.nodes().all().filter(|(.., is_live)| *is_live).map(|(id, ..)| id))?;
         self.catch_up(tree)?;
         self.tend(tree)?;
+        self.recall_remotes(tree)?;
         log(format_args!("counting goes on in the table that was kept, epoch {}", self.books.epoch));
         Ok(())
     }
@@ -294,6 +301,9 @@ impl Counting {
         self.learn(tree.made().iter().copied());
         self.follow_levels(tree)?;
         self.add_tops(tree, tree.made().iter().copied())?;
+        if !tree.made().is_empty() {
+            self.remotes.tree_changed();
+        }
         self.made = self.made.saturating_add(tree.made().len());
         self.lines = self.lines.saturating_add(tree.made().len());
         if self.unwritten.is_none() {
@@ -314,6 +324,7 @@ impl Counting {
                 other => {
                     other?;
                     self.levels = wanted;
+                    self.remotes.tree_changed();
                     changed |= !self.opaque.is_empty(); // the new rules stand in front of theirs
                 }
             }
@@ -325,6 +336,7 @@ impl Counting {
         let opaque = tree.nodes().opaque();
         let taken: BTreeSet<_> = opaque.iter().filter(|(level, _)| *level <= self.levels).copied().collect();
         self.nft.set_opaque(self.levels, &taken)?;
+        self.remotes.table_changed();
         self.opaque.clone_from(opaque);
         Ok(())
     }

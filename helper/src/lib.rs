@@ -1,7 +1,7 @@
 //! The root helper of netglance: exact counts of each cgroup's bytes, out of an nftables table that it owns.
 //!
 //! `bus` (what comes in) -> `counters` (the bus asks, `authority` judges, `looks` spaces out) -> `table` (what was decided) -> `counting` -> `nft` (the kernel), `books`
-//! (what the table can't keep), `last` (what is `saved` of a boot for the next), `store` (files), `descriptors` (systemd keeps the socket). `setup` puts it on a system that has no package of it,
+//! (what the table can't keep), `remotes` (whose remotes are counted), `last` (what is `saved` of a boot for the next), `store` (files), `descriptors` (systemd keeps the socket). `setup` puts it on a system that has no package of it,
 //! `verify` proves on a host that it counts right. It knows no application and no unit name, starts no process and
 //! reads no text that a user wrote.
 
@@ -15,6 +15,7 @@ pub mod last;
 pub mod looks;
 pub mod nft;
 pub mod redirects;
+pub mod remotes;
 pub mod saved;
 pub mod setup;
 pub mod store;

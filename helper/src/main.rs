@@ -153,6 +153,7 @@ async fn until_end(
                     log(chain(&error));
                 }
             }
+            () = service.changed_due.notified() => {}
             () = service.changed.notified() => {
                 Properties::<Service>::tell_changed(bus.serving.object_server(), object.signal_emitter()).await?;
             }

@@ -16,6 +16,7 @@ use netglance_dbus::{
     kernel::{self, Judgement, Kernel},
     netlink,
     onlink::{self, Onlink},
+    remote::Remotes,
     sample::{Last, Sample},
     scope::Prefixes,
 };
@@ -32,6 +33,7 @@ use crate::{
         ruleset::{Internal, Redirected},
     },
     redirects::Redirects,
+    remotes,
     store::{self, Store},
 };
 
@@ -65,6 +67,9 @@ pub enum Error {
     /// A prefix that can't be.
     #[error("{0}")]
     InvalidPrefix(String),
+    /// More than one user may ask for.
+    #[error(transparent)]
+    TooMany(#[from] remotes::TooMany),
     /// More than one thing.
     #[error("{}", .0.join("; "))]
     Several(Vec<String>),
@@ -76,6 +81,7 @@ impl From<Error> for helper1::Error {
         match error {
             Error::NotInstalled => Self::NotInstalled(text),
             Error::InvalidPrefix(_) => Self::InvalidPrefix(text),
+            Error::TooMany(_) => Self::LimitsExceeded(text),
             Error::Unconfirmed(_) => Self::NeedsConfirmation(text),
             Error::Dangerous(_)
             | Error::Cgroup(cgroup::Error::Absent)
@@ -119,6 +125,8 @@ pub struct Table {
     tried: Instant,
     /// `CLOCK_BOOTTIME` of the latest look.
     looked_ns: u64,
+    /// The same of what is counted by remote.
+    looked_at_remotes_ns: u64,
     setup_file: Store,
     files: Files,
     boots: Boots,
@@ -160,6 +168,7 @@ impl Table {
             outdated: false,
             tried: Instant::now(),
             looked_ns: 0,
+            looked_at_remotes_ns: 0,
             setup: setup.unwrap_or_default(),
             setup_file,
             files: Files { books: Store::at(runtime, "books.json"), paths: Store::at(runtime, "paths.lines") },
@@ -281,7 +290,8 @@ impl Table {
         let behind = self.tree.is_behind().then(Instant::now);
         let retry = self.is_troubled().then(|| self.tried + RETRIED_AFTER);
         let save = self.counting.is_some().then(|| self.boots.due());
-        [self.onlink.due(), redirects, behind, retry, save].into_iter().flatten().min()
+        let remotes = self.counting.as_ref().and_then(Counting::remotes_due);
+        [self.onlink.due(), redirects, behind, retry, save, remotes].into_iter().flatten().min()
     }
 
     /// Takes in what happened to cgroups and routes, in bounded steps: see [`Self::due`]. Whether the internal prefixes are
@@ -289,7 +299,8 @@ impl Table {
     pub fn follow(&mut self) -> Result<bool, Error> {
         // Whatever is wrong with these says nothing about the routes.
         let retried = if self.is_troubled() && self.tried.elapsed() >= RETRIED_AFTER { self.retry() } else { Ok(()) };
-        for error in [retried, self.follow_cgroups(), self.follow_redirects()].into_iter().filter_map(Result::err) {
+        let followed = [retried, self.follow_cgroups(), self.follow_redirects(), self.settle_remotes().map(drop)];
+        for error in followed.into_iter().filter_map(Result::err) {
             log(chain(&error));
         }
         if self.boots.go_on() {
@@ -377,6 +388,55 @@ impl Table {
         }
         let counting = self.counting.as_ref().ok_or(Error::NotInstalled)?;
         Ok(Sample { epoch: counting.epoch(), boottime_ns: self.looked_ns, rows: counting.rows(&self.tree, user) })
+    }
+
+    /// Has these cgroups, as far as they are a user's own, and those below them counted by remote from now on, for a while; all
+    /// are root's (`None`). Returns when [`Self::settle_remotes`] may do it, if not at once.
+    pub fn ask_remotes(&mut self, user: Option<u32>, cgroups: &[String]) -> Result<Option<Instant>, Error> {
+        if !self.setup.installed {
+            return Err(Error::NotInstalled);
+        }
+        if self.counting.is_none() {
+            self.start()?;
+        }
+        self.follow_cgroups()?;
+        let own = self.own(user, cgroups);
+        let counting = self.counting.as_mut().ok_or(Error::NotInstalled)?;
+        counting.ask_remotes(&self.tree, &own)?;
+        self.settle_remotes()
+    }
+
+    /// Those of these paths that are a user's own, with their owners.
+    fn own<'a>(&mut self, user: Option<u32>, cgroups: &'a [String]) -> Vec<(&'a str, Option<u32>)> {
+        self.tree.refresh_owners();
+        let owned = cgroups.iter().map(|path| (path.as_str(), self.tree.nodes().owner_of_path(path)));
+        owned.filter(|(path, owner)| path.starts_with('/') && (user.is_none() || *owner == user)).collect()
+    }
+
+    /// Has the table count what is asked for by now. Returns when there is more to do, if that is not yet allowed.
+    pub fn settle_remotes(&mut self) -> Result<Option<Instant>, Error> {
+        let Some(counting) = &mut self.counting else { return Ok(None) };
+        Ok(counting.settle_remotes(&self.tree)?)
+    }
+
+    /// Reads what was counted by remote: what [`Self::remotes`] then says is as of now.
+    pub fn look_at_remotes(&mut self) -> Result<(), Error> {
+        let boottime_ns = clock_ns(ClockId::Boottime);
+        let counting = self.counting.as_mut().ok_or(Error::NotInstalled)?;
+        let read = counting.read_remotes(&self.tree);
+        if read.as_ref().is_err_and(counting::Error::is_absent) {
+            self.look()?; // which starts again
+        }
+        read?;
+        self.looked_at_remotes_ns = boottime_ns;
+        Ok(())
+    }
+
+    /// The rows of the latest look at these cgroups, as far as they are a user's own, and those below them.
+    pub fn remotes(&mut self, user: Option<u32>, cgroups: &[String]) -> Result<Remotes, Error> {
+        let own: Vec<_> = self.own(user, cgroups).into_iter().map(|(path, _)| path).collect();
+        let counting = self.counting.as_ref().ok_or(Error::NotInstalled)?;
+        Ok(counting.remotes(&self.tree, user, &own, self.looked_at_remotes_ns))
     }
 
     /// The last totals of the boot before, as far as a user may see them.

@@ -16,7 +16,7 @@ use super::{APPLICATION, PATIENCE, raw, uring};
 /// The application's side of [`Application`]; returns at once in a process that is none.
 ///
 /// `tcp ADDR UP DOWN`, `udp ADDR COUNT BYTES` (each is answered by as much), `unconnected ADDR COUNT BYTES`,
-/// `flood ADDR COUNT BYTES` (not answered). The others are in the match below; what takes one number ignores the second.
+/// `flood ADDR COUNT BYTES` (not answered), `spread ADDR COUNT BYTES` (the same, each to another port from that one on). The others are in the match below; what takes one number ignores the second.
 pub fn run() {
     if std::env::var_os(APPLICATION).is_none() {
         return;
@@ -61,6 +61,7 @@ pub fn run() {
             "udp" => udp(address, first, second, true),
             "unconnected" => udp(address, first, second, false),
             "flood" => flood(address, first, second),
+            "spread" => spread(address, first, second),
             _ => panic!("{line}"),
         }
         println!("done");
@@ -272,6 +273,18 @@ fn flood(address: SocketAddr, count: usize, bytes: usize) {
     let socket = UdpSocket::bind(if address.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" }).unwrap();
     for i in 0..count {
         socket.send_to(&vec![3; bytes], address).unwrap();
+        if i % 64 == 0 {
+            thread::sleep(Duration::from_micros(200));
+        }
+    }
+}
+
+/// A datagram to each of so many ports.
+fn spread(address: SocketAddr, count: usize, bytes: usize) {
+    let socket = UdpSocket::bind(if address.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" }).unwrap();
+    for i in 0..count {
+        let port = address.port() + u16::try_from(i).unwrap();
+        socket.send_to(&vec![4; bytes], SocketAddr::new(address.ip(), port)).unwrap();
         if i % 64 == 0 {
             thread::sleep(Duration::from_micros(200));
         }

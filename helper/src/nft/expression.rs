@@ -10,6 +10,8 @@ const REGISTER: u32 = 1;
 const SECOND_WORD: u32 = 9;
 const LAST_WORDS: u32 = 10;
 
+const NFT_META_L4PROTO: u32 = 16;
+
 /// The expressions of one rule.
 pub struct Expressions<'a>(&'a mut Attributes);
 
@@ -28,9 +30,18 @@ impl<'a> Expressions<'a> {
 
     /// Loads a fact about the packet: `NFT_META_*`.
     pub fn meta(&mut self, key: u32) -> &mut Self {
+        self.meta_into(REGISTER, key)
+    }
+
+    fn meta_into(&mut self, register: u32, key: u32) -> &mut Self {
         self.expression("meta", |a| {
-            a.u32(1, REGISTER).u32(2, key);
+            a.u32(1, register).u32(2, key);
         })
+    }
+
+    /// Loads the packet's protocol above IP: `IPPROTO_*`, one byte.
+    pub fn l4proto(&mut self) -> &mut Self {
+        self.meta(NFT_META_L4PROTO)
     }
 
     /// Loads the packet's family: `NFPROTO_*`, one byte.
@@ -116,20 +127,31 @@ impl<'a> Expressions<'a> {
         self.compare(5, value)
     }
 
-    fn payload(&mut self, base: u32, offset: u32, length: u32) -> &mut Self {
+    fn payload(&mut self, register: u32, base: u32, offset: u32, length: u32) -> &mut Self {
         self.expression("payload", |a| {
-            a.u32(1, REGISTER).u32(2, base).u32(3, offset).u32(4, length);
+            a.u32(1, register).u32(2, base).u32(3, offset).u32(4, length);
         })
     }
 
     /// Loads the first byte of the link-layer header; ends the rule where there is none.
     pub fn link_header(&mut self) -> &mut Self {
-        self.payload(0, 0, 1)
+        self.payload(REGISTER, 0, 0, 1)
     }
 
     /// Loads bytes of the IP header.
     pub fn network_header(&mut self, offset: u32, length: u32) -> &mut Self {
-        self.payload(1, offset, length)
+        self.payload(REGISTER, 1, offset, length)
+    }
+
+    /// Loads behind the key of [`Self::cgroup`] an address of so many bytes in the IP header, the protocol above IP and, if it has
+    /// ports, the one at that offset of its header. The rule ends where there is no such header.
+    pub fn remote(&mut self, address: u32, length: u32, port: Option<u32>) -> &mut Self {
+        let protocol = LAST_WORDS.saturating_add(length / 4);
+        self.payload(LAST_WORDS, 1, address, length).meta_into(protocol, NFT_META_L4PROTO);
+        if let Some(port) = port {
+            self.payload(protocol.saturating_add(1), 2, port, 2);
+        }
+        self
     }
 
     /// Goes on if what is loaded is in the set.

@@ -36,6 +36,7 @@ pub enum Kind {
     GetRule = 7,
     DelRule = 8,
     NewSet = 9,
+    GetSet = 10,
     DelSet = 11,
     NewSetElem = 12,
     GetSetElem = 13,
@@ -80,6 +81,11 @@ impl Attributes {
 
     /// Appends a big-endian number.
     pub fn u32(&mut self, kind: u16, value: u32) -> &mut Self {
+        self.bytes(kind, &value.to_be_bytes())
+    }
+
+    /// Appends a big-endian number of 64 bits.
+    pub fn u64(&mut self, kind: u16, value: u64) -> &mut Self {
         self.bytes(kind, &value.to_be_bytes())
     }
 
@@ -201,30 +207,53 @@ pub struct Elements {
 
 /// Reads a `NEWSETELEM` or `DELSETELEM` payload of a set keyed by cgroup with counters.
 pub fn elements(payload: &[u8]) -> Result<Elements, Error> {
-    let mut list = Elements::default();
+    let mut elements = Vec::new();
+    let set = each_element(payload, |key, packets, bytes| {
+        let key = key.try_into().map_err(|_| Error::malformed("key of a cgroup", key))?;
+        elements.push(Element { key: Key::from_bytes(key), packets, bytes });
+        Ok(())
+    })?;
+    Ok(Elements { set, elements })
+}
+
+/// Reads such a payload of any set with counters: gives each element's key, packets and bytes, and returns the set's name.
+pub fn each_element(
+    payload: &[u8],
+    mut each: impl FnMut(&[u8], u64, u64) -> Result<(), Error>,
+) -> Result<String, Error> {
+    let mut set = String::new();
     for attribute in attributes(payload.get(NFGEN_HEADER..).ok_or_else(|| Error::malformed("nfgenmsg", payload))?) {
         let attribute = attribute?;
         match attribute.kind() {
             // NFTA_SET_ELEM_LIST_SET, NFTA_SET_ELEM_LIST_ELEMENTS
-            2 => list.set = string(attribute.value()),
+            2 => set = string(attribute.value()),
             3 => {
                 for item in attributes(attribute.value()) {
-                    list.elements.push(element(item?.value())?);
+                    element(item?.value(), &mut each)?;
                 }
             }
             _ => {}
         }
     }
-    Ok(list)
+    Ok(set)
 }
 
-fn element(bytes: &[u8]) -> Result<Element, Error> {
+fn element(bytes: &[u8], each: &mut impl FnMut(&[u8], u64, u64) -> Result<(), Error>) -> Result<(), Error> {
+    // No set here has a longer key.
+    let mut room = [0; 32];
     let (mut key, mut counter) = (None, None);
     for attribute in attributes(bytes) {
         let attribute = attribute?;
         match attribute.kind() {
             // NFTA_SET_ELEM_KEY { NFTA_DATA_VALUE }
-            1 => key = find(attribute.value(), 1)?.and_then(|v| v.value().try_into().ok()).map(Key::from_bytes),
+            1 => {
+                if let Some(value) = find(attribute.value(), 1)?
+                    && let Some(place) = room.get_mut(..value.value().len())
+                {
+                    place.copy_from_slice(value.value());
+                    key = Some(value.value().len());
+                }
+            }
             // NFTA_SET_ELEM_EXPR { NFTA_EXPR_DATA { NFTA_COUNTER_BYTES, NFTA_COUNTER_PACKETS } }
             7 => {
                 if let Some(data) = find(attribute.value(), 2)? {
@@ -240,7 +269,7 @@ fn element(bytes: &[u8]) -> Result<Element, Error> {
     let (Some(key), Some((bytes, packets))) = (key, counter) else {
         return Err(Error::malformed("set element without key or counter", bytes));
     };
-    Ok(Element { key, packets, bytes })
+    each(room.get(..key).unwrap_or_default(), packets, bytes)
 }
 
 /// A rule as the kernel keeps it: of two that do the same in tables alike, all of it is the same.
@@ -252,11 +281,14 @@ pub struct Rule {
     pub expressions: Vec<u8>,
     /// Whether it has a comment, or any other of nft's notes.
     pub is_noted: bool,
+    /// The number by which it is known in its table.
+    pub handle: u64,
 }
 
 /// Reads a `NEWRULE` payload.
 pub fn rule(payload: &[u8]) -> Result<Rule, Error> {
     const NFTA_RULE_CHAIN: u16 = 2;
+    const NFTA_RULE_HANDLE: u16 = 3;
     const NFTA_RULE_EXPRESSIONS: u16 = 4;
     const NFTA_RULE_USERDATA: u16 = 7;
     let list = payload.get(NFGEN_HEADER..).ok_or_else(|| Error::malformed("nfgenmsg", payload))?;
@@ -264,7 +296,24 @@ pub fn rule(payload: &[u8]) -> Result<Rule, Error> {
         return Err(Error::malformed("rule without chain or expressions", payload));
     };
     let is_noted = find(list, NFTA_RULE_USERDATA)?.is_some();
-    Ok(Rule { chain: string(chain.value()), expressions: expressions.value().to_vec(), is_noted })
+    let handle = find(list, NFTA_RULE_HANDLE)?.and_then(|handle| handle.value().try_into().ok());
+    let handle = handle.map(u64::from_be_bytes).unwrap_or_default();
+    Ok(Rule { chain: string(chain.value()), expressions: expressions.value().to_vec(), is_noted, handle })
+}
+
+/// Whether an object of such a payload is in the table of this name.
+pub fn is_in_table(payload: &[u8], table: &str) -> Result<bool, Error> {
+    let list = payload.get(NFGEN_HEADER..).ok_or_else(|| Error::malformed("nfgenmsg", payload))?;
+    Ok(find(list, 1)?.is_some_and(|name| string(name.value()) == table))
+}
+
+/// The name of a set or chain out of a `NEWSET` or `NEWCHAIN` payload.
+pub fn name(payload: &[u8], kind: Kind) -> Result<String, Error> {
+    // NFTA_CHAIN_NAME, NFTA_SET_NAME
+    let attribute = if kind == Kind::NewChain { 3 } else { 2 };
+    let list = payload.get(NFGEN_HEADER..).ok_or_else(|| Error::malformed("nfgenmsg", payload))?;
+    let name = find(list, attribute)?.ok_or_else(|| Error::malformed("set or chain without a name", payload))?;
+    Ok(string(name.value()))
 }
 
 /// The elements of a set out of a `NEWSETELEM` payload, whatever the set holds.

@@ -5,7 +5,7 @@
 //! request's `send` returns, and what isn't there then never comes. It knows keys of cgroups, not their ids or paths.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     io,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
 };
@@ -20,7 +20,7 @@ use rustix::{
 use self::{
     key::Key,
     message::{Batch, Element, Kind, Request, Table},
-    ruleset::{Counter, Internal, LEFTOVER, Redirected, TABLE},
+    ruleset::{Counter, Internal, LEFTOVER, Owner, Redirected, Set, Standing, TABLE},
 };
 
 mod expression;
@@ -307,6 +307,52 @@ impl Nft {
             Ok(())
         })?;
         Ok(!steady.disturbed)
+    }
+
+    /// What stands in the table that is about counting by remote, and what that leads from.
+    pub fn standing(&mut self) -> Result<Standing, Error> {
+        let (mut chains, mut sets) = (Vec::new(), Vec::new());
+        self.dump(&ruleset::dump_chains(), |message| {
+            if message.kind == Kind::NewChain.on_wire() && message::is_in_table(message.payload, TABLE)? {
+                chains.push(message::name(message.payload, Kind::NewChain)?);
+            }
+            Ok(())
+        })?;
+        self.dump(&ruleset::dump_sets(TABLE), |message| {
+            if message.kind == Kind::NewSet.on_wire() {
+                sets.push(message::name(message.payload, Kind::NewSet)?);
+            }
+            Ok(())
+        })?;
+        Ok(Standing { rules: self.rules()?, chains, sets })
+    }
+
+    /// Counts these cgroups by remote, by owner and with their levels, and nothing else by remote; in one transaction.
+    pub fn count_by_remote(&mut self, asked: &BTreeMap<Owner, BTreeMap<Key, u8>>) -> Result<(), Error> {
+        let standing = self.standing()?;
+        let batch = ruleset::count_by_remote(TABLE, &standing, asked);
+        if batch.requests.is_empty() { Ok(()) } else { self.commit(&batch).map(drop) }
+    }
+
+    /// Reads a set of remotes: gives each element's key and bytes. See [`Self::read`] for what may be missing.
+    pub fn read_remotes(&mut self, set: Set, mut each: impl FnMut(&[u8], u64)) -> Result<bool, Error> {
+        let mut steady = Steady::default();
+        self.dump(&ruleset::dump_set(TABLE, &set.name()), |message| {
+            steady.see(message);
+            if message.kind == Kind::NewSetElem.on_wire() {
+                message::each_element(message.payload, |key, _, bytes| {
+                    each(key, bytes);
+                    Ok(())
+                })?;
+            }
+            Ok(())
+        })?;
+        Ok(!steady.disturbed)
+    }
+
+    /// Deletes elements of a set of remotes, which must exist.
+    pub fn delete_remotes(&mut self, set: Set, keys: &[Vec<u8>]) -> Result<(), Error> {
+        if keys.is_empty() { Ok(()) } else { self.commit(&ruleset::delete_remotes(TABLE, set, keys)).map(drop) }
     }
 
     /// Does what `nft reset` does, which whoever may read the counters may do as well. `false`: this kernel can't.

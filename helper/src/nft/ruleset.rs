@@ -35,7 +35,8 @@
 //! where KEY 8 is `jhash socket cgroupv2 level 8 mod 4294967295 seed 0x1 . jhash … seed 0x2` (see `key.rs`).
 //! Everything in it is such that what nft shows can be loaded again, by any nft since 1.0.2 and wherever: people save their
 //! rulesets with `nft list ruleset`, and one line that doesn't load costs them all of it.
-//! What is redirected has further rules while there is any: see `redirected`.
+//! What is redirected has further rules while there is any: see `redirected`. So has what somebody wants to see by remote: see
+//! `remotes`.
 //!
 //! The kernel makes a cgroup's element at its first packet. A level deeper than the socket's cgroup ends the rule without
 //! booking, so that the deepest level that exists books the packet, and `accept` keeps the others from doing it again.
@@ -56,9 +57,13 @@ use super::{
 };
 
 mod redirected;
+mod remotes;
 mod scratch;
 
 pub use redirected::{Marked, Redirected, redirect};
+pub use remotes::{
+    MOST_REMOTES, Owner, Set, Standing, count_by_remote, delete_remotes, dump_chains, dump_sets, is_by_remote,
+};
 pub use scratch::translate;
 
 /// The name of our table, of family inet, with a space at its end.

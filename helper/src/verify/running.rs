@@ -53,9 +53,12 @@ fn difference(running: &mut Nft, rules: &[Rule], setup: &Path) -> Result<Option<
     let (v4, v6) = (prefixes.internal_v4(), prefixes.internal_v6());
     let levels = rules.iter().filter(|rule| ruleset::is_level_rule(Counter::TxExternal, rule)).count();
     let levels = ruleset::levels_of(levels);
-    // What somebody's control groups have made it count as a whole is no fault.
-    let is_whole = |rule: &&Rule| rule.is_noted && Counter::ALL.into_iter().any(|c| ruleset::is_level(c, &rule.chain));
-    let rules: Vec<_> = rules.iter().filter(|rule| !is_whole(rule)).cloned().collect();
+    // What somebody's control groups have made it count as a whole is no fault, nor that somebody looks at remotes now.
+    let is_added = |rule: &&Rule| {
+        ruleset::is_by_remote(&rule.chain)
+            || rule.is_noted && Counter::ALL.into_iter().any(|c| ruleset::is_level(c, &rule.chain))
+    };
+    let rules: Vec<_> = rules.iter().filter(|rule| !is_added(rule)).cloned().collect();
     let mut expected = Namespace::new()?.inside(Nft::open)??;
     expected.create(levels, SET_SIZE, Internal { v4: &v4, v6: &v6 })?;
     if redirected != Redirected::default() {
@@ -65,8 +68,10 @@ fn difference(running: &mut Nft, rules: &[Rule], setup: &Path) -> Result<Option<
     // Chain by chain: in a table that has grown they stand in another order.
     let chains: BTreeSet<_> = rules.iter().chain(&expected_rules).map(|rule| &rule.chain).collect();
     for chain in chains {
-        let of = |rules: &[Rule]| rules.iter().filter(|rule| rule.chain == *chain).cloned().collect::<Vec<_>>();
-        if of(&rules) != of(&expected_rules) {
+        let of = |rule: &&Rule| rule.chain == *chain;
+        let what = |rule: &Rule| (rule.is_noted, rule.expressions.clone());
+        let running = rules.iter().filter(of).map(what);
+        if !running.eq(expected_rules.iter().filter(of).map(what)) {
             return Ok(Some(format!(
                 "The chain {chain} of the running table has other rules than netglance's, so what was proved above does \
                  not hold for the figures you see. Turn exact counting off and on again in netglance's settings."
