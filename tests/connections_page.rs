@@ -285,7 +285,9 @@ fn remotes_are_grouped_by_address_network_and_port() {
 
 #[test]
 fn a_row_is_shown_alone_in_the_chart() {
-    let mut screen = opened(all());
+    let mut screen = Screen::new();
+    screen.beats = 10_000;
+    open(&mut screen, all());
     for beat in 0..40 {
         let rate = f64::from(beat % 10) * 150_000.0;
         screen.show(with_connections(news(vec![moved(1, [12_300_000, 400_000], [rate, 80_000.0])])));
@@ -405,6 +407,28 @@ fn several_apps_are_told_apart() {
     screen.show(Update { failure: Some("netlink is not there".into()), ..overview(Vec::new()) });
     screen.press_with(Modifiers::COMMAND, Key::N);
     screen.says("netlink is not there");
+}
+
+#[test]
+fn the_button_stands_among_the_others_in_any_window() {
+    for size in [vec2(920.0, 640.0), vec2(800.0, 500.0)] {
+        for (update, name) in [(overview(screen::apps()), "overview"), (reading(Ok(RATE)), "one")] {
+            let mut screen = Screen::new();
+            screen.harness.set_size(size);
+            screen.show(Update { tray: true, ..update });
+            let button = |name: &str| screen.harness.get_by_role_and_label(Role::Button, name).rect();
+            let rects = ["Usage", "Connections", "Proof", "Settings", "Shortcuts"].map(button);
+            for (at, rect) in rects.iter().enumerate() {
+                assert!(rect.height() < 30.0 && rect.bottom() <= size.y, "{rect}");
+                assert!(rects[..at].iter().all(|other| !other.intersects(*rect)), "{rects:?}");
+            }
+            let totals = screen.harness.get_by_label_contains("Since ").rect();
+            let internal = screen.harness.get_by_label_contains("Internal (not counted)").rect();
+            assert!(totals.center().y == internal.center().y || name == "one", "{totals} {internal}");
+            assert!(internal.right() < size.x && internal.bottom() < size.y && internal.height() < 30.0, "{totals} {internal}");
+            picture(&screen, &format!("{name}-{}.png", size.x));
+        }
+    }
 }
 
 fn thousand() -> Connections {

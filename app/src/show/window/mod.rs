@@ -66,7 +66,7 @@ const ABOVE_BUTTONS: f32 = 10.0;
 const PAGES_IN_FIRST_LINE: usize = 2;
 /// At the left and right of their names, and between them.
 const PAGE_PADDING: f32 = 6.0;
-const PAGE_SPACING: f32 = 5.0;
+const PAGE_SPACING: f32 = 4.0;
 /// So many updates may pass until the program has answered a wish for other settings.
 const ANSWER_WITHIN: u8 = 3;
 
@@ -433,7 +433,7 @@ impl Window {
             figures::units(ui, reading, &self.settings);
             (why, usage)
         });
-        let totals = ui.scope_builder(UiBuilder::new().max_rect(below), |ui| figures::totals(ui, reading, &self.zone));
+        let totals = ui.scope_builder(UiBuilder::new().max_rect(below), |ui| figures::totals(ui, reading, &self.zone, false));
         let height = totals.response.rect.height();
         if height != self.totals_height {
             self.totals_height = height;

@@ -199,7 +199,7 @@ impl Window {
             let footer = vec2(ui.available_width(), FOOTER_HEIGHT);
             ui.allocate_ui_with_layout(footer, Layout::left_to_right(Align::Center), |ui| {
                 self.pages(ui, 1);
-                if figures::totals(ui, all, &self.zone) {
+                if figures::totals(ui, all, &self.zone, true) {
                     self.open_connections(Part::Internal);
                 }
             });

@@ -29,13 +29,15 @@ const TEXT_SIZE: f32 = 13.0;
 /// Of what marks the row that is shown alone, at its left.
 const CHOSEN_WIDTH: f32 = 3.0;
 /// Left of the last minute, which begins at the left beside a figure that ends at the right.
-const BEFORE_SPARK: f32 = 12.0;
+const BEFORE_SPARK: f32 = 8.0;
 const UNKNOWN: &str = "–";
 const NOT_MEASURED: &str = "Not measured";
 /// Of the remote's name at least.
 const NAME_WIDTH: f32 = 150.0;
 /// Of what decides, where that is what one wants to see.
-const WHY_WIDTH: f32 = 150.0;
+const WHY_WIDTH: f32 = 215.0;
+/// Of what decides at least.
+const SCOPE_WIDTH: f32 = 64.0;
 
 /// What stands in a column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,17 +77,17 @@ pub fn places(width: f32, wanted: &Wanted) -> Vec<Place> {
     let why = wanted.part == Part::Internal;
     let mut columns = vec![
         (Cell::Sorted(Column::Remote), NAME_WIDTH),
-        (Cell::Sorted(Column::Owner), 92.0),
+        (Cell::Sorted(Column::Owner), 88.0),
         (Cell::Sorted(Column::Port), 80.0),
         (Cell::Sorted(Column::Protocol), 52.0),
-        (Cell::Sorted(Column::Network), 92.0),
-        (Cell::Sorted(Column::Scope), if why { WHY_WIDTH } else { 64.0 }),
+        (Cell::Sorted(Column::Network), 88.0),
+        (Cell::Sorted(Column::Scope), if why { WHY_WIDTH } else { SCOPE_WIDTH }),
         (Cell::Sorted(Column::Download), 72.0),
         (Cell::Sorted(Column::Upload), 72.0),
         (Cell::Sorted(Column::Received), 64.0),
         (Cell::Sorted(Column::Sent), 58.0),
         (Cell::Sorted(Column::Seen), 68.0),
-        (Cell::Spark, 64.0 + BEFORE_SPARK),
+        (Cell::Spark, 60.0 + BEFORE_SPARK),
     ];
     columns.retain(|(cell, _)| match cell {
         Cell::Sorted(Column::Owner) => wanted.owners.is_some(),
@@ -108,6 +110,10 @@ pub fn places(width: f32, wanted: &Wanted) -> Vec<Place> {
             break;
         }
         columns.retain(|(cell, _)| *cell != least || *cell == Cell::Sorted(wanted.sorted));
+    }
+    let missing = (needed(&columns) - inside).max(0.0);
+    if let Some((_, width)) = columns.iter_mut().find(|(cell, _)| *cell == Cell::Sorted(Column::Scope)) {
+        *width = (*width - missing).max(SCOPE_WIDTH);
     }
     let left_over = (inside - needed(&columns)).max(0.0);
     let grows = |cell: &Cell| match cell {
@@ -323,7 +329,7 @@ fn scoped(line: &Line, kept: &Kept, around: &Around<'_>) -> String {
     let Some(scope) = line.common(kept, |entry| entry.remote.scope) else { return "Varies".to_owned() };
     let side = words::scope(scope);
     // There is room for the reason.
-    let wide = around.places.iter().any(|place| place.cell == Cell::Sorted(Column::Scope) && place.width >= WHY_WIDTH);
+    let wide = around.places.iter().any(|place| place.cell == Cell::Sorted(Column::Scope) && place.width >= 2.0 * SCOPE_WIDTH);
     let why = line.common(kept, |entry| (&entry.remote.prefix, &entry.remote.reason, &entry.remote.proxy));
     match (why, line.first(kept)) {
         // What is internal stands among others like it.
