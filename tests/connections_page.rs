@@ -167,7 +167,8 @@ fn what_was_left_out_says_why() {
 #[test]
 fn only_what_is_new_is_sent() {
     let mut screen = opened(all());
-    screen.show(with_connections(Connections { gone: vec![3, 5], ..news(vec![moved(2, [901_000_000, 0], [2e6, 0.0])]) }));
+    screen
+        .show(with_connections(Connections { gone: vec![3, 5], ..news(vec![moved(2, [901_000_000, 0], [2e6, 0.0])]) }));
     screen.show(Update { connections: None, ..with_connections(all()) });
     screen.says("2 of 3 remotes");
     screen.says("download 2.00 MB/s, upload 0 B/s, received 901 MB");
@@ -263,10 +264,13 @@ fn remotes_are_grouped_by_address_network_and_port() {
     figures.push(moved(7, [0, 0], [0.0, 0.0]));
     let mut screen = opened(whole(remotes, figures));
     screen.click("Address");
-    screen.says("example.org (2), several ports, TCP, external, download 2.00 MB/s, upload 80.0 kB/s, received 13.0 MB");
+    screen
+        .says("example.org (2), several ports, TCP, external, download 2.00 MB/s, upload 80.0 kB/s, received 13.0 MB");
     screen.click("Network");
     let text = rows(&screen).join("\n");
-    for expected in ["Edgecast, port 443 https", "93.184.216.0/24 (2), several ports", "2606:2800:220::/48", "No fixed remote"] {
+    for expected in
+        ["Edgecast, port 443 https", "93.184.216.0/24 (2), several ports", "2606:2800:220::/48", "No fixed remote"]
+    {
         assert!(text.contains(expected), "{expected}: {text}");
     }
     picture(&screen, "grouped.png");
@@ -368,7 +372,8 @@ fn what_is_not_known_is_said() {
     screen.says("Other, received 5.00 MB, sent 1.00 kB");
     screen.says_not("Estimate: only");
     picture(&screen, "incomplete.png");
-    screen.show(with_connections(Connections { failure: Some("the helper does not answer".into()), ..news(Vec::new()) }));
+    screen
+        .show(with_connections(Connections { failure: Some("the helper does not answer".into()), ..news(Vec::new()) }));
     screen.says("The helper does not answer.");
     assert_eq!(rows(&screen).len(), 5, "the last ones stay");
     screen.says_not("treat the highlighted connections differently");
@@ -425,7 +430,10 @@ fn the_button_stands_among_the_others_in_any_window() {
             let totals = screen.harness.get_by_label_contains("Since ").rect();
             let internal = screen.harness.get_by_label_contains("Internal (not counted)").rect();
             assert!(totals.center().y == internal.center().y || name == "one", "{totals} {internal}");
-            assert!(internal.right() < size.x && internal.bottom() < size.y && internal.height() < 30.0, "{totals} {internal}");
+            assert!(
+                internal.right() < size.x && internal.bottom() < size.y && internal.height() < 30.0,
+                "{totals} {internal}"
+            );
             picture(&screen, &format!("{name}-{}.png", size.x));
         }
     }
@@ -435,7 +443,8 @@ fn thousand() -> Connections {
     let remotes: Vec<Remote> = (0..1000_u32)
         .map(|id| {
             let [.., high, low] = id.to_be_bytes();
-            let mut remote = remote(id, &format!("203.{}.{high}.{low}", id % 200), if id % 3 == 0 { 443 } else { 8080 }, None);
+            let mut remote =
+                remote(id, &format!("203.{}.{high}.{low}", id % 200), if id % 3 == 0 { 443 } else { 8080 }, None);
             if id % 5 == 0 {
                 let name = format!("edge-{id}.a-very-long-name-of-a-content-delivery-network.example.net");
                 remote.whois.name = Some(Name { name, by: NamedBy::Query });

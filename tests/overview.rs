@@ -158,7 +158,8 @@ fn the_badge_and_the_totals_lead_to_the_connections_of_all() {
     let mut screen = Screen::new();
     let page = |connections| Update { connections: Some(connections), ..overview(apps()) };
     let remotes = || {
-        let mut remotes = vec![remote(1, "93.184.216.34", 443, None), remote(2, "192.168.2.1", 22, Some("192.168.0.0/16"))];
+        let mut remotes =
+            vec![remote(1, "93.184.216.34", 443, None), remote(2, "192.168.2.1", 22, Some("192.168.0.0/16"))];
         remotes[0].cgroup = "/firefox/sub".into();
         whole(remotes, vec![moved(1, [5_000_000, 1000], [2000.0, 0.0]), moved(2, [0, 0], [0.0, 0.0])])
     };

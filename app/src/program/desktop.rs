@@ -48,10 +48,7 @@ use crate::{
         picture::Picture,
         tray,
         tray::{Face, Tray},
-        update::{
-            Backlog, Command, Overview, Past, PastQuery, Proof, ProofPage, SPARK_SECS, Update, UsageTable,
-            Used,
-        },
+        update::{Backlog, Command, Overview, Past, PastQuery, Proof, ProofPage, SPARK_SECS, Update, UsageTable, Used},
     },
 };
 

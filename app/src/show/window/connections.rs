@@ -129,10 +129,12 @@ impl ConnectionsPage {
             (None, readings) => sum(readings, charts),
         };
         self.history = History::default();
-        // It goes on to the left of what is known as a gap.
-        if let Some(first) = points.first() {
-            let before = first.boottime_ns.saturating_sub(KEPT_SECS * 1_000_000_000);
-            self.history.push(Point { boottime_ns: before, rate: None });
+        // To the left of what is known is a gap.
+        if let (Some(first), Some(last)) = (points.first(), points.last()) {
+            let oldest_ns = last.boottime_ns.saturating_sub(KEPT_SECS * 1_000_000_000);
+            if oldest_ns < first.boottime_ns {
+                self.history.push(Point { boottime_ns: oldest_ns, rate: None });
+            }
         }
         points.into_iter().for_each(|point| self.history.push(point));
     }

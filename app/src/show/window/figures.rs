@@ -1,8 +1,8 @@
 //! What stands around the chart: name, source, rates, units, totals.
 
 use eframe::egui::{
-    Align, Color32, Frame, Label, Layout, Margin, Pos2, RichText, Sense, Shape, Stroke, TextStyle, Ui, Vec2, WidgetInfo,
-    accesskit::Role, vec2,
+    Align, Color32, Frame, Label, Layout, Margin, Pos2, RichText, Sense, Shape, Stroke, TextStyle, Ui, Vec2,
+    WidgetInfo, accesskit::Role, vec2,
 };
 use egui_extras::{Column, TableBuilder};
 use jiff::{SignedDuration, ZonedDateTime, tz::TimeZone};

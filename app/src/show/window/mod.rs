@@ -375,9 +375,7 @@ impl Window {
 
     fn proof_page(&mut self, ui: &mut Ui, update: &Update) {
         let inside = Frame::new().inner_margin(Margin::same(16));
-        let shown = CentralPanel::default()
-            .frame(inside)
-            .show(ui, |ui| ProofPage::ui(ui, update));
+        let shown = CentralPanel::default().frame(inside).show(ui, |ui| ProofPage::ui(ui, update));
         let outcome = shown.inner;
         if outcome.prove {
             self.send(Command::Verify);
@@ -433,7 +431,8 @@ impl Window {
             figures::units(ui, reading, &self.settings);
             (why, usage)
         });
-        let totals = ui.scope_builder(UiBuilder::new().max_rect(below), |ui| figures::totals(ui, reading, &self.zone, false));
+        let totals =
+            ui.scope_builder(UiBuilder::new().max_rect(below), |ui| figures::totals(ui, reading, &self.zone, false));
         let height = totals.response.rect.height();
         if height != self.totals_height {
             self.totals_height = height;

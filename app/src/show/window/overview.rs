@@ -9,8 +9,8 @@ use eframe::egui::{
 };
 
 use super::{
-    Window,
-    charts, connections::view::Part,
+    Window, charts,
+    connections::view::Part,
     figures, icon,
     keys::Action,
     picker,

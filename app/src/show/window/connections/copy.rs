@@ -21,7 +21,9 @@ pub fn text<'a>(kept: &Kept, lines: impl Iterator<Item = &'a Line>) -> String {
         let names = [
             line.name(kept),
             field(|entry| entry.remote.address.map(|address| address.to_string()).unwrap_or_default()),
-            field(|entry| Some(entry.remote.port).filter(|port| *port > 0).map(|port| port.to_string()).unwrap_or_default()),
+            field(|entry| {
+                Some(entry.remote.port).filter(|port| *port > 0).map(|port| port.to_string()).unwrap_or_default()
+            }),
             field(|entry| entry.remote.whois.service.clone().unwrap_or_default()),
             field(|entry| words::protocol(entry.remote.protocol)),
             field(|entry| entry.owner.clone()),
@@ -38,18 +40,14 @@ pub fn text<'a>(kept: &Kept, lines: impl Iterator<Item = &'a Line>) -> String {
             Some(bytes) => bytes.map(|bytes| bytes.to_string()),
             None => ["not measured", "not measured"].map(str::to_owned),
         };
-        let rates = line.rate.map_or(["", ""].map(str::to_owned), |rate| [rate.rx, rate.tx].map(|rate| format!("{rate:.0}")));
+        let rates =
+            line.rate.map_or(["", ""].map(str::to_owned), |rate| [rate.rx, rate.tx].map(|rate| format!("{rate:.0}")));
         let [down, up] = rates;
         let seen = if line.sockets > 0 { 0 } else { kept.now_ns.saturating_sub(line.seen_ns) / 1_000_000_000 };
         for name in &names {
             _ = write!(text, "{}\t", cell(name));
         }
-        _ = writeln!(
-            text,
-            "{down}\t{up}\t{received}\t{sent}\t{}\t{seen}\t{}",
-            line.sockets,
-            line.members.len()
-        );
+        _ = writeln!(text, "{down}\t{up}\t{received}\t{sent}\t{}\t{seen}\t{}", line.sockets, line.members.len());
     }
     text
 }

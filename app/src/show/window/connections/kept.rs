@@ -138,8 +138,8 @@ impl Kept {
         let since_ns = if news.is_whole { news.boottime_ns } else { self.opened_ns };
         for remote in &news.remotes {
             let before = self.entries.remove(&remote.id).filter(|before| before.is(remote));
-            let (figures, since_ns) =
-                before.map_or((Figures { id: remote.id, ..Figures::default() }, since_ns), |before| {
+            let (figures, since_ns) = before
+                .map_or((Figures { id: remote.id, ..Figures::default() }, since_ns), |before| {
                     (before.figures, before.since_ns)
                 });
             let owner = owner_of(remote);

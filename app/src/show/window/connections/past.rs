@@ -77,11 +77,8 @@ impl Past {
 
     /// What each of these has moved from `from_ns` on, oldest first, with the point before.
     pub fn points(&self, from_ns: u64, wanted: &[Members<'_>]) -> Vec<Vec<Point>> {
-        let mut places: Vec<(u32, usize)> = wanted
-            .iter()
-            .enumerate()
-            .flat_map(|(at, members)| members.ids.iter().map(move |id| (*id, at)))
-            .collect();
+        let mut places: Vec<(u32, usize)> =
+            wanted.iter().enumerate().flat_map(|(at, members)| members.ids.iter().map(move |id| (*id, at))).collect();
         places.sort_unstable();
         let mut all: Vec<Vec<Point>> = vec![Vec::new(); wanted.len()];
         let first = self.looks.partition_point(|look| look.boottime_ns < from_ns).saturating_sub(1);

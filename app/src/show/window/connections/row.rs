@@ -1,8 +1,8 @@
 //! A row of the table of remotes: where its parts are, what stands in them, and how it is drawn. Only rows that are seen are worded.
 
 use eframe::egui::{
-    Align2, Color32, FontId, Id, Pos2, Rect, Response, RichText, Sense, StrokeKind, TextWrapMode, Ui, WidgetInfo, WidgetText, accesskit::Role,
-    pos2, vec2,
+    Align2, Color32, FontId, Id, Pos2, Rect, Response, RichText, Sense, StrokeKind, TextWrapMode, Ui, WidgetInfo,
+    WidgetText, accesskit::Role, pos2, vec2,
 };
 
 use super::{
@@ -33,7 +33,7 @@ const BEFORE_SPARK: f32 = 8.0;
 const UNKNOWN: &str = "–";
 const NOT_MEASURED: &str = "Not measured";
 /// Of the remote's name at least.
-const NAME_WIDTH: f32 = 150.0;
+const NAME_WIDTH: f32 = 140.0;
 /// Of what decides, where that is what one wants to see.
 const WHY_WIDTH: f32 = 215.0;
 /// Of what decides at least.
@@ -78,13 +78,13 @@ pub fn places(width: f32, wanted: &Wanted) -> Vec<Place> {
     let mut columns = vec![
         (Cell::Sorted(Column::Remote), NAME_WIDTH),
         (Cell::Sorted(Column::Owner), 88.0),
-        (Cell::Sorted(Column::Port), 80.0),
-        (Cell::Sorted(Column::Protocol), 52.0),
+        (Cell::Sorted(Column::Port), 76.0),
+        (Cell::Sorted(Column::Protocol), 50.0),
         (Cell::Sorted(Column::Network), 88.0),
         (Cell::Sorted(Column::Scope), if why { WHY_WIDTH } else { SCOPE_WIDTH }),
-        (Cell::Sorted(Column::Download), 72.0),
-        (Cell::Sorted(Column::Upload), 72.0),
-        (Cell::Sorted(Column::Received), 64.0),
+        (Cell::Sorted(Column::Download), 70.0),
+        (Cell::Sorted(Column::Upload), 70.0),
+        (Cell::Sorted(Column::Received), 62.0),
         (Cell::Sorted(Column::Sent), 58.0),
         (Cell::Sorted(Column::Seen), 68.0),
         (Cell::Spark, 60.0 + BEFORE_SPARK),
@@ -96,9 +96,7 @@ pub fn places(width: f32, wanted: &Wanted) -> Vec<Place> {
         _ => true,
     });
     let inside = width - 2.0 * BETWEEN;
-    let needed = |columns: &[(Cell, f32)]| {
-        columns.iter().map(|(_, width)| width + BETWEEN).sum::<f32>() - BETWEEN
-    };
+    let needed = |columns: &[(Cell, f32)]| columns.iter().map(|(_, width)| width + BETWEEN).sum::<f32>() - BETWEEN;
     for least in [
         Cell::Sorted(Column::Seen),
         Cell::Spark,
@@ -195,14 +193,7 @@ pub fn row_id(key: &Key) -> Id {
 }
 
 /// Draws a row. Whether it was clicked. `at`: which row it is; `chosen`: it is shown alone.
-pub fn draw(
-    ui: &mut Ui,
-    line: &Line,
-    at: usize,
-    spark: &[Point],
-    chosen: bool,
-    around: &Around<'_>,
-) -> bool {
+pub fn draw(ui: &mut Ui, line: &Line, at: usize, spark: &[Point], chosen: bool, around: &Around<'_>) -> bool {
     let size = vec2(ui.available_width() - super::BAR_WIDTH, ROW_HEIGHT);
     let (rect, _) = ui.allocate_exact_size(size, Sense::hover());
     let response = ui.interact(rect, row_id(&line.key), Sense::click());
@@ -329,7 +320,8 @@ fn scoped(line: &Line, kept: &Kept, around: &Around<'_>) -> String {
     let Some(scope) = line.common(kept, |entry| entry.remote.scope) else { return "Varies".to_owned() };
     let side = words::scope(scope);
     // There is room for the reason.
-    let wide = around.places.iter().any(|place| place.cell == Cell::Sorted(Column::Scope) && place.width >= 2.0 * SCOPE_WIDTH);
+    let wide =
+        around.places.iter().any(|place| place.cell == Cell::Sorted(Column::Scope) && place.width >= 2.0 * SCOPE_WIDTH);
     let why = line.common(kept, |entry| (&entry.remote.prefix, &entry.remote.reason, &entry.remote.proxy));
     match (why, line.first(kept)) {
         // What is internal stands among others like it.
@@ -363,7 +355,8 @@ fn hint(line: &Line, chosen: bool, around: &Around<'_>) -> String {
         1 => lines.push("1 open socket".to_owned()),
         sockets => lines.push(format!("{sockets} open sockets")),
     }
-    lines.push(if chosen { "Click to show all in the chart" } else { "Click to show it alone in the chart" }.to_owned());
+    lines
+        .push(if chosen { "Click to show all in the chart" } else { "Click to show it alone in the chart" }.to_owned());
     lines.join("\n")
 }
 
@@ -419,5 +412,42 @@ pub fn draw_others(ui: &mut Ui, others: Option<[u64; 2]>, around: &Around<'_>) {
         };
         write(ui, place.in_row(rect), words, ui.visuals().text_color(), place.is_left());
     }
-    response.on_hover_text("What was counted but is in no row, since this page was opened: external and internal together");
+    response
+        .on_hover_text("What was counted but is in no row, since this page was opened: external and internal together");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_fit_and_the_least_important_go_first() {
+        let columns = |width: f32, owners, networks, part, sorted| {
+            let wanted = Wanted { owners, networks, part, by: By::None, sorted };
+            let places = places(width, &wanted);
+            let last = places.last().unwrap();
+            assert!(last.left + last.width <= width - BETWEEN + 0.01, "{width}: {places:?}");
+            assert!(places.iter().all(|place| place.width >= 50.0), "{width}: {places:?}");
+            places
+        };
+        let has = |places: &[Place], cell| places.iter().any(|place| place.cell == cell);
+        let seen = Cell::Sorted(Column::Seen);
+        // The smallest window, the one that opens, and a large one.
+        for (width, networks, expected) in [
+            (740.0, false, [false, true]),
+            (860.0, false, [true, true]),
+            (860.0, true, [false, true]),
+            (1300.0, true, [true, true]),
+        ] {
+            let places = columns(width, None, networks, Part::External, Column::Download);
+            assert_eq!([seen, Cell::Spark].map(|cell| has(&places, cell)), expected, "{width} {networks}");
+        }
+        for width in [740.0, 860.0] {
+            for part in [Part::External, Part::Internal, Part::All] {
+                let places = columns(width, Some(Owners::Apps), true, part, Column::Seen);
+                assert!(has(&places, seen), "what the rows are sorted by is seen");
+                assert!(has(&places, Cell::Sorted(Column::Scope)));
+            }
+        }
+    }
 }

@@ -55,13 +55,8 @@ impl Table {
         settings: &Settings,
     ) -> Option<Key> {
         ui.spacing_mut().item_spacing.y = 0.0;
-        let wanted = Wanted {
-            owners: kept.owners,
-            networks: kept.networks,
-            part: view.part,
-            by: view.by,
-            sorted: view.column,
-        };
+        let wanted =
+            Wanted { owners: kept.owners, networks: kept.networks, part: view.part, by: view.by, sorted: view.column };
         let places = row::places(ui.available_width() - BAR_WIDTH, &wanted);
         if head(ui, &places, &wanted, view) && view.refresh(kept, false) {
             self.renew();

@@ -176,7 +176,9 @@ impl Line {
 
     /// How it counts and why, where that is the same for all of its remotes.
     pub fn why(&self, kept: &Kept) -> Option<String> {
-        self.common(kept, |entry| (entry.remote.scope, &entry.remote.prefix, &entry.remote.reason, &entry.remote.proxy))?;
+        self.common(kept, |entry| {
+            (entry.remote.scope, &entry.remote.prefix, &entry.remote.reason, &entry.remote.proxy)
+        })?;
         self.first(kept).map(|first| words::counts(&first.remote).replace('\n', " "))
     }
 
@@ -260,8 +262,7 @@ impl View {
         if same && before.is_some_and(|(version, _)| *version == kept.version) {
             return false;
         }
-        let places: HashMap<Key, usize> =
-            self.lines.drain(..).enumerate().map(|(at, line)| (line.key, at)).collect();
+        let places: HashMap<Key, usize> = self.lines.drain(..).enumerate().map(|(at, line)| (line.key, at)).collect();
         self.lines = self.made(kept, &chosen);
         let due = kept.now_ns.saturating_sub(self.sorted_ns) >= SORTED_EVERY_NS || places.is_empty();
         if !same || (due && !held) {
@@ -269,7 +270,9 @@ impl View {
             self.sorted_ns = kept.now_ns;
         } else {
             // What has appeared since comes last.
-            self.lines.sort_by_cached_key(|line| (places.get(&line.key).copied().unwrap_or(usize::MAX), line.members.first().copied()));
+            self.lines.sort_by_cached_key(|line| {
+                (places.get(&line.key).copied().unwrap_or(usize::MAX), line.members.first().copied())
+            });
         }
         self.made_of = Some((kept.version, chosen));
         true
@@ -315,7 +318,10 @@ impl View {
         sorted.sort_by(|(a, line), (b, other)| {
             let order = if column.is_text() { a.text(b) } else { a.figure(b) };
             let order = if reversed { order.reverse() } else { order };
-            order.then_with(|| b.total.cmp(&a.total)).then_with(|| a.name.cmp(b.name)).then_with(|| line.members.cmp(&other.members))
+            order
+                .then_with(|| b.total.cmp(&a.total))
+                .then_with(|| a.name.cmp(b.name))
+                .then_with(|| line.members.cmp(&other.members))
         });
         self.lines = sorted.into_iter().map(|(_, line)| line).collect();
     }
@@ -376,7 +382,9 @@ impl<'a> Sort<'a> {
             (Column::Port, Some(entry)) => (f64::from(entry.remote.port), [""; 2]),
             (Column::Protocol, Some(entry)) => (f64::from(entry.remote.protocol), [""; 2]),
             // Those of which nothing is known come last.
-            (Column::Network, Some(entry)) => (f64::from(u8::from(entry.network.is_empty())), [entry.network.as_str(), ""]),
+            (Column::Network, Some(entry)) => {
+                (f64::from(u8::from(entry.network.is_empty())), [entry.network.as_str(), ""])
+            }
             (Column::Scope, Some(Entry { remote, .. })) => {
                 let side = match remote.scope {
                     Some(Side::External) => 0.0,
@@ -416,5 +424,200 @@ fn key(entry: &Entry, by: By) -> Key {
             }
             (None, None) => Key::Prefix(None),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        look::{
+            remotes::{Figures, Remote, Whois},
+            sampler::Source,
+        },
+        show::update::{Connections, Update},
+    };
+
+    const SEC: u64 = 1_000_000_000;
+
+    fn remote(id: u32, address: &str, port: u16, scope: Option<Side>) -> Remote {
+        Remote {
+            id,
+            app: String::new(),
+            unit: format!("{}.service", id % 2),
+            cgroup: String::new(),
+            address: address.parse().ok(),
+            port,
+            protocol: if id == 5 { 17 } else { 6 },
+            scope,
+            prefix: None,
+            reason: "a reason".into(),
+            counters: None,
+            proxy: None,
+            whois: Whois::default(),
+        }
+    }
+
+    fn moved(id: u32, rx: u32) -> Figures {
+        let rate = Some(Rate { rx: f64::from(rx), tx: 1.0 });
+        Figures { id, bytes: Some([u64::from(rx) * 10, 1]), rate, seen_ns: 0, sockets: 0 }
+    }
+
+    fn update(secs: u64, is_whole: bool, remotes: Vec<Remote>, figures: Vec<Figures>) -> Update {
+        let connections = Connections {
+            source: Source::Exact,
+            boottime_ns: secs * SEC,
+            is_whole,
+            remotes,
+            figures,
+            gone: Vec::new(),
+            is_complete: true,
+            others: None,
+            failure: None,
+        };
+        Update { connections: Some(connections), ..Update::default() }
+    }
+
+    fn kept() -> Kept {
+        let (external, internal) = (Some(Side::External), Some(Side::Internal));
+        let mut remotes = vec![
+            remote(1, "93.184.216.34", 443, external),
+            remote(2, "93.184.216.34", 80, external),
+            remote(3, "93.184.216.35", 443, external),
+            remote(4, "10.0.0.1", 443, internal),
+            remote(5, "", 0, None),
+            remote(6, "2606:2800:220:1::1", 443, external),
+            remote(7, "2606:2800:220:2::1", 443, external),
+        ];
+        for remote in &mut remotes[5..] {
+            remote.whois.network = Some((15133, "Edgecast".into()));
+        }
+        let figures = [1, 2, 3, 4, 6, 7].map(|id| moved(id, id * 100));
+        let mut kept = Kept::default();
+        kept.receive(&update(10, true, remotes, figures.to_vec()));
+        kept
+    }
+
+    fn ids(view: &View) -> Vec<u32> {
+        view.lines().iter().map(|line| line.members[0]).collect()
+    }
+
+    #[test]
+    fn what_is_chosen_is_shown_in_the_order_that_is_chosen() {
+        let kept = kept();
+        let mut view = View::new(Part::External);
+        assert!(view.refresh(&kept, false));
+        assert!(!view.refresh(&kept, false), "nothing is made twice");
+        assert_eq!(ids(&view), [7, 6, 3, 2, 1, 5], "what isn't measured comes last");
+        view.reversed = true;
+        view.refresh(&kept, true);
+        assert_eq!(ids(&view), [5, 1, 2, 3, 6, 7]);
+        (view.part, view.reversed, view.column) = (Part::Internal, false, Column::Remote);
+        view.refresh(&kept, false);
+        assert_eq!(ids(&view), [4, 5]);
+        view.part = Part::All;
+        for (search, expected) in [
+            ("  443   93.184 ", vec![1, 3]),
+            ("edgecast", vec![6, 7]),
+            ("[2606:2800:220:1::1]:443", vec![6]),
+            ("1.service udp", vec![5]),
+            ("INTERNAL", vec![4]),
+            ("nobody", Vec::new()),
+        ] {
+            view.search = search.to_owned();
+            view.refresh(&kept, false);
+            assert_eq!(ids(&view), expected, "{search}");
+        }
+    }
+
+    #[test]
+    fn some_remotes_are_one_row() {
+        let kept = kept();
+        let mut view = View::new(Part::All);
+        let mut groups = |by| {
+            (view.by, view.column) = (by, Column::Download);
+            view.refresh(&kept, false);
+            let line = |line: &Line| (line.name(&kept), line.members.clone(), line.rate.map(|rate| rate.rx));
+            view.lines().iter().map(line).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            groups(By::Network),
+            [
+                ("Edgecast".into(), vec![6, 7], Some(1300.0)),
+                ("93.184.216.0/24".into(), vec![1, 2, 3], Some(600.0)),
+                ("10.0.0.0/24".into(), vec![4], Some(400.0)),
+                ("No fixed remote".to_owned(), vec![5], None),
+            ]
+        );
+        assert_eq!(groups(By::Port)[0], ("443, TCP".to_owned(), vec![1, 3, 4, 6, 7], Some(2100.0)));
+        assert_eq!(groups(By::Address)[3], ("93.184.216.34".to_owned(), vec![1, 2], Some(300.0)));
+        let line = view.line(&Key::Address("93.184.216.34".parse().ok())).unwrap();
+        assert_eq!((line.bytes, line.measured.len()), (Some([3000, 2]), 2));
+        assert_eq!(line.common(&kept, |entry| entry.remote.port), None);
+        assert_eq!(line.common(&kept, |entry| entry.remote.protocol), Some(6));
+    }
+
+    #[test]
+    fn rows_keep_their_order_for_a_while_and_while_they_are_held() {
+        let mut kept = kept();
+        let mut view = View::new(Part::External);
+        view.refresh(&kept, false);
+        let new = || vec![remote(8, "1.1.1.1", 53, Some(Side::External))];
+        kept.receive(&update(11, false, new(), vec![moved(1, 9000), moved(8, 8000)]));
+        assert!(view.refresh(&kept, false));
+        assert_eq!(ids(&view), [7, 6, 3, 2, 1, 5, 8], "it is too early");
+        assert_eq!(view.line(&Key::Remote(1)).unwrap().rate.unwrap().rx, 9000.0, "the figures are new");
+        kept.receive(&update(13, false, Vec::new(), Vec::new()));
+        view.refresh(&kept, true);
+        assert_eq!(ids(&view), [7, 6, 3, 2, 1, 5, 8], "the pointer is there");
+        kept.receive(&update(14, false, Vec::new(), Vec::new()));
+        view.refresh(&kept, false);
+        assert_eq!(ids(&view), [1, 8, 7, 6, 3, 2, 5]);
+    }
+
+    #[test]
+    fn the_past_of_a_row_begins_with_the_page() {
+        let mut kept = kept();
+        kept.receive(&update(11, false, vec![remote(8, "1.1.1.1", 53, None)], vec![moved(1, 5), moved(8, 6)]));
+        kept.receive(&update(12, false, Vec::new(), Vec::new()));
+        let mut view = View::new(Part::External);
+        view.search = "nothing of it".into();
+        view.refresh(&kept, false);
+        let past = |about: &Key| -> Vec<Option<f64>> {
+            view.past(&kept, about).iter().map(|point| point.rate.map(|rate| rate.rx)).collect()
+        };
+        // Also of what the search hides.
+        assert_eq!(past(&Key::Remote(1)), [None, Some(5.0), Some(0.0)]);
+        assert_eq!(past(&Key::Remote(8)), [None, Some(6.0), Some(0.0)]);
+        assert_eq!(past(&Key::Remote(5)), [None, None, None], "it is not measured");
+        // What a whole table brings anew has no past, what was there goes on.
+        let remotes = vec![remote(1, "93.184.216.34", 443, None), remote(2, "8.8.8.8", 53, None)];
+        kept.receive(&update(13, true, remotes, vec![moved(1, 7), moved(2, 8)]));
+        kept.receive(&update(14, false, Vec::new(), vec![moved(1, 9), moved(2, 9)]));
+        let past = |about: &Key| -> Vec<Option<f64>> {
+            view.past(&kept, about).iter().map(|point| point.rate.map(|rate| rate.rx)).collect()
+        };
+        assert_eq!(past(&Key::Remote(1)), [None, Some(5.0), Some(0.0), Some(7.0), Some(9.0)]);
+        assert_eq!(past(&Key::Remote(2)), [None, None, None, None, Some(9.0)]);
+    }
+
+    /// Prints what a beat costs with a thousand remotes, all of which move.
+    #[test]
+    fn a_thousand_remotes_are_little_work() {
+        let remotes = (0..1000).map(|id| remote(id, &format!("93.184.{}.{}", id / 250, id % 250), 443, None)).collect();
+        let figures = |beat: u32| (0..1000).map(|id| moved(id, (id * 7919 + beat) % 1000)).collect::<Vec<_>>();
+        let mut kept = Kept::default();
+        kept.receive(&update(1, true, remotes, figures(0)));
+        let mut view = View::new(Part::External);
+        let updates: Vec<_> = (2..102).map(|beat| update(beat * 2, false, Vec::new(), figures(beat as u32))).collect();
+        let before = std::time::Instant::now();
+        for update in &updates {
+            kept.receive(update);
+            view.refresh(&kept, false);
+            let wanted: Vec<_> = view.lines()[..20].iter().map(Line::past).collect();
+            assert_eq!(kept.past.points(kept.now_ns.saturating_sub(SEC * 60), &wanted).len(), 20);
+        }
+        println!("a beat of a thousand remotes: {:?}", before.elapsed() / 100);
+        assert_eq!(view.lines().len(), 1000);
     }
 }

@@ -163,7 +163,10 @@ mod tests {
 
     #[test]
     fn what_is_known_is_said_and_nothing_else() {
-        assert_eq!((port(443, Some("https")), port(0, None), port(9, None)), ("443 https".into(), "–".into(), "9".into()));
+        assert_eq!(
+            (port(443, Some("https")), port(0, None), port(9, None)),
+            ("443 https".into(), "–".into(), "9".into())
+        );
         assert_eq!([6, 17, 99].map(protocol), ["TCP", "UDP", "IP 99"]);
         let whois = |country: Option<&str>, network: Option<(u32, &str)>| Whois {
             country: country.map(Into::into),
