@@ -49,10 +49,7 @@ use crate::{
         picture::Picture,
         tray,
         tray::{Face, Tray},
-        update::{
-            AppSockets, Backlog, Command, Overview, Past, PastQuery, Proof, ProofPage, SPARK_SECS, Update, UsageTable,
-            Used,
-        },
+        update::{Backlog, Command, Overview, Past, PastQuery, Proof, ProofPage, SPARK_SECS, Update, UsageTable, Used},
     },
 };
 
@@ -98,9 +95,6 @@ pub struct Desktop {
     confirm: Option<String>,
     /// The window shows the proof page.
     proof_page: bool,
-    /// The sockets are looked at before the beat is due.
-    look_at_sockets: bool,
-    sockets: Vec<AppSockets>,
     proof: Option<Proof>,
     connections: connections::Page,
     tray: Option<Tray>,
@@ -181,8 +175,6 @@ impl Desktop {
             notice: None,
             confirm: None,
             proof_page: false,
-            look_at_sockets: false,
-            sockets: Vec::new(),
             proof: None,
             connections: connections::Page::default(),
             tray,
@@ -231,10 +223,6 @@ impl Desktop {
             }
             if std::mem::take(&mut self.look_now) && !self.paused {
                 self.look().await;
-            }
-            if std::mem::take(&mut self.look_at_sockets) {
-                self.sockets().await;
-                self.tell();
             }
             if self.connections.is_due() {
                 self.look_at_connections().await;
@@ -289,7 +277,6 @@ impl Desktop {
         }
         self.watch_rates();
         self.picture.push(face::sum(self.shown()));
-        self.sockets().await;
         self.look_at_connections().await;
         self.tell();
         // No figure waits for what is recorded.
@@ -439,24 +426,6 @@ impl Desktop {
         if self.readings.is_empty() { self.together.as_slice() } else { &self.readings }
     }
 
-    /// Looks at the open sockets of what is watched, or of all together, if anybody looks at them.
-    async fn sockets(&mut self) {
-        self.sockets.clear();
-        let Ok(monitor) = &mut self.monitor else { return };
-        if !self.proof_page || self.window.is_none() {
-            return;
-        }
-        if let (true, Some(together)) = (self.readings.is_empty(), &self.together) {
-            let sockets = monitor.sockets_together().await.map_err(|error| chain(&error));
-            self.sockets.push(AppSockets { app: together.app.clone(), sockets });
-        }
-        for reading in &self.readings {
-            let sockets = monitor.sockets(&Target::app(&reading.id, &reading.app)).await;
-            let sockets = sockets.map_err(|error| chain(&error));
-            self.sockets.push(AppSockets { app: reading.app.clone(), sockets });
-        }
-    }
-
     /// Looks at the remotes of what is watched, or of all together, if anybody looks at them.
     async fn look_at_connections(&mut self) {
         let monitor = self.monitor.as_mut().ok();
@@ -572,10 +541,7 @@ impl Desktop {
                 });
                 self.start_at_login = autostart::is_on();
             }
-            Command::ProofPage(open) => {
-                self.proof_page = open;
-                self.look_at_sockets = open;
-            }
+            Command::ProofPage(open) => self.proof_page = open,
             Command::Connections(open) => self.connections.open(open),
             Command::FollowQueries(follows) => {
                 if let Ok(monitor) = &mut self.monitor {
@@ -792,7 +758,7 @@ impl Desktop {
             exact: monitor.map(|monitor| monitor.exact().clone()).unwrap_or_default(),
             notice: self.notice.clone(),
             warning: monitor.and_then(Monitor::warning).map(format::sentence),
-            proof: self.proof_page.then(|| ProofPage { apps: self.sockets.clone(), proof: self.proof.clone() }),
+            proof: self.proof_page.then(|| ProofPage { proof: self.proof.clone() }),
             connections: None,
             names: Sources::default(),
             failure,
