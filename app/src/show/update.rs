@@ -22,6 +22,7 @@ use crate::{
         reading::{AppReading, Reading},
         remotes::{Figures, Remote, Whois},
         sampler::{Exact, Source},
+        whois::{Sources, queries::Queries},
     },
 };
 
@@ -47,6 +48,8 @@ pub struct Update {
     pub proof: Option<ProofPage>,
     /// What the page Connections shows; `None` while it is closed.
     pub connections: Option<Connections>,
+    /// Where the names of remotes come from.
+    pub names: Sources,
     /// Why nothing can be watched at all, worded for a person.
     pub failure: Option<String>,
     /// The settings in force.
@@ -174,7 +177,13 @@ impl Update {
             let network = group.network.iter_mut().flat_map(|network| &mut network.name);
             network.chain(&mut group.unit).chain([&mut group.name])
         });
-        for name in readings.chain(apps).chain(remotes).chain(groups) {
+        let failed = match &mut self.names.queries {
+            Queries::Failed(why) => Some(why),
+            _ => None,
+        };
+        let files = self.names.files.iter_mut().flat_map(|file| file.problem.iter_mut().chain([&mut file.path]));
+        let sources = files.chain(&mut self.names.places).chain(failed);
+        for name in readings.chain(apps).chain(groups).chain(remotes).chain(sources) {
             if let Cow::Owned(shown) = printable(name) {
                 *name = shown;
             }
@@ -255,6 +264,9 @@ pub enum Command {
     ProofPage(bool),
     /// The page Connections was opened, or closed.
     Connections(bool),
+    /// Follow the names that this computer asks systemd-resolved for, until netglance ends, or stop that. A person may be asked for a
+    /// password.
+    FollowQueries(bool),
     /// Prove on this computer that what is counted is right. A person is asked for a password.
     Verify,
     /// Remember the chart's span, in minutes.
@@ -301,6 +313,7 @@ mod tests {
             reading::UnitReading,
             remotes::{Name, NamedBy},
             sampler::Source,
+            whois::GeoFile,
         },
     };
 
@@ -367,12 +380,15 @@ mod tests {
         let past = Some(Past { query, groups: Ok(vec![group()]), since: None });
         let (period, networks) = (Period::Today, vec![group()]);
         let usage = Some(UsageTable { period, span: (0, 0), apps: Ok(vec![group()]), networks, since: None });
-        let update = Update { readings: vec![reading], apps: vec![app], connections, past, usage, ..Update::default() };
+        let files = vec![GeoFile { path: name(), problem: Some(name()) }];
+        let names = Sources { queries: Queries::Failed(name()), files, places: vec![name()] };
+        let (readings, apps) = (vec![reading], vec![app]);
+        let update = Update { readings, apps, past, usage, connections, names, ..Update::default() };
         let update = update.printable();
         let text = serde_json::to_string(&update).unwrap();
         let hostile = serde_json::to_string(&name()).unwrap();
         assert_eq!(text.matches(hostile.trim_matches('"')).count(), 6, "the ids alone: {text}");
         assert_eq!((&update.readings[0].id, &update.apps[0].id), (&name(), &name()));
-        assert_eq!(text.matches("a\u{FFFD}\u{FFFD}\u{FFFD}").count(), 21, "{text}");
+        assert_eq!(text.matches("a\u{FFFD}\u{FFFD}\u{FFFD}").count(), 25, "{text}");
     }
 }

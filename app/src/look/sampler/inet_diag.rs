@@ -20,7 +20,10 @@ use netlink_packet_core::NlasIterator;
 
 use self::books::Books;
 use super::Look;
-use crate::look::sampler::{OpenSocket, Protocol, Source};
+use crate::look::{
+    remotes::Row,
+    sampler::{OpenSocket, Protocol, Source},
+};
 
 mod books;
 
@@ -33,7 +36,7 @@ pub(super) const WITH_INFO: u8 = 1 << (INET_DIAG_INFO - 1);
 pub(super) const AF_INET: u8 = 2;
 pub(super) const AF_INET6: u8 = 10;
 pub(super) const IPPROTO_TCP: u8 = 6;
-const IPPROTO_UDP: u8 = 17;
+pub(super) const IPPROTO_UDP: u8 = 17;
 /// ESTABLISHED, SYN_SENT, FIN_WAIT1, FIN_WAIT2, CLOSE, CLOSE_WAIT, LAST_ACK, CLOSING: the states with `tcp_info` and a
 /// peer. The others are listeners, and TIME_WAIT and SYN_RECV, which are no full sockets.
 const TCP_STATES: u32 = 1 << 1 | 1 << 2 | 1 << 4 | 1 << 5 | 1 << 7 | 1 << 8 | 1 << 9 | 1 << 11;
@@ -124,6 +127,8 @@ pub struct InetDiag {
     requests: Socket,
     destroyed: Socket,
     books: Books,
+    /// When the latest look was.
+    looked_ns: u64,
 }
 
 impl InetDiag {
@@ -134,12 +139,24 @@ impl InetDiag {
             requests: Socket::open(protocol, 0)?,
             destroyed: Socket::open(protocol, DESTROYED)?,
             books: Books::default(),
+            looked_ns: 0,
         })
+    }
+
+    /// Begins to tell remotes apart, unless it does already; or ends it and forgets them.
+    pub fn tell_remotes_apart(&mut self, wanted: bool) {
+        self.books.tell_remotes_apart(wanted);
+    }
+
+    /// What was moved over TCP with each remote since [`Self::tell_remotes_apart`], and the `CLOCK_BOOTTIME` of the latest look.
+    pub fn remotes(&self) -> (u64, impl Iterator<Item = Row<'_>>) {
+        (self.looked_ns, self.books.remotes())
     }
 
     /// All rows of this moment.
     pub fn look(&mut self, tree: &Tree, prefixes: &Prefixes) -> Result<Look, Error> {
         let boottime_ns = super::boottime_ns();
+        self.looked_ns = boottime_ns;
         self.books.begin();
         let mut nameless = false;
         for family in [AF_INET, AF_INET6] {

@@ -14,6 +14,7 @@ mod forget;
 mod graph;
 mod icon;
 pub mod keys;
+mod names;
 mod overview;
 mod picker;
 pub mod plot;

@@ -10,19 +10,19 @@
 //! set tx4_1000_portless { type mark . mark . ipv4_addr . inet_proto; … }          set tx6_1000_portless { … }
 //! chain tx_external {
 //!     …
-//!     update @tx_external { KEY 6 } goto remotes_tx_6                             # in front of the rule that is there
+//!     add @asked_1000 { KEY 6 } update @tx_external { KEY 6 } goto remotes_tx_6_1000    # in front of the rule that is there
 //!     update @tx_external { KEY 6 } accept
 //!     …
 //! }
-//! chain remotes_tx_6 {
-//!     meta nfproto ipv4 meta l4proto @with_ports add @asked_1000 { KEY 6 }
+//! chain remotes_tx_6_1000 {
+//!     meta nfproto ipv4 meta l4proto @with_ports
 //!         update @tx4_1000 { KEY 6 . ip daddr . meta l4proto . th dport } accept
-//!     …                                                                           # ip6, and both without ports
+//!     …                                                                                # ip6, and both without ports
 //! }
 //! ```
 //!
 //! So what is booked by remote is what the counter of the same cgroup has just booked, and never more. What finds no room in a
-//! set, or belongs to a cgroup that is not asked for, falls through to the policy, accept. No rule or chain that is there anyway
+//! set falls through to the policy, accept; what belongs to a cgroup that is not asked for goes on to the rule that is there. No rule or chain that is there anyway
 //! is changed, so that the table is afterwards what it was. Each user has sets of their own, which nobody else can fill.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -189,20 +189,21 @@ pub fn count_by_remote(table: &str, standing: &Standing, asked: &BTreeMap<Owner,
         }
         b.asked_set(*owner, cgroups.keys().copied(), ids.next().unwrap_or_default());
     }
-    let levels: BTreeSet<u8> = asked.values().flat_map(|cgroups| cgroups.values().copied()).collect();
     for (direction, counters) in
         [(&OUTPUT, [Counter::TxExternal, Counter::TxInternal]), (&INPUT, [Counter::RxExternal, Counter::RxInternal])]
     {
-        for level in &levels {
-            let chain = format!("{CHAINS}{}_{level}", if direction.is_sent() { "tx" } else { "rx" });
-            b.chain(&chain, "books a packet by its remote too, while somebody asks for that", None);
-            for (owner, _) in asked.iter().filter(|(_, cgroups)| cgroups.values().any(|at| at == level)) {
+        for (owner, cgroups) in asked {
+            let levels: BTreeSet<u8> = cgroups.values().copied().collect();
+            for level in levels {
+                let way = if direction.is_sent() { "tx" } else { "rx" };
+                let chain = format!("{CHAINS}{way}_{level}_{}", owner_name(*owner));
+                b.chain(&chain, "books a packet by its remote too, while somebody asks for that", None);
                 Set::all(*owner)
                     .filter(|set| set.is_sent == direction.is_sent())
-                    .for_each(|set| b.remote_rule(&chain, direction, *level, set));
-            }
-            for counter in counters {
-                b.leading_rule(standing, counter, *level, &chain);
+                    .for_each(|set| b.remote_rule(&chain, direction, level, set));
+                for counter in counters {
+                    b.leading_rule(standing, counter, level, *owner, &chain);
+                }
             }
         }
     }
@@ -298,18 +299,19 @@ impl Builder<'_> {
                 } else {
                     e.absent(WITH_PORTS)
                 };
-                e.cgroup(level).in_full(&asked_name(set.owner)).remote(address, set.address_bytes(), port);
+                e.cgroup(level).remote(address, set.address_bytes(), port);
                 e.update(&set.name()).accept();
             });
         });
     }
 
-    /// A rule in front of the one that books this counter at the level: does the same, and goes on to the chain.
-    fn leading_rule(&mut self, standing: &Standing, counter: Counter, level: u8, to: &str) {
+    /// A rule in front of the one that books this counter at the level: does the same for cgroups that are asked for, and goes on
+    /// to the chain.
+    fn leading_rule(&mut self, standing: &Standing, counter: Counter, level: u8, owner: Owner, to: &str) {
         let Some(rule) = standing.level(counter, level) else { return };
         self.request(Kind::NewRule, NLM_F_CREATE, "a rule in front of a level's", |a| {
             a.string(2, &rule.chain).nest(4, |a| {
-                Expressions::new(a).cgroup(level).update(counter.name()).goto(to);
+                Expressions::new(a).cgroup(level).in_full(&asked_name(owner)).update(counter.name()).goto(to);
             });
             a.u64(6, rule.handle).bytes(7, &comment(0, "somebody asks for remotes"));
         });
