@@ -483,6 +483,10 @@ fn a_thousand_remotes_are_shown_in_any_window() {
         assert!((4..30).contains(&shown), "{shown} rows are made in {size}");
         picture(&screen, name);
         screen.is_accessible();
+        screen.press(Key::End);
+        screen.harness.run();
+        screen.press(Key::Home);
+        screen.harness.run();
         // The keys go on where the rows on screen end.
         screen.press(Key::ArrowDown);
         for _ in 0..40 {

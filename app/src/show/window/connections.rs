@@ -12,7 +12,8 @@ mod words;
 use std::collections::BTreeMap;
 
 use eframe::egui::{
-    Align, CentralPanel, Frame, Label, Layout, Margin, RichText, TextEdit, Ui, text_selection::LabelSelectionState,
+    Align, CentralPanel, Color32, Frame, Label, Layout, Margin, RichText, TextEdit, TextStyle, Ui,
+    text_selection::LabelSelectionState, vec2,
 };
 use kept::Kept;
 use table::Table;
@@ -43,6 +44,9 @@ const CHART_MIN_HEIGHT: f32 = 84.0;
 const FIELD_WIDTH: f32 = 210.0;
 /// For so long the button says that it was copied.
 const COPIED_NS: u64 = 3_000_000_000;
+const SHOW_ALL: &str = "Show All";
+/// Of the button that shows a span, at its left and right.
+const SPAN_PADDING: f32 = 5.0;
 /// How many of the spans have live rates.
 const LIVE_SPANS: usize = 3;
 
@@ -55,6 +59,8 @@ pub struct ConnectionsPage {
     chosen: Option<(Key, String)>,
     /// What the chart shows where no app's own history does: the row, or several apps together.
     history: History,
+    /// It has to be made anew.
+    is_stale: bool,
     /// The axis that was shown last.
     axis: Option<Axis>,
     /// What the chart shows, in minutes.
@@ -82,6 +88,7 @@ impl ConnectionsPage {
             table: Table::default(),
             chosen: None,
             history: History::default(),
+            is_stale: true,
             axis: None,
             minutes: if live { minutes } else { 1 },
             find: false,
@@ -102,6 +109,7 @@ impl ConnectionsPage {
             self.choose(None);
         }
         self.make_history(update.shown(), charts);
+        self.is_stale = false;
     }
 
     /// Clears what is searched for, or else shows all again. Whether there was any of it.
@@ -118,7 +126,7 @@ impl ConnectionsPage {
     fn choose(&mut self, chosen: Option<(Key, String)>) {
         self.chosen = chosen;
         self.axis = None;
-        self.history = History::default();
+        self.is_stale = true;
     }
 
     /// Makes the past that the chart shows, unless that is one app's own.
@@ -163,7 +171,6 @@ impl ConnectionsPage {
                 let name = self.view.line(&key).map(|line| line.name(&self.kept)).unwrap_or_default();
                 let again = chosen == Some(&key);
                 self.choose((!again).then_some((key, name)));
-                self.make_history(update.shown(), &window.charts);
                 ui.ctx().request_repaint();
             }
         }
@@ -239,45 +246,15 @@ impl ConnectionsPage {
     fn chart(&mut self, ui: &mut Ui, update: &Update, window: &Window, height: f32) {
         let readings = update.shown();
         let Some(reading) = readings.first() else { return };
-        let mut minutes = self.minutes;
-        let mut all = false;
-        let why = self.chosen.as_ref().and_then(|(key, _)| self.view.line(key)).and_then(|line| line.why(&self.kept));
-        ui.horizontal(|ui| {
-            ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
-                let spans = SPANS.iter().take(LIVE_SPANS).rev();
-                let spans: Vec<_> = spans
-                    .map(|span| Choice { name: Some(span.name.to_owned()), ..Choice::new(span.minutes, span.short) })
-                    .collect();
-                ui.scope(|ui| {
-                    ui.spacing_mut().button_padding.x = 5.0;
-                    choice::radios(ui, "Time span", &mut minutes, &spans);
-                });
-                if self.chosen.is_some() {
-                    all = ui.button("Show All").on_hover_text(Action::Close.text()).clicked();
-                }
-                ui.with_layout(Layout::left_to_right(Align::Center), |ui| {
-                    let name = self.chosen.as_ref().map_or_else(|| title(readings), |(_, name)| name.clone());
-                    ui.add(Label::new(RichText::new(name).size(16.0).strong()).truncate());
-                    let what = match (&self.chosen, why) {
-                        (None, _) => "External traffic in total".to_owned(),
-                        (Some(_), why) => why.unwrap_or_default(),
-                    };
-                    ui.add(Label::new(RichText::new(what).weak()).truncate());
-                });
-            });
-        });
-        for span in Action::Span.pressed(ui).into_iter().filter_map(|at| SPANS.get(at)).take(LIVE_SPANS) {
-            minutes = span.minutes;
-        }
-        if minutes != self.minutes {
-            self.minutes = minutes;
-            self.axis = None;
+        self.chart_head(ui, readings);
+        if std::mem::take(&mut self.is_stale) {
+            self.make_history(readings, &window.charts);
         }
         let line = self.chosen.as_ref().and_then(|(key, _)| self.view.line(key));
         let own = window.charts.get(&reading.id).filter(|_| self.chosen.is_none() && readings.len() == 1);
-        let rate = match (&self.chosen, line) {
-            (Some(_), line) => line.and_then(|line| line.rate),
-            (None, _) => total(readings),
+        let rate = match &self.chosen {
+            Some(_) => line.and_then(|line| line.rate),
+            None => total(readings),
         };
         let unmeasured = line.is_some_and(|line| line.bytes.is_none());
         let history = own.map_or(&self.history, |chart| &chart.history);
@@ -294,14 +271,56 @@ impl ConnectionsPage {
             now: reading.time,
             zone: &window.zone,
             settings: &window.settings,
-            limit: window.limit(reading, None).filter(|_| self.chosen.is_none() && readings.len() == 1),
+            limit: window.limit(reading, None).filter(|_| own.is_some()),
         };
         let (axis, _) = graph.ui(ui, self.axis, height, None, false);
         self.axis = Some(axis);
+    }
+
+    /// What the chart is about, the way back, and its spans.
+    fn chart_head(&mut self, ui: &mut Ui, readings: &[Reading]) {
+        let mut minutes = self.minutes;
+        let spans = SPANS.get(..LIVE_SPANS).unwrap_or_default();
+        let spans: Vec<_> = spans
+            .iter()
+            .map(|span| Choice { name: Some(span.name.to_owned()), ..Choice::new(span.minutes, span.short) })
+            .collect();
+        let (name, what) = match &self.chosen {
+            None => (title(readings), "External traffic in total".to_owned()),
+            Some((key, name)) => {
+                let why = self.view.line(key).and_then(|line| line.why(&self.kept));
+                (name.clone(), why.unwrap_or_default())
+            }
+        };
+        let mut all = false;
+        ui.horizontal(|ui| {
+            let font = TextStyle::Button.resolve(ui.style());
+            let width =
+                |text: &str| ui.painter().layout_no_wrap(text.to_owned(), font.clone(), Color32::PLACEHOLDER).size().x;
+            let padding = 2.0 * ui.spacing().button_padding.x;
+            let spacing = ui.spacing().item_spacing.x;
+            let buttons: f32 = spans.iter().map(|span| width(&span.label) + 2.0 * SPAN_PADDING + spacing).sum();
+            let back = if self.chosen.is_some() { width(SHOW_ALL) + padding + spacing } else { 0.0 };
+            let size = vec2(ui.available_width() - buttons - back, ui.spacing().interact_size.y);
+            ui.allocate_ui_with_layout(size, Layout::left_to_right(Align::Center), |ui| {
+                ui.set_min_size(size);
+                ui.add(Label::new(RichText::new(name).size(16.0).strong()).truncate());
+                ui.add(Label::new(RichText::new(what).weak()).truncate());
+            });
+            if self.chosen.is_some() {
+                all = ui.button(SHOW_ALL).on_hover_text(Action::Close.text()).clicked();
+            }
+            ui.spacing_mut().button_padding.x = SPAN_PADDING;
+            choice::radios(ui, "Time span", &mut minutes, &spans);
+        });
+        let pressed = Action::Span.pressed(ui);
+        minutes = pressed.into_iter().filter_map(|at| spans.get(at)).next_back().map_or(minutes, |span| span.value);
+        if minutes != self.minutes {
+            self.minutes = minutes;
+            self.axis = None;
+        }
         if all {
             self.choose(None);
-            self.make_history(readings, &window.charts);
-            ui.ctx().request_repaint();
         }
     }
 

@@ -341,9 +341,12 @@ impl Window {
                 let count = line.len() as f32;
                 let widths: Vec<f32> = line.iter().map(|(name, _)| width(name)).collect();
                 let needed = widths.iter().sum::<f32>() + PAGE_SPACING * (count - 1.0);
-                let more = if lines == 1 { 0.0 } else { ((ui.available_width() - needed) / count).max(0.0) };
-                for ((name, action), width) in line.iter().zip(widths) {
-                    let least = vec2(width + more, 0.0);
+                let more = if lines == 1 { 0.0 } else { ((ui.available_width() - needed) / count).floor().max(0.0) };
+                for (at, ((name, action), width)) in line.iter().zip(widths).enumerate() {
+                    // Both lines end at the same place.
+                    let is_last = lines > 1 && at + 1 == line.len();
+                    let width = if is_last { ui.available_width().floor() } else { width + more };
+                    let least = vec2(width, 0.0);
                     let clicked = ui.add(Button::new(*name).min_size(least)).on_hover_text(action.text()).clicked();
                     match action {
                         _ if !clicked => {}

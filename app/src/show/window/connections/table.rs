@@ -17,7 +17,7 @@ use crate::{
         update::SPARK_SECS,
         window::{
             rows::{self, ROW_HEIGHT},
-            style,
+            scroll_by_keys, style,
             usage::row::title_of,
         },
     },
@@ -90,6 +90,7 @@ impl Table {
                     self.focused = Some(line.key.clone());
                 }
             }
+            scroll_by_keys(ui);
         });
         self.hovered = ui.rect_contains_pointer(scrolled.inner_rect);
         let top = scrolled.state.clamped_offset().y;

@@ -609,7 +609,8 @@ mod tests {
         let mut kept = Kept::default();
         kept.receive(&update(1, true, remotes, figures(0)));
         let mut view = View::new(Part::External);
-        let updates: Vec<_> = (2..102).map(|beat| update(beat * 2, false, Vec::new(), figures(beat as u32))).collect();
+        let updates: Vec<_> =
+            (2..102_u32).map(|beat| update(u64::from(beat) * 2, false, Vec::new(), figures(beat))).collect();
         let before = std::time::Instant::now();
         for update in &updates {
             kept.receive(update);
