@@ -299,9 +299,9 @@ impl ConnectionsPage {
                 |text: &str| ui.painter().layout_no_wrap(text.to_owned(), font.clone(), Color32::PLACEHOLDER).size().x;
             let padding = 2.0 * ui.spacing().button_padding.x;
             let spacing = ui.spacing().item_spacing.x;
-            let buttons: f32 = spans.iter().map(|span| width(&span.label) + 2.0 * SPAN_PADDING + spacing).sum();
+            let buttons: f32 = spans.iter().map(|span| width(&span.label) + 2.0 * SPAN_PADDING + 4.0).sum();
             let back = if self.chosen.is_some() { width(SHOW_ALL) + padding + spacing } else { 0.0 };
-            let size = vec2(ui.available_width() - buttons - back, ui.spacing().interact_size.y);
+            let size = vec2(ui.available_width() - buttons - back - spacing, ui.spacing().interact_size.y);
             ui.allocate_ui_with_layout(size, Layout::left_to_right(Align::Center), |ui| {
                 ui.set_min_size(size);
                 ui.add(Label::new(RichText::new(name).size(16.0).strong()).truncate());
