@@ -323,13 +323,6 @@ impl Monitor {
         Ok(live::sockets(&open, |id| self.tree.path(id), &self.prefixes, counters.as_deref(), target))
     }
 
-    /// The open sockets of all apps of the caller, see [`Self::sockets`].
-    pub async fn sockets_together(&mut self) -> Result<Vec<SocketVerdict>, Error> {
-        let mut sockets = self.sockets(&Target::everything("/")).await?;
-        sockets.retain(|socket| self.is_app(&socket.cgroup));
-        Ok(sockets)
-    }
-
     /// Whether a cgroup belongs to any app of the caller.
     fn is_app(&self, path: &str) -> bool {
         target::app_id(path).is_some() && self.is_own_cgroup(path)
