@@ -15,6 +15,8 @@ use crate::{
 #[derive(Debug, Default)]
 pub struct Kept {
     entries: HashMap<u32, Entry>,
+    /// An update with everything has come.
+    has_all: bool,
     /// What each has moved in the last minutes.
     pub past: Past,
     /// Where the figures come from; `None`: nothing has come yet.
@@ -94,11 +96,12 @@ impl Kept {
     pub fn receive(&mut self, update: &Update) {
         let Some(news) = &update.connections else { return };
         // What comes before everything has come is about another table.
-        if self.source.is_none() && !news.is_whole && news.failure.is_none() {
+        self.has_all |= news.is_whole;
+        if !self.has_all {
             return;
         }
         self.version += 1;
-        if self.now_ns == 0 {
+        if self.source.is_none() {
             self.opened_ns = news.boottime_ns;
         }
         self.failure.clone_from(&news.failure);

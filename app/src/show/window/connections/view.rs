@@ -601,6 +601,25 @@ mod tests {
         assert_eq!(past(&Key::Remote(2)), [None, None, None, None, Some(9.0)]);
     }
 
+    #[test]
+    fn a_page_whose_first_look_fails_or_is_not_taken_has_rows_later() {
+        let mut kept = Kept::default();
+        let mut failed = update(1, true, Vec::new(), Vec::new());
+        failed.connections.as_mut().unwrap().failure = Some("paused".into());
+        kept.receive(&update(9, false, vec![remote(7, "1.1.1.1", 53, None)], Vec::new()));
+        assert_eq!(kept.version, 0, "about another table");
+        kept.receive(&failed);
+        assert_eq!((kept.len(), kept.failure.as_deref(), kept.source), (0, Some("paused"), None));
+        kept.receive(&update(10, false, vec![remote(1, "1.1.1.1", 53, None)], vec![moved(1, 5)]));
+        assert_eq!((kept.len(), kept.failure.as_deref(), kept.source), (1, None, Some(Source::Exact)));
+        kept.receive(&update(11, false, vec![remote(2, "1.1.1.2", 53, None)], vec![moved(2, 5)]));
+        let mut view = View::new(Part::All);
+        view.refresh(&kept, false);
+        let past = |id| view.past(&kept, &Key::Remote(id)).iter().map(|p| p.rate.map(|r| r.rx)).collect::<Vec<_>>();
+        // The first look that was taken begins it.
+        assert_eq!((past(1), past(2)), (vec![None, None, Some(0.0)], vec![None, None, Some(5.0)]));
+    }
+
     /// Prints what a beat costs with a thousand remotes, all of which move.
     #[test]
     fn a_thousand_remotes_are_little_work() {
