@@ -184,7 +184,7 @@ impl Table {
         for open in &look.open {
             self.socket(open, &look, judge);
         }
-        self.settle(joint, judge);
+        self.settle(joint, look.is_complete, judge);
         self.make_room();
         self.is_complete = look.is_complete && !self.is_full;
         let joins = matches!(joint, Joint::Secs(_));
@@ -373,18 +373,19 @@ impl Table {
     }
 
     /// What was in no row and has no socket is at rest; what is new, or judged otherwise by now, is judged.
-    fn settle(&mut self, joint: Joint, judge: &mut impl Judge) {
+    fn settle(&mut self, joint: Joint, is_complete: bool, judge: &mut impl Judge) {
         let look = self.look;
         let (judgement, knowledge) = (judge.judgement(), judge.knowledge());
         self.cgroups.retain(|_, known| known.look == look || !known.entries.is_empty());
         for (path, known) in &mut self.cgroups {
-            let is_asked = judge.is_asked(path);
+            // A source that leaves rows out may have left out this one.
+            let begins_anew = judge.is_asked(path) && (is_complete || joint == Joint::Restarted);
             for entry in known.entries.values_mut() {
                 if entry.open_look != look {
                     entry.figures.sockets = 0;
                 }
                 if entry.row_look != look {
-                    entry.rest(joint, is_asked);
+                    entry.rest(joint, begins_anew);
                 }
                 if entry.judged != Some(judgement) {
                     entry.judged = Some(judgement);
@@ -424,8 +425,8 @@ impl Table {
 }
 
 impl Entry {
-    /// The source has no row of it in this look.
-    fn rest(&mut self, joint: Joint, is_asked: bool) {
+    /// The source has no row of it in this look. `begins_anew`: one that comes again begins with nothing.
+    fn rest(&mut self, joint: Joint, begins_anew: bool) {
         if self.figures.bytes.is_none() {
             return;
         }
@@ -433,8 +434,7 @@ impl Entry {
             Joint::Secs(_) => Some(crate::look::rate::Rate::default()),
             _ => None,
         };
-        // A row that comes again begins with nothing.
-        if is_asked {
+        if begins_anew {
             self.counted = [0, 0];
         }
     }
@@ -571,6 +571,23 @@ mod tests {
             shown(&table)[0].3
         };
         assert_eq!([rate(1, &[100]), rate(2, &[]), rate(3, &[107])], [None, Some(0.0), Some(7.0)]);
+    }
+
+    #[test]
+    fn a_row_that_was_left_out_goes_on_where_it_was() {
+        let mut table = Table::default();
+        let mut fake = Fake { is_asked: true, ..Fake::default() };
+        let mut rate = |epoch, secs, is_complete, rows: &[u64]| {
+            let look = Look { is_complete, ..look(Source::Exact, epoch, secs) };
+            table.take(look, rows.iter().map(|rx| row("/a", "8.8.8.8", *rx)), &mut fake);
+            shown(&table)[0].3
+        };
+        assert_eq!(
+            [rate(1, 1, true, &[100]), rate(1, 2, false, &[]), rate(1, 3, true, &[107])],
+            [None, Some(0.0), Some(7.0)]
+        );
+        assert_eq!([rate(1, 4, true, &[]), rate(1, 5, true, &[5])], [Some(0.0), Some(5.0)], "it began anew");
+        assert_eq!([rate(2, 6, false, &[]), rate(2, 7, true, &[9])], [None, Some(9.0)], "and so did all");
     }
 
     #[test]
