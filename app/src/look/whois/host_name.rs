@@ -14,7 +14,10 @@ pub fn host_name(text: &str) -> Option<&str> {
     // As C reads them, 0x7f000001, 017.1 and 1 are addresses.
     let is_number = |label: &str| {
         label.bytes().all(|c| c.is_ascii_digit())
-            || label.strip_prefix("0x").is_some_and(|hex| hex.bytes().all(|c| c.is_ascii_hexdigit()))
+            || label
+                .strip_prefix("0x")
+                .or_else(|| label.strip_prefix("0X"))
+                .is_some_and(|hex| hex.bytes().all(|c| c.is_ascii_hexdigit()))
     };
     let last = name.rsplit('.').next().unwrap_or_default();
     (name.len() <= MOST && name.split('.').all(is_label) && !is_number(last)).then_some(name)
@@ -51,7 +54,10 @@ mod tests {
             "93.184.216.34.",
             "1",
             "0x7f000001",
+            "0X7F.1",
+            "0X7F000001",
             "a.0x",
+            "a.0X",
             "evil.example.93",
             "2606:2800:220:1::34",
         ] {
