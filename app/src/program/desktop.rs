@@ -445,7 +445,10 @@ impl Desktop {
             Event::Asked(Asked { token }) => return self.show(token),
             Event::Panel(there) => self.panel = there,
             Event::Tray(tray::Event::Toggle) => match self.window.take() {
-                Some(_) => self.save(),
+                Some(_) => {
+                    self.connections.open(false);
+                    self.save();
+                }
                 None => self.show(None),
             },
             Event::Tray(tray::Event::Show) => return self.show(None),
@@ -693,6 +696,7 @@ impl Desktop {
     /// Without a panel nobody could get it back, nor end it.
     fn closed(&mut self, status: Option<ExitStatus>) {
         self.window = None;
+        self.connections.open(false);
         self.save();
         if !self.panel {
             let failed = status.is_none_or(|status| !status.success());
