@@ -40,6 +40,11 @@ impl Counting {
         Ok(())
     }
 
+    /// Some cgroups are somebody else's now.
+    pub fn owners_changed(&mut self) {
+        self.remotes.tree_changed();
+    }
+
     /// When to call [`Self::settle_remotes`].
     pub fn remotes_due(&self) -> Option<Instant> {
         self.remotes.due()
@@ -56,14 +61,15 @@ impl Counting {
             Plan::Change(asked) => self.count_by_remote(asked),
         };
         self.remotes.rest(start.elapsed(), Instant::now());
+        if changed.is_err() {
+            self.remotes.refused(Instant::now());
+        }
         changed.map(|()| None)
     }
 
     fn count_by_remote(&mut self, asked: Asked) -> Result<(), Error> {
-        if let Err(error) = self.nft.count_by_remote(&asked).map_err(Error::from).and_then(|()| self.end_remotes()) {
-            self.remotes.refused();
-            return Err(error);
-        }
+        self.nft.count_by_remote(&asked, self.translated)?;
+        self.end_remotes()?;
         self.remotes.planned(asked);
         let remotes = self.remotes.saved();
         if remotes != self.books.remotes {

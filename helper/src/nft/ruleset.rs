@@ -283,9 +283,9 @@ pub fn dump_counters(table: &str, counter: Counter) -> Request {
 }
 
 /// Asks for a set's elements and has their counters set back to zero.
-pub fn reset_counters(table: &str, counter: Counter) -> Request {
+pub fn reset_set(table: &str, set: &str) -> Request {
     Request::new(Kind::GetSetElemReset, NLM_F_DUMP, "setting counters back", |a| {
-        a.string(1, table).string(2, counter.name());
+        a.string(1, table).string(2, set);
     })
 }
 

@@ -21,6 +21,21 @@
 //! }
 //! ```
 //!
+//! Where packets may be translated (see `redirected.rs`), what is received goes by the address and port that it comes from, which
+//! the header does not say, as what is sent goes by those where it is bound for:
+//!
+//! ```text
+//! chain remotes_rx_6 {
+//!     ct status snat,dnat goto remotes_rx_6_translated
+//!     …
+//! }
+//! chain remotes_rx_6_translated {
+//!     meta nfproto ipv4 meta l4proto @with_ports ct direction reply add @asked_1000 { KEY 6 }
+//!         update @rx4_1000 { KEY 6 . ct reply ip saddr . meta l4proto . ct reply proto-src } accept
+//!     …
+//! }
+//! ```
+//!
 //! So what is booked by remote is what the counter of the same cgroup has just booked, and never more. What finds no room in a
 //! set, or belongs to a cgroup that is not asked for, falls through to the policy, accept. No rule or chain that is there anyway
 //! is changed, so that the table is afterwards what it was. Each user has sets of their own, which nobody else can fill.
@@ -31,7 +46,7 @@ use netlink_packet_core::{NLM_F_APPEND, NLM_F_CREATE, NLM_F_DUMP};
 
 use super::{
     BLOCKS, Batch, Builder, Counter, Direction, Expressions, INPUT, Item, Key, Kind, OUTPUT, Request, Rule, block,
-    is_level,
+    is_level, redirected::IPS_NAT_MASK,
 };
 use crate::nft::{expression::byte_order, expression::comment};
 
@@ -149,8 +164,13 @@ impl Standing {
 }
 
 /// Makes the table count these cgroups by remote, by owner and with their levels, and nothing else. What sets have counted
-/// stays as long as their owner is named.
-pub fn count_by_remote(table: &str, standing: &Standing, asked: &BTreeMap<Owner, BTreeMap<Key, u8>>) -> Batch {
+/// stays as long as their owner is named. `translated`: see [`super::Redirected::translated`].
+pub fn count_by_remote(
+    table: &str,
+    standing: &Standing,
+    asked: &BTreeMap<Owner, BTreeMap<Key, u8>>,
+    translated: bool,
+) -> Batch {
     let mut b = Builder::new(table);
     let what = "counting by remote";
     for rule in standing.leading() {
@@ -196,11 +216,13 @@ pub fn count_by_remote(table: &str, standing: &Standing, asked: &BTreeMap<Owner,
         for level in &levels {
             let chain = format!("{CHAINS}{}_{level}", if direction.is_sent() { "tx" } else { "rx" });
             b.chain(&chain, "books a packet by its remote too, while somebody asks for that", None);
-            for (owner, _) in asked.iter().filter(|(_, cgroups)| cgroups.values().any(|at| at == level)) {
-                Set::all(*owner)
-                    .filter(|set| set.is_sent == direction.is_sent())
-                    .for_each(|set| b.remote_rule(&chain, direction, *level, set));
+            let owners = asked.iter().filter(|(_, cgroups)| cgroups.values().any(|at| at == level));
+            let sets = owners.flat_map(|(owner, _)| Set::all(*owner)).filter(|set| set.is_sent == direction.is_sent());
+            let sets: Vec<_> = sets.collect();
+            if translated && !direction.is_sent() {
+                b.translated_remotes(&chain, *level, &sets);
             }
+            sets.iter().for_each(|set| b.remote_rule(&chain, direction, *level, *set, None));
             for counter in counters {
                 b.leading_rule(standing, counter, *level, &chain);
             }
@@ -283,7 +305,21 @@ impl Builder<'_> {
         self.elements(Kind::NewSetElem, NLM_F_CREATE, &name, "the cgroups that are asked for", keys.chain(nobody));
     }
 
-    fn remote_rule(&mut self, chain: &str, direction: &Direction, level: u8, set: Set) {
+    /// The rules for what is received and translated, in a chain of their own.
+    fn translated_remotes(&mut self, chain: &str, level: u8, sets: &[Set]) {
+        let own = format!("{chain}_translated");
+        self.chain(&own, "what network address translation has given another source", None);
+        let what = "translated: the header does not say where it comes from";
+        self.rule(chain, "a rule for translated packets", what, |e| {
+            e.ct_status().any_bit(IPS_NAT_MASK).goto(&own);
+        });
+        for set in sets {
+            [0, 1].into_iter().for_each(|way| self.remote_rule(&own, &INPUT, level, *set, Some(way)));
+        }
+    }
+
+    /// `connection`: the remote is that of its connection, of packets of this direction in it.
+    fn remote_rule(&mut self, chain: &str, direction: &Direction, level: u8, set: Set, connection: Option<u8>) {
         let [v4, v6] = direction.remote;
         let (nfproto, address) = if set.is_v4 { (2, v4) } else { (10, v6) };
         // The port of the other side: source and destination port are the first four bytes of these protocols' headers.
@@ -298,7 +334,14 @@ impl Builder<'_> {
                 } else {
                     e.absent(WITH_PORTS)
                 };
-                e.cgroup(level).in_full(&asked_name(set.owner)).remote(address, set.address_bytes(), port);
+                if let Some(way) = connection {
+                    e.ct_direction().equal(&[way]);
+                }
+                e.cgroup(level).in_full(&asked_name(set.owner));
+                match connection {
+                    Some(way) => e.ct_remote(way, set.is_v4, set.has_ports),
+                    None => e.remote(address, set.address_bytes(), port),
+                };
                 e.update(&set.name()).accept();
             });
         });
