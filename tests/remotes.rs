@@ -41,8 +41,8 @@ const BYSTANDER: &str = "user.slice/user-1.slice/user@1.service/app.slice/b.serv
 const OTHERS: &str = "user.slice/user-10.slice/user@10.service/app.slice/a.service";
 /// What a datagram takes that has 100 bytes in it.
 const DATAGRAM: u64 = 128;
-/// More than a lease lasts.
-const LAPSE: Duration = Duration::from_secs(11);
+/// More than a lease lasts, and what it takes until the rules are gone.
+const LAPSE: Duration = Duration::from_secs(13);
 
 /// The peer's further public addresses, TCP and UDP.
 const MORE: [&str; 3] = ["93.184.216.35:8001", "93.184.216.36:8001", "[2606:2800:220:1::35]:8001"];
@@ -282,9 +282,8 @@ async fn ten_seconds_after_the_last_call_the_table_is_what_it_was() {
     let before = host.ruleset();
     let counted = host.counter(APP).await;
     for round in 1..=2 {
-        let start = std::time::Instant::now();
         host.remotes(USER, &[APP]).await;
-        assert!(host.is_asked(), "{round} {:?} {} {}", start.elapsed(), host.daemon.said(), host.ruleset());
+        assert!(host.is_asked(), "{}", host.ruleset());
         for app in [&mut app, &mut below] {
             app.run(&format!("tcp {} 1000 1000", OUTSIDE[0]));
         }
@@ -304,7 +303,7 @@ async fn ten_seconds_after_the_last_call_the_table_is_what_it_was() {
     host.remotes(USER, &[APP, BYSTANDER]).await;
     app.run(&format!("udp {} 1 100", OUTSIDE[0]));
     bystander.run(&format!("udp {} 1 100", OUTSIDE[0]));
-    for _ in 0..11 {
+    for _ in 0..LAPSE.as_secs() {
         tokio::time::sleep(Duration::from_secs(1)).await;
         assert_eq!(sum(&host.remotes(USER, &[APP]).await.rows), [DATAGRAM; 2]);
     }
@@ -580,13 +579,13 @@ async fn what_nobody_had_seen_before_a_lease_ended_is_forgotten_too() {
     let host = Host::new().await;
     let (mut app, mut bystander) = (host.lab.application(APP), host.lab.application(BYSTANDER));
     host.remotes(USER, &[APP, BYSTANDER]).await;
-    for _ in 0..9 {
-        tokio::time::sleep(Duration::from_secs(1)).await;
+    for _ in 0..4 {
+        tokio::time::sleep(Duration::from_secs(2)).await;
         host.remotes(USER, &[APP]).await;
     }
     // Just before its ten seconds are over, and not looked at.
     bystander.run(&format!("udp {} 3 100", OUTSIDE[0]));
-    tokio::time::sleep(Duration::from_millis(1500)).await;
+    tokio::time::sleep(Duration::from_secs(5)).await;
     app.run(&format!("udp {} 1 100", OUTSIDE[0]));
     assert_eq!(sum(&host.remotes(USER, &[APP]).await.rows), [DATAGRAM; 2]);
     assert_eq!(host.remotes(USER, &[BYSTANDER]).await.rows, []);

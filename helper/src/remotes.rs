@@ -27,9 +27,12 @@ pub const LASTS: Duration = Duration::from_secs(10);
 pub const LEASES: usize = 512;
 /// Owners whose cgroups are counted by remote at a time: each costs the packets of asked cgroups a look.
 const OWNERS: usize = 8;
-/// The rules are changed at most so often, and no more than a tenth of a core goes into it: anybody may make cgroups.
+/// The rules are changed at most so often, no more than a tenth of a core goes into it, and no more than half of the time, which the
+/// kernel may let pass in it: anybody may make cgroups, and nobody is served meanwhile.
 const REST: Duration = Duration::from_millis(20);
 const REST_FACTOR: u32 = 9;
+/// It never lasts longer than this, much less than a lease.
+const MOST_REST: Duration = Duration::from_secs(2);
 /// What the kernel has refused is tried again after so long.
 const AFTER_REFUSAL: Duration = Duration::from_secs(1);
 /// The rows of an answer take so many bytes at most: many times what an ordinary user's do, and little of what the helper may have.
@@ -219,9 +222,9 @@ impl Remotes {
         self.next = Some(now + AFTER_REFUSAL);
     }
 
-    /// It took so long, until `now`.
-    pub fn rest(&mut self, took: Duration, now: Instant) {
-        self.next = Some(now + REST.max(took * REST_FACTOR));
+    /// It took so long, and of that so much of a core, until `now`.
+    pub fn rest(&mut self, took: Duration, cpu: Duration, now: Instant) {
+        self.next = Some(now + REST.max(took).max(cpu * REST_FACTOR).min(MOST_REST));
     }
 
     /// Finds the cgroups that are to be counted: those that exist, and those that have gone and have counted something.

@@ -2,12 +2,13 @@
 
 use std::{
     collections::{BTreeMap, HashSet},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use netglance_dbus::{cgroup::Tree, remote};
+use rustix::time::ClockId;
 
-use super::{Counting, DUMPS, Error, realtime_ns};
+use super::{Counting, DUMPS, Error, clock_ns, realtime_ns};
 use crate::{
     nft::{
         key::Key,
@@ -53,14 +54,15 @@ impl Counting {
     /// Has the table count what is asked for by now, and nothing else by remote. Returns when there is more to do, if that is
     /// not yet allowed.
     pub fn settle_remotes(&mut self, tree: &Tree) -> Result<Option<Instant>, Error> {
-        let start = Instant::now();
+        let cpu = || Duration::from_nanos(clock_ns(ClockId::ThreadCPUTime));
+        let (start, cpu_before) = (Instant::now(), cpu());
         let changed = match self.remotes.plan(tree.nodes(), self.levels, realtime_ns(), start) {
             Plan::Nothing => return Ok(None),
             Plan::Later(later) => return Ok(Some(later)),
             Plan::Same => Ok(()),
             Plan::Change(asked) => self.count_by_remote(asked),
         };
-        self.remotes.rest(start.elapsed(), Instant::now());
+        self.remotes.rest(start.elapsed(), cpu().saturating_sub(cpu_before), Instant::now());
         if changed.is_err() {
             self.remotes.refused(Instant::now());
         }
