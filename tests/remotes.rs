@@ -630,7 +630,7 @@ async fn translated_connections_have_the_real_remote() {
     }";
     let host = Host::new().await;
     let mut app = host.lab.application(APP);
-    let is_known = |host: &Host| host.ruleset().contains("remotes_rx_5_translated");
+    let is_known = |host: &Host| host.ruleset().contains("remotes_rx_5_1_translated");
     host.remotes(USER, &[APP]).await;
     app.run(&format!("tcp {} 3000 2000", OUTSIDE[0]));
     assert!(!is_known(&host), "connection tracking is nothing that we switch on");

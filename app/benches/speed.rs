@@ -11,7 +11,7 @@ use std::{
     collections::HashSet,
     fs,
     io::{BufRead as _, BufReader},
-    net::{TcpListener, TcpStream},
+    net::{Ipv4Addr, TcpListener, TcpStream},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::{
@@ -43,7 +43,7 @@ use netglance::{
 use netglance_dbus::{
     cgroup::Tree,
     helper1::{BUS_NAME, Counters, Error, Helper1, OBJECT_PATH, WirePrefix},
-    remote::Remotes,
+    remote::{Remote, Remotes},
     sample::{Last, Row, Sample},
     scope::Prefixes,
 };
@@ -447,6 +447,11 @@ impl Watcher {
     }
 }
 
+fn boottime_ns() -> u64 {
+    let now = clock_gettime(ClockId::Boottime);
+    u64::try_from(now.tv_sec).unwrap() * 1_000_000_000 + u64::try_from(now.tv_nsec).unwrap()
+}
+
 /// A helper that counts: 200 apps, of which 50, StB among them, move as fast as it is told.
 struct Helper {
     stb: String,
@@ -477,15 +482,24 @@ impl Counters for Helper {
         let mut rows: Vec<_> = (1..50).map(|i| row(app(i))).collect();
         rows.extend((50..200).map(|i| Row { cgroup: app(i), ..Row::default() }));
         rows.push(row(self.stb.clone()));
-        let now = clock_gettime(ClockId::Boottime);
-        let boottime_ns = u64::try_from(now.tv_sec).unwrap() * 1_000_000_000 + u64::try_from(now.tv_nsec).unwrap();
-        Ok(Sample { epoch: 1, boottime_ns, rows })
+        Ok(Sample { epoch: 1, boottime_ns: boottime_ns(), rows })
     }
     async fn read_last(&self, _: &Header<'_>) -> Result<Last, Error> {
         Ok(Last::default())
     }
-    async fn read_remotes(&self, _call: &Header<'_>, _cgroups: &[String]) -> Result<Remotes, Error> {
-        Ok(Remotes::default())
+    /// A thousand, all of which move at each call.
+    async fn read_remotes(&self, _: &Header<'_>, _: &[String]) -> Result<Remotes, Error> {
+        let bytes = self.bytes.load(Ordering::Relaxed);
+        let row = |i: u32| Remote {
+            cgroup: self.stb.clone(),
+            address: Ipv4Addr::from_bits(0x5DB8_0000 + i * 7).into(),
+            port: 443,
+            protocol: 6,
+            rx_bytes: bytes / 1000 + u64::from(i),
+            tx_bytes: bytes / 9000,
+        };
+        let rows = (0..1000).map(row).collect();
+        Ok(Remotes { epoch: 1, boottime_ns: boottime_ns(), is_complete: true, rows })
     }
 
     async fn set_prefixes(&self, _: &Header<'_>, _: &[WirePrefix], _: &[WirePrefix]) -> Result<(), Error> {

@@ -1,5 +1,5 @@
-//! What exact counting costs: `cargo bench -p netglance-helper` prints the tables; `-- packets`, `-- reads`, `-- saves`,
-//! `-- cgroups` or `-- floods` a part of them. Needs root, nft, ip and dbus-daemon, as the
+//! What exact counting costs: `cargo bench -p netglance-helper` prints the tables; `-- packets`, `-- reads`, `-- remotes`,
+//! `-- saves`, `-- cgroups` or `-- floods` a part of them. Needs root, nft, ip and dbus-daemon, as the
 //! tests do.
 //!
 //! What is compared runs side by side: a round is one measurement of each, and a figure is the median of the rounds. CPU times
@@ -15,6 +15,7 @@ mod lab;
 mod system;
 
 use std::{
+    collections::BTreeMap,
     fs,
     io::{Read as _, Write as _},
     net::{Shutdown, TcpStream, UdpSocket},
@@ -57,6 +58,10 @@ fn main() {
     }
     if wanted("saves") {
         saves();
+    }
+    if wanted("remotes") {
+        by_remote();
+        tokio().block_on(remotes());
     }
     if wanted("reads") {
         println!("\n| helper | CPU a call | bytes of the reply | resident |\n|---|---|---|---|");
@@ -192,6 +197,97 @@ fn streams() {
     println!("| throughput (goal: 99 %) | {without:.0} MB/s | {with:.0} MB/s ({:.1} %) |", with / without * 100.0);
     let share = cpu_with / cpu_without * 100.0;
     println!("| CPU of both ends, a GB | {cpu_without:.1} ms | {cpu_with:.1} ms ({share:.1} %) |");
+}
+
+/// What counting by remote costs the packets of a cgroup that is asked for, and of another one at the same level.
+fn by_remote() {
+    const LEVELS: u8 = 8;
+    let lab = lab();
+    fs::create_dir_all(lab.cgroup.join(APP)).unwrap();
+    fs::create_dir_all(lab.cgroup.join("another/3/4/5/6")).unwrap();
+    let asked = |below: &str| BTreeMap::from([(Some(1), BTreeMap::from([(lab.key(below), lab.level(below))]))]);
+    let setups = [
+        ("nobody asks", None),
+        ("asked for", Some(asked(APP))),
+        ("another is asked for", Some(asked("another/3/4/5/6"))),
+    ];
+    let prefixes = Prefixes::new(&[], &[], &[]);
+    let (v4, v6) = (prefixes.internal_v4(), prefixes.internal_v6());
+    let with = |asked: &Option<_>, measure: &(dyn Fn() -> [f64; 2] + Sync)| {
+        let mut nft = lab.host.inside(Nft::open).unwrap();
+        nft.create(LEVELS, SET_SIZE, Internal { v4: &v4, v6: &v6 }).unwrap();
+        asked.iter().for_each(|asked| nft.count_by_remote(asked).unwrap());
+        let measured = lab.host.inside(measure);
+        nft.delete_table().unwrap();
+        measured
+    };
+    let mut figures = [const { [const { Vec::new() }; 4] }; 3];
+    for round in 0..STREAM_ROUNDS {
+        for at in 0..setups.len() {
+            let at = (at + round) % setups.len();
+            let _moved = Moved::to(&lab, APP);
+            let receiver = lab.host.inside(|| UdpSocket::bind("0.0.0.0:5555")).unwrap();
+            let [sent, received] = with(&setups[at].1, &|| {
+                [datagrams(OUTSIDE_SINK).0, lab.peer.inside(|| datagrams("192.168.77.2:5555").0)]
+            });
+            drop(receiver);
+            let [rate, cpu] = with(&setups[at].1, &|| stream().into());
+            for (figure, list) in [sent, received, rate, cpu].into_iter().zip(&mut figures[at]) {
+                list.push(figure);
+            }
+        }
+    }
+    println!(
+        "\n| {LEVELS} levels, cgroup at level 6, medians of {STREAM_ROUNDS} rounds | CPU a packet sent | received | TCP |"
+    );
+    println!("|---|---|---|---|");
+    let none = figures[0].clone().map(median);
+    for ((what, _), figures) in setups.iter().zip(figures) {
+        let [sent, received, rate, _] = figures.map(median);
+        println!(
+            "| {what} | {sent:.0} ns (+{:.0}) | {received:.0} ns (+{:.0}) | {rate:.0} MB/s ({:.1} %) |",
+            sent - none[0],
+            received - none[1],
+            rate / none[2] * 100.0
+        );
+    }
+    println!("goals: 400 ns more a packet; 97 % of the TCP throughput");
+}
+
+/// What a call for an app's remotes costs the helper.
+async fn remotes() {
+    let (lab, bus) = (Lab::default(), Bus::new());
+    let daemon = Daemon::new(&lab, &bus).await;
+    bus.helper_of(0).await.install().await.unwrap();
+    let below = "user.slice/user-1.slice/user@1.service/app.slice/a.service";
+    println!("\n| remotes | CPU of ReadRemotes | bytes of the reply | resident |\n|---|---|---|---|");
+    let connection = bus.connect(1).await;
+    let name = Some("org.netglance.Helper1");
+    let paths = (vec![format!("/{below}")],);
+    let mut port = 10_000;
+    for goal in [10, 100, 1000, 4000] {
+        let _moved = Moved::to(&lab, below);
+        connection.call_method(name, OBJECT_PATH, name, "ReadRemotes", &paths).await.unwrap();
+        lab.host.inside(|| {
+            let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
+            while port < 10_000 + goal {
+                socket.send_to(&[0; 100], ("192.168.77.1", port)).unwrap();
+                port += 1;
+                if port % 64 == 0 {
+                    std::thread::sleep(Duration::from_micros(500));
+                }
+            }
+        });
+        let (mut figures, mut bytes) = (Vec::new(), 0);
+        for _ in 0..ROUNDS {
+            let before = cpu_ns(&daemon);
+            let reply = connection.call_method(name, OBJECT_PATH, name, "ReadRemotes", &paths).await.unwrap();
+            bytes = reply.data().len();
+            figures.push((cpu_ns(&daemon) - before) / 1e6);
+        }
+        println!("| {goal} | {:.2} ms | {bytes} | {:.1} MB |", median(figures), resident_mb(&daemon));
+    }
+    println!("goal: 3 ms with 1,000");
 }
 
 /// CPU nanoseconds a packet, packets a second.

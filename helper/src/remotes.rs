@@ -430,3 +430,7 @@ fn live_below<'a>(nodes: &Nodes, paths: impl Iterator<Item = &'a String>) -> Vec
     let is_live = |id: &u64| nodes.is_live(*id);
     known.into_iter().filter(|(_, below)| *below).map(|(id, _)| id).filter(is_live).collect()
 }
+
+#[cfg(test)]
+#[path = "remotes_tests.rs"]
+mod tests;

@@ -10,14 +10,14 @@
 //! set tx4_1000_portless { type mark . mark . ipv4_addr . inet_proto; … }          set tx6_1000_portless { … }
 //! chain tx_external {
 //!     …
-//!     update @tx_external { KEY 6 } goto remotes_tx_6                             # in front of the rule that is there
+//!     add @asked_1000 { KEY 6 } update @tx_external { KEY 6 } goto remotes_tx_6_1000    # in front of the rule that is there
 //!     update @tx_external { KEY 6 } accept
 //!     …
 //! }
-//! chain remotes_tx_6 {
-//!     meta nfproto ipv4 meta l4proto @with_ports add @asked_1000 { KEY 6 }
+//! chain remotes_tx_6_1000 {
+//!     meta nfproto ipv4 meta l4proto @with_ports
 //!         update @tx4_1000 { KEY 6 . ip daddr . meta l4proto . th dport } accept
-//!     …                                                                           # ip6, and both without ports
+//!     …                                                                                # ip6, and both without ports
 //! }
 //! ```
 //!
@@ -25,20 +25,21 @@
 //! the header does not say, as what is sent goes by those where it is bound for:
 //!
 //! ```text
-//! chain remotes_rx_6 {
-//!     ct status snat,dnat goto remotes_rx_6_translated
+//! chain remotes_rx_6_1000 {
+//!     ct status snat,dnat goto remotes_rx_6_1000_translated
 //!     …
 //! }
-//! chain remotes_rx_6_translated {
-//!     meta nfproto ipv4 meta l4proto @with_ports ct direction reply add @asked_1000 { KEY 6 }
+//! chain remotes_rx_6_1000_translated {
+//!     meta nfproto ipv4 meta l4proto @with_ports ct direction reply
 //!         update @rx4_1000 { KEY 6 . ct reply ip saddr . meta l4proto . ct reply proto-src } accept
 //!     …
 //! }
 //! ```
 //!
 //! So what is booked by remote is what the counter of the same cgroup has just booked, and never more. What finds no room in a
-//! set, or belongs to a cgroup that is not asked for, falls through to the policy, accept. No rule or chain that is there anyway
-//! is changed, so that the table is afterwards what it was. Each user has sets of their own, which nobody else can fill.
+//! set falls through to the policy, accept; what belongs to a cgroup that is not asked for goes on to the rule that is there. No
+//! rule or chain that is there anyway is changed, so that the table is afterwards what it was. Each user has sets of their own,
+//! which nobody else can fill.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -209,22 +210,23 @@ pub fn count_by_remote(
         }
         b.asked_set(*owner, cgroups.keys().copied(), ids.next().unwrap_or_default());
     }
-    let levels: BTreeSet<u8> = asked.values().flat_map(|cgroups| cgroups.values().copied()).collect();
     for (direction, counters) in
         [(&OUTPUT, [Counter::TxExternal, Counter::TxInternal]), (&INPUT, [Counter::RxExternal, Counter::RxInternal])]
     {
-        for level in &levels {
-            let chain = format!("{CHAINS}{}_{level}", if direction.is_sent() { "tx" } else { "rx" });
-            b.chain(&chain, "books a packet by its remote too, while somebody asks for that", None);
-            let owners = asked.iter().filter(|(_, cgroups)| cgroups.values().any(|at| at == level));
-            let sets = owners.flat_map(|(owner, _)| Set::all(*owner)).filter(|set| set.is_sent == direction.is_sent());
-            let sets: Vec<_> = sets.collect();
-            if translated && !direction.is_sent() {
-                b.translated_remotes(&chain, *level, &sets);
-            }
-            sets.iter().for_each(|set| b.remote_rule(&chain, direction, *level, *set, None));
-            for counter in counters {
-                b.leading_rule(standing, counter, *level, &chain);
+        for (owner, cgroups) in asked {
+            let levels: BTreeSet<u8> = cgroups.values().copied().collect();
+            let sets: Vec<_> = Set::all(*owner).filter(|set| set.is_sent == direction.is_sent()).collect();
+            for level in levels {
+                let way = if direction.is_sent() { "tx" } else { "rx" };
+                let chain = format!("{CHAINS}{way}_{level}_{}", owner_name(*owner));
+                b.chain(&chain, "books a packet by its remote too, while somebody asks for that", None);
+                if translated && !direction.is_sent() {
+                    b.translated_remotes(&chain, level, &sets);
+                }
+                sets.iter().for_each(|set| b.remote_rule(&chain, direction, level, *set, None));
+                for counter in counters {
+                    b.leading_rule(standing, counter, level, *owner, &chain);
+                }
             }
         }
     }
@@ -337,7 +339,7 @@ impl Builder<'_> {
                 if let Some(way) = connection {
                     e.ct_direction().equal(&[way]);
                 }
-                e.cgroup(level).in_full(&asked_name(set.owner));
+                e.cgroup(level);
                 match connection {
                     Some(way) => e.ct_remote(way, set.is_v4, set.has_ports),
                     None => e.remote(address, set.address_bytes(), port),
@@ -347,12 +349,13 @@ impl Builder<'_> {
         });
     }
 
-    /// A rule in front of the one that books this counter at the level: does the same, and goes on to the chain.
-    fn leading_rule(&mut self, standing: &Standing, counter: Counter, level: u8, to: &str) {
+    /// A rule in front of the one that books this counter at the level: does the same for cgroups that are asked for, and goes on
+    /// to the chain.
+    fn leading_rule(&mut self, standing: &Standing, counter: Counter, level: u8, owner: Owner, to: &str) {
         let Some(rule) = standing.level(counter, level) else { return };
         self.request(Kind::NewRule, NLM_F_CREATE, "a rule in front of a level's", |a| {
             a.string(2, &rule.chain).nest(4, |a| {
-                Expressions::new(a).cgroup(level).update(counter.name()).goto(to);
+                Expressions::new(a).cgroup(level).in_full(&asked_name(owner)).update(counter.name()).goto(to);
             });
             a.u64(6, rule.handle).bytes(7, &comment(0, "somebody asks for remotes"));
         });
