@@ -100,6 +100,11 @@ fn torment(user: u32, manager: &Path, over: &AtomicBool, made: &AtomicU64) {
     });
 }
 
+/// Asks for the remotes of all that a user has.
+fn remotes(user: u32) -> Vec<u8> {
+    flood::call(BUS_NAME, "ReadRemotes", &[format!("/user.slice/user-{user}.slice")].as_slice())
+}
+
 /// What users send over the bus as fast as it goes.
 fn floods(bus: &Bus) -> Vec<Flood> {
     let prefixes = (vec![(Vec::<u8>::new(), 0u8); 2_000_000], Vec::<WirePrefix>::new());
@@ -107,6 +112,8 @@ fn floods(bus: &Bus) -> Vec<Flood> {
     vec![
         Flood::new(bus, 1, 16, &members, true),
         Flood::new(bus, 2, 16, &[flood::get_all(), flood::silent("Read")], true),
+        Flood::new(bus, 2, 4, &[remotes(1), remotes(2)], true),
+        Flood::new(bus, 3, 4, &[remotes(3)], false),
         Flood::new(bus, 3, 2, &[flood::call(BUS_NAME, "SetPrefixes", &prefixes)], true),
         Flood::new(bus, 3, 8, &[flood::signal(100), flood::signal(1 << 20)], true),
         Flood::new(bus, 4, 8, &[flood::get_all(), flood::member("Read")], false),
@@ -119,6 +126,8 @@ struct Honest {
     application: Application,
     helper: Helper1Proxy<'static>,
     sent: u64,
+    /// What was sent before anybody asked for remotes.
+    unasked: Option<u64>,
     latencies: Latencies,
 }
 
@@ -130,6 +139,10 @@ impl Honest {
         let (_, _, rows) = self.helper.read().await.unwrap();
         self.latencies.add(start.elapsed());
         assert_eq!(rows, [Row { cgroup: format!("/{APP}"), tx_bytes: self.sent, ..Row::default() }]);
+        let (_, _, is_complete, rows) = self.helper.read_remotes(vec![format!("/{APP}")]).await.unwrap();
+        // The first call begins to count.
+        let sent: u64 = rows.iter().map(|row| row.5).sum();
+        assert_eq!((is_complete, sent), (true, self.sent - *self.unasked.get_or_insert(self.sent)), "{rows:?}");
     }
 }
 
@@ -145,7 +158,8 @@ async fn everything_at_once_ends_with_the_helper_alive_and_right() {
     let mut daemon = Daemon::new(&lab, &bus).await;
     bus.helper_of(0).await.install().await.unwrap();
     let helper = bus.helper_of(HONEST).await;
-    let mut honest = Honest { application: lab.application(APP), helper, sent: 0, latencies: Latencies::default() };
+    let mut honest =
+        Honest { application: lab.application(APP), helper, sent: 0, unasked: None, latencies: Latencies::default() };
     honest.is_right().await;
     let epoch = honest.helper.read().await.unwrap().0;
     let descriptors = |daemon: &Daemon| fs::read_dir(format!("/proc/{}/fd", daemon.pid())).unwrap().count();

@@ -44,17 +44,21 @@ const MOST_BYTES: usize = 4 << 20;
 pub struct TooMany;
 
 /// A remote of a cgroup, as the kernel books it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct Booked {
-    cgroup: Key,
-    address: IpAddr,
-    port: u16,
-    protocol: u8,
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Booked {
+    /// Whose it is.
+    pub(crate) cgroup: Key,
+    /// The other side's address.
+    pub(crate) address: IpAddr,
+    /// Its port, or 0.
+    pub(crate) port: u16,
+    /// `IPPROTO_*`.
+    pub(crate) protocol: u8,
 }
 
 impl Booked {
     /// From an element's key as it stands in a message of this set.
-    fn read(set: Set, key: &[u8]) -> Option<Self> {
+    pub(crate) fn read(set: Set, key: &[u8]) -> Option<Self> {
         let (cgroup, rest) = key.split_first_chunk::<8>()?;
         let (address, rest) = if set.is_v4 {
             let (address, rest) = rest.split_first_chunk::<4>()?;

@@ -121,7 +121,6 @@ fn rules_are_not_changed_too_often() {
     change(&mut remotes, &nodes, due + AFTER_REFUSAL);
 }
 
-/// What an element says that nobody has read yet is deleted with the others.
 #[test]
 fn a_cgroup_that_is_somebody_elses_now_is_not_counted_twice() {
     let (mut nodes, now) = (nodes(&[(1, "system.slice"), (2, "a")]), Instant::now());

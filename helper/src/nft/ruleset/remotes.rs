@@ -128,7 +128,7 @@ pub fn is_by_remote(chain: &str) -> bool {
 }
 
 /// What stands in the table now: to be read before it is changed.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Standing {
     /// All rules.
     pub rules: Vec<Rule>,
