@@ -158,16 +158,13 @@ impl<'a> Expressions<'a> {
         self
     }
 
-    /// As [`Self::remote`], address and port from which the connection's packets of that direction come, before any translation.
-    pub fn ct_remote(&mut self, direction: u8, is_v4: bool, has_ports: bool) -> &mut Self {
+    /// As [`Self::remote`], the address and port from which the connection's packets of that direction come, before any translation.
+    pub fn ct_remote(&mut self, direction: u8, is_v4: bool) -> &mut Self {
         const NFT_CT_PROTO_SRC: u32 = 11;
         let (key, words) = if is_v4 { (NFT_CT_SRC_IP, 1) } else { (NFT_CT_SRC_IP6, 4) };
         let protocol = LAST_WORDS.saturating_add(words);
         self.connection_into(LAST_WORDS, key, Some(direction)).meta_into(protocol, NFT_META_L4PROTO);
-        if has_ports {
-            self.connection_into(protocol.saturating_add(1), NFT_CT_PROTO_SRC, Some(direction));
-        }
-        self
+        self.connection_into(protocol.saturating_add(1), NFT_CT_PROTO_SRC, Some(direction))
     }
 
     /// Goes on if what is loaded is in the set.

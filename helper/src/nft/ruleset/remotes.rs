@@ -21,17 +21,16 @@
 //! }
 //! ```
 //!
-//! Where packets may be translated (see `redirected.rs`), what is received goes by the address and port that it comes from, which
-//! the header does not say, as what is sent goes by those where it is bound for:
+//! Where packets may be translated (see `redirected.rs`), the answers to what is sent go by the address and port that they really
+//! come from, as what is sent goes by those where it is bound for:
 //!
 //! ```text
 //! chain remotes_rx_6_1000 {
-//!     ct status snat,dnat goto remotes_rx_6_1000_translated
+//!     meta l4proto tcp ct status snat,dnat ct direction reply goto remotes_rx_6_1000_translated               # and udp
 //!     …
 //! }
 //! chain remotes_rx_6_1000_translated {
-//!     meta nfproto ipv4 meta l4proto @with_ports ct direction reply
-//!         update @rx4_1000 { KEY 6 . ct reply ip saddr . meta l4proto . ct reply proto-src } accept
+//!     meta nfproto ipv4 meta l4proto tcp update @rx4_1000 { KEY 6 . ct reply ip saddr . meta l4proto . ct reply proto-src } accept
 //!     …
 //! }
 //! ```
@@ -107,6 +106,11 @@ impl Set {
             "root" => Some(None),
             uid => uid.parse().ok().map(Some),
         }
+    }
+
+    /// `NFPROTO_IPV4`, `NFPROTO_IPV6`.
+    const fn nfproto(self) -> u8 {
+        if self.is_v4 { 2 } else { 10 }
     }
 
     const fn address_bytes(self) -> u32 {
@@ -223,7 +227,7 @@ pub fn count_by_remote(
                 if translated && !direction.is_sent() {
                     b.translated_remotes(&chain, level, &sets);
                 }
-                sets.iter().for_each(|set| b.remote_rule(&chain, direction, level, *set, None));
+                sets.iter().for_each(|set| b.remote_rule(&chain, direction, level, *set));
                 for counter in counters {
                     b.leading_rule(standing, counter, level, *owner, &chain);
                 }
@@ -307,43 +311,43 @@ impl Builder<'_> {
         self.elements(Kind::NewSetElem, NLM_F_CREATE, &name, "the cgroups that are asked for", keys.chain(nobody));
     }
 
-    /// The rules for what is received and translated, in a chain of their own.
+    /// The rules for what is received and translated, in a chain of their own. They are for the protocols by which a packet's socket
+    /// is found when it is received, one by one: nft knows what a connection's port is only behind a look at the protocol.
     fn translated_remotes(&mut self, chain: &str, level: u8, sets: &[Set]) {
+        const REPLY: u8 = 1;
         let own = format!("{chain}_translated");
         self.chain(&own, "what network address translation has given another source", None);
-        let what = "translated: the header does not say where it comes from";
-        self.rule(chain, "a rule for translated packets", what, |e| {
-            e.ct_status().any_bit(IPS_NAT_MASK).goto(&own);
-        });
-        for set in sets {
-            [0, 1].into_iter().for_each(|way| self.remote_rule(&own, &INPUT, level, *set, Some(way)));
+        for protocol in [6, 17] {
+            let text = "translated: the header does not say where it comes from";
+            self.rule(chain, "a rule for translated packets", text, |e| {
+                e.l4proto().equal(&[protocol]).ct_status().any_bit(IPS_NAT_MASK);
+                e.ct_direction().equal(&[REPLY]).goto(&own);
+            });
+            for set in sets.iter().filter(|set| set.has_ports) {
+                self.plain_rule(&own, NLM_F_APPEND, |e| {
+                    e.nfproto().equal(&[set.nfproto()]).l4proto().equal(&[protocol]);
+                    e.cgroup(level).ct_remote(REPLY, set.is_v4).update(&set.name()).accept();
+                });
+            }
         }
     }
 
-    /// `connection`: the remote is that of its connection, of packets of this direction in it.
-    fn remote_rule(&mut self, chain: &str, direction: &Direction, level: u8, set: Set, connection: Option<u8>) {
+    fn remote_rule(&mut self, chain: &str, direction: &Direction, level: u8, set: Set) {
         let [v4, v6] = direction.remote;
-        let (nfproto, address) = if set.is_v4 { (2, v4) } else { (10, v6) };
+        let address = if set.is_v4 { v4 } else { v6 };
         // The port of the other side: source and destination port are the first four bytes of these protocols' headers.
         let port = set.has_ports.then_some(if direction.is_sent() { 2 } else { 0 });
         let what = "socket cgroupv2 level, with an update of a set keyed by cgroup and remote";
         self.request(Kind::NewRule, NLM_F_CREATE | NLM_F_APPEND, what, |a| {
             a.string(2, chain).nest(4, |a| {
                 let mut e = Expressions::new(a);
-                e.nfproto().equal(&[nfproto]).l4proto();
+                e.nfproto().equal(&[set.nfproto()]).l4proto();
                 if set.has_ports {
                     e.lookup(WITH_PORTS)
                 } else {
                     e.absent(WITH_PORTS)
                 };
-                if let Some(way) = connection {
-                    e.ct_direction().equal(&[way]);
-                }
-                e.cgroup(level);
-                match connection {
-                    Some(way) => e.ct_remote(way, set.is_v4, set.has_ports),
-                    None => e.remote(address, set.address_bytes(), port),
-                };
+                e.cgroup(level).remote(address, set.address_bytes(), port);
                 e.update(&set.name()).accept();
             });
         });
