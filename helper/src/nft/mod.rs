@@ -279,7 +279,8 @@ impl Nft {
     /// Books what is below these cgroups (level and id) to them, and all else to its own cgroup again. The table has so many
     /// levels.
     pub fn set_opaque(&mut self, levels: u8, opaque: &BTreeSet<(u8, u64)>) -> Result<(), Error> {
-        self.commit(&ruleset::entry(TABLE, levels, opaque)).map(drop)
+        let rules = self.rules()?;
+        self.commit(&ruleset::entry(TABLE, &rules, levels, opaque)).map(drop)
     }
 
     /// Puts other internal prefixes in place, all at once; counters stay.

@@ -153,7 +153,7 @@ impl Standing {
         let leads = |rule: &&Rule| {
             rule.is_noted
                 && Counter::ALL.into_iter().any(|counter| is_level(counter, &rule.chain))
-                && rule.expressions.windows(CHAINS.len()).any(|part| part == CHAINS.as_bytes())
+                && rule.mentions(CHAINS)
         };
         self.rules.iter().filter(leads)
     }
