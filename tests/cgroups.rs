@@ -528,9 +528,9 @@ async fn remotes_of_cgroups_that_come_and_go_cost_nobody_else_anything() {
         let churn = thread::spawn(move || {
             let mut made = 0;
             while !ends.load(Ordering::Relaxed) {
-                as_user(HOSTILE, || make(&directory, &format!("c{made}-"), at_once));
+                as_user(HOSTILE, || make(&directory, &format!("c{at_once}-{made}-"), at_once));
                 thread::sleep(pause);
-                let gone = (0..at_once).map(|i| directory.join(format!("c{made}-{i}")));
+                let gone = (0..at_once).map(|i| directory.join(format!("c{at_once}-{made}-{i}")));
                 // One that an application is in stays.
                 gone.for_each(|gone| drop(fs::remove_dir(gone)));
                 made += at_once;
