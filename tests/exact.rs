@@ -6,6 +6,8 @@
 mod host;
 #[path = "support/lab.rs"]
 mod lab;
+#[path = "support/peers.rs"]
+mod peers;
 #[path = "support/system.rs"]
 mod system;
 
@@ -148,6 +150,79 @@ async fn an_ordinary_user_sees_every_byte_of_their_app() {
         .sum();
     let first = lines[0]["rx_bytes"].as_u64().unwrap();
     assert!((moved - (truth[0] - first) as f64).abs() < 1.0, "{moved} and {truth:?} less {first}");
+}
+
+#[tokio::test]
+async fn connections_agree_with_the_peer_to_the_byte_and_end_with_the_command() {
+    let host = Host::new();
+    peers::count(&host.lab);
+    let _daemon = Daemon::new(&host.lab, &host.bus).await;
+    host.bus.helper_of(0).await.install().await.unwrap();
+    let [mut application, mut other] = ["a", "b"].map(|name| host.lab.application(&format!("{APPS}/{name}.service")));
+    let begin = |uid, arguments: &[&str]| {
+        host.netglance(uid, &[&["connections", "--json", "--interval", "0.2"], arguments].concat())
+    };
+    let is_asked = || host.lab.host.ours().contains("remotes_");
+    let mut connections = [begin(USER, &["--unit", "a.service"]), begin(USER, &[]), begin(0, &["--unit", "a.service"])];
+    lab::eventually("it is counted by remote", || is_asked().then_some(()).ok_or_else(|| host.lab.host.ours()));
+    // All three have begun when each has shown a row.
+    application.run(&format!("udp {} 1 100", OUTSIDE[0]));
+    connections.iter_mut().for_each(|connections| _ = connections.line("the first row", |_| true));
+    for (address, times) in OUTSIDE.into_iter().chain(LAN).chain([peers::MORE[0]]).zip(1..) {
+        application.run(&format!("tcp {address} {} {}", times * 10_000, times * 70_000));
+        application.run(&format!("udp {address} {times} 700"));
+        application.run(&format!("unconnected {address} {times} 300"));
+    }
+    let truth = peers::truth(&host.lab);
+    assert_eq!(truth.len(), 10, "{truth:?}");
+    other.run(&format!("tcp {} 1000 1000", peers::MORE[1]));
+    for connections in &mut connections {
+        let line = |key: &(std::net::IpAddr, u8, u16), [rx, tx]: [u64; 2]| {
+            let (address, protocol, port) = (key.0.to_string(), if key.1 == 6 { "tcp" } else { "udp" }, key.2);
+            move |line: &Value| {
+                line["address"] == address.as_str()
+                    && (&line["protocol"], &line["port"]) == (&protocol.into(), &port.into())
+                    && (&line["rx_bytes"], &line["tx_bytes"]) == (&rx.into(), &tx.into())
+            }
+        };
+        for (key, bytes) in &truth {
+            connections.seen = 0;
+            let found = connections.line(&format!("{key:?} {bytes:?}"), line(key, *bytes));
+            let (scope, exact) = (&found["scope"], (&found["source"], &found["complete"], &found["counters"]));
+            assert_eq!(exact, (&"exact".into(), &true.into(), scope), "{found}");
+            let is_lan = LAN.iter().any(|lan| lan.contains(&key.0.to_string()));
+            assert_eq!(*scope, if is_lan { "internal" } else { "external" }, "{found}");
+        }
+    }
+    let [one, all, root] = &connections;
+    for (connections, sees_other) in [(one, false), (all, true), (root, false)] {
+        let is_other = |line: &Value| line["unit"] == "b.service";
+        assert_eq!(connections.lines().iter().any(is_other), sees_other);
+        assert!(connections.lines().iter().all(|line| line["others"].is_null()), "{:#?}", connections.lines());
+    }
+    // Nobody asks any more.
+    drop(connections);
+    lab::eventually("it is not counted by remote", || if is_asked() { Err(host.lab.host.ours()) } else { Ok(()) });
+}
+
+#[tokio::test]
+async fn what_can_not_be_told_apart_is_the_others() {
+    let host = Host::new();
+    peers::count(&host.lab);
+    let _daemon = Daemon::new(&host.lab, &host.bus).await;
+    host.bus.helper_of(0).await.install().await.unwrap();
+    let mut application = host.lab.application(&format!("{APPS}/a.service"));
+    let mut connections = host.netglance(USER, &["connections", "--json", "--interval", "0.2", "--unit", "a.service"]);
+    lab::eventually("it is counted by remote", || {
+        let ours = host.lab.host.ours();
+        if ours.contains("remotes_") { Ok(()) } else { Err(ours) }
+    });
+    application.run(&format!("udp {} 1 100", OUTSIDE[0]));
+    connections.line("the first row", |_| true);
+    application.run("spread 93.184.216.36:10000 10000 100");
+    let expected = 10_000 * 128 - u64::from(netglance_helper::nft::ruleset::MOST_REMOTES - 1) * 128;
+    let line = connections.line("the others", |line| line["others"] == true && line["tx_bytes"] == expected);
+    assert_eq!((&line["address"], &line["cgroup"], &line["complete"]), (&Value::Null, &Value::Null, &false.into()));
 }
 
 #[tokio::test]

@@ -280,6 +280,12 @@ impl<'a> Shown<'a> {
                 });
                 self.no_page_is_open();
             }
+            Action::Connections => {
+                self.keys(&["Escape", key]);
+                self.a_page_is_open("the connections");
+                self.keys(&["Escape"]);
+                self.no_page_is_open();
+            }
             Action::Settings => {
                 self.keys(&["Escape"]);
                 self.no_page_is_open();
@@ -295,8 +301,8 @@ impl<'a> Shown<'a> {
             Action::Proof => {
                 self.keys(&["Escape", key]);
                 self.a_page_is_open("the proof");
-                // Past the tabs and Close to the button.
-                self.keys(&["Tab", "Tab", "Tab", "Return"]);
+                // Past Close to the button.
+                self.keys(&["Tab", "Tab", "Return"]);
                 eventually("it is proven", || fs::read_to_string(self.desk.world.home().join("proven")).ok());
                 self.keys(&["Escape"]);
                 self.no_page_is_open();
@@ -311,7 +317,7 @@ impl<'a> Shown<'a> {
                 self.no_page_is_open();
             }
             Action::Close => {
-                for page in ["F1", "ctrl+comma", "ctrl+p", "ctrl+u"] {
+                for page in ["F1", "ctrl+comma", "ctrl+p", "ctrl+u", "ctrl+n"] {
                     self.keys(&[page]);
                     self.a_page_is_open(page);
                     self.keys(&[key]);

@@ -11,9 +11,9 @@ use netglance::{
         rate::{Bytes, Gap, Rate},
         reading::AppReading,
     },
-    show::update::{AppSockets, Backlog, Command as Wish, ProofPage, Update},
+    show::update::{Backlog, Command as Wish, Update},
 };
-use screen::{RATE, Screen, app, apps, overview, reading, several, sockets};
+use screen::{RATE, Screen, app, apps, moved, overview, reading, remote, several, whole};
 
 #[test]
 fn without_a_choice_all_applications_are_shown() {
@@ -156,8 +156,13 @@ fn a_button_and_two_keys_lead_back_to_all_applications() {
 #[test]
 fn the_badge_and_the_totals_lead_to_the_connections_of_all() {
     let mut screen = Screen::new();
-    let page = |apps| Update { proof: Some(ProofPage { apps, proof: None }), ..overview(screen::apps()) };
-    let all = || AppSockets { app: "All applications".into(), sockets: Ok(sockets(3)) };
+    let page = |connections| Update { connections: Some(connections), ..overview(apps()) };
+    let remotes = || {
+        let mut remotes =
+            vec![remote(1, "93.184.216.34", 443, None), remote(2, "192.168.2.1", 22, Some("192.168.0.0/16"))];
+        remotes[0].cgroup = "/firefox/sub".into();
+        whole(remotes, vec![moved(1, [5_000_000, 1000], [2000.0, 0.0]), moved(2, [0, 0], [0.0, 0.0])])
+    };
     for in_badge in [true, false] {
         screen.show(overview(apps()));
         if in_badge {
@@ -167,15 +172,19 @@ fn the_badge_and_the_totals_lead_to_the_connections_of_all() {
             screen.harness.get_by_role_and_label(Role::Link, "Internal (not counted): 20.0 MB").click();
             screen.harness.run();
         }
-        assert_eq!(screen.wishes(), [Wish::ProofPage(true)]);
+        assert_eq!(screen.wishes(), [Wish::Connections(true)]);
         // Until they have been listed.
-        screen.show(page(Vec::new()));
-        screen.says_not("No application is shown");
-        screen.show(page(vec![all()]));
-        screen.says("All applications: 1 external, 2 internal, 0 not connected");
-        screen.says("93.184.216.34:443");
+        screen.says("Listing the connections…");
+        screen.show(page(remotes()));
+        screen.says_not("Listing the connections…");
+        screen.says("1 of 2 remotes");
+        if in_badge {
+            screen.says("93.184.216.34, port 443 https, TCP, firefox name, external, download 2.00 kB/s");
+        } else {
+            screen.says("192.168.2.1, port 22, TCP, stb-next-shell@split.service, internal");
+        }
         screen.press(Key::Escape);
-        assert_eq!(screen.wishes(), [Wish::ProofPage(false)]);
+        assert_eq!(screen.wishes(), [Wish::Connections(false)]);
     }
 }
 

@@ -3,20 +3,21 @@
 
 #[path = "support/lab.rs"]
 mod lab;
+#[path = "support/peers.rs"]
+mod peers;
 #[path = "support/system.rs"]
 mod system;
 
 use std::{
-    collections::BTreeMap,
     fs,
     io::{Read as _, Write as _},
-    net::{IpAddr, TcpStream},
+    net::TcpStream,
     os::unix::fs::PermissionsExt as _,
     path::Path,
     time::Duration,
 };
 
-use lab::{Application, LAN, Lab, OUTSIDE, eventually, peer, tool};
+use lab::{Application, LAN, Lab, OUTSIDE, eventually, tool};
 use netglance_dbus::{
     helper1::Error,
     remote::{Remote, Remotes},
@@ -26,6 +27,7 @@ use netglance_helper::{
     nft::{Nft, ruleset::Set},
     verify::running,
 };
+use peers::{MORE, Table};
 use rustix::process::{Gid, Uid};
 use system::{Bus, Daemon, memory_max_bytes};
 
@@ -44,30 +46,6 @@ const DATAGRAM: u64 = 128;
 /// More than a lease lasts, and what it takes until the rules are gone.
 const LAPSE: Duration = Duration::from_secs(13);
 
-/// The peer's further public addresses, TCP and UDP.
-const MORE: [&str; 3] = ["93.184.216.35:8001", "93.184.216.36:8001", "[2606:2800:220:1::35]:8001"];
-
-/// What the peer counts by its own address, protocol and port: what it hears, and what it says.
-const PEER: &str = "table inet remotes {
-    set heard4 { type ipv4_addr . inet_proto . inet_service; size 65535; flags dynamic; counter; }
-    set heard6 { type ipv6_addr . inet_proto . inet_service; size 65535; flags dynamic; counter; }
-    set said4 { type ipv4_addr . inet_proto . inet_service; size 65535; flags dynamic; counter; }
-    set said6 { type ipv6_addr . inet_proto . inet_service; size 65535; flags dynamic; counter; }
-    chain input {
-        type filter hook input priority 0
-        meta l4proto { tcp, udp } update @heard4 { ip daddr . meta l4proto . th dport }
-        meta l4proto { tcp, udp } update @heard6 { ip6 daddr . meta l4proto . th dport }
-    }
-    chain output {
-        type filter hook output priority 0
-        meta l4proto { tcp, udp } update @said4 { ip saddr . meta l4proto . th sport }
-        meta l4proto { tcp, udp } update @said6 { ip6 saddr . meta l4proto . th sport }
-    }
-}";
-
-/// By address, protocol and port: received and sent.
-type Table = BTreeMap<(IpAddr, u8, u16), [u64; 2]>;
-
 /// No test: what an application's process runs.
 #[test]
 fn application() {
@@ -83,12 +61,7 @@ struct Host {
 impl Host {
     async fn new() -> Self {
         let (lab, bus) = (Lab::default(), Bus::new());
-        lab.peer.nft(PEER).unwrap();
-        for address in ["93.184.216.35/32", "93.184.216.36/32"] {
-            lab.peer.ip(&format!("addr add {address} dev lo"));
-        }
-        lab.peer.ip("addr add 2606:2800:220:1::35/128 dev lo nodad");
-        lab.peer.inside(|| MORE.into_iter().for_each(peer::answer_udp));
+        peers::count(&lab);
         let daemon = Daemon::new(&lab, &bus).await;
         bus.helper_of(ROOT).await.install().await.unwrap();
         Self { daemon, bus, lab }
@@ -109,27 +82,7 @@ impl Host {
 
     /// What the peer has counted.
     fn truth(&self) -> Table {
-        let text = self.lab.peer.inside(|| tool("nft", &["-n", "list", "table", "inet", "remotes"], "")).unwrap();
-        let mut table = Table::new();
-        let mut direction = 0;
-        for line in text.lines() {
-            if let Some(set) = line.trim().strip_prefix("set ") {
-                direction = usize::from(set.starts_with("heard"));
-            }
-            let elements = line.trim().trim_start_matches("elements = { ").trim_end_matches(" }").split(',');
-            for element in elements.map(str::trim).filter(|element| element.contains(" counter packets ")) {
-                let words: Vec<_> = element.split(' ').collect();
-                let [address, _, protocol, _, port, _, _, _, _, bytes] = words.as_slice() else { panic!("{element}") };
-                let protocol = match *protocol {
-                    "tcp" | "6" => 6,
-                    "udp" | "17" => 17,
-                    other => panic!("{other}"),
-                };
-                let key = (address.parse().unwrap(), protocol, port.parse().unwrap());
-                table.entry(key).or_default()[direction] += bytes.parse::<u64>().unwrap();
-            }
-        }
-        table
+        peers::truth(&self.lab)
     }
 
     /// The table as nft shows it, handles and all, without what counters say.

@@ -8,7 +8,10 @@ use eframe::egui::{Key, Modifiers, accesskit::Role, vec2};
 use egui_kittest::kittest::{NodeT, Queryable};
 use netglance::{
     base::settings::{Palette, Settings, Theme, Unit},
-    look::sampler::Exact,
+    look::{
+        sampler::Exact,
+        whois::{GeoFile, Sources, queries::Queries},
+    },
     show::update::{Command as Wish, Update},
 };
 use screen::{RATE, Screen, reading};
@@ -254,6 +257,66 @@ fn a_wrong_prefix_is_framed_in_the_colour_of_errors() {
     assert_eq!(framed(&screen), (true, false));
 }
 
+/// Who learns of an address is said before anything is asked.
+#[test]
+fn names_of_remotes_are_asked_for_only_on_a_click() {
+    let mut screen = Screen::new();
+    screen.harness.set_size(vec2(920.0, 1400.0));
+    let shown = |queries| {
+        let places = vec!["/usr/share/GeoIP".to_owned(), "/var/lib/GeoIP".to_owned()];
+        Update { names: Sources { queries, files: Vec::new(), places }, ..reading(Ok(RATE)) }
+    };
+    screen.show(shown(Queries::Unavailable));
+    screen.press_with(Modifiers::COMMAND, Key::Comma);
+    screen.says("Sends the addresses that you look at under Connections to your DNS server.");
+    screen.says("because no file in MaxMind's format (.mmdb) was found");
+    screen.says("in /usr/share/GeoIP, /var/lib/GeoIP. It downloads nothing.");
+    screen.says_not("Lookups");
+    screen.is_accessible();
+    screen.click("Look up host names (reverse DNS)");
+    let on = Settings { reverse_dns: true, ..Settings::default() };
+    assert_eq!(screen.wishes(), [Wish::Set(on.clone())]);
+    let shown = |queries| Update { settings: on.clone(), ..shown(queries) };
+
+    screen.show(shown(Queries::Available));
+    screen.says("sees the lookups of all programs and users of this computer, not only of the apps that you watch");
+    assert_eq!(screen.wishes(), []);
+    screen.click("Follow Lookups…");
+    assert_eq!(screen.wishes(), [Wish::FollowQueries(true)]);
+    screen.show(shown(Queries::Asking));
+    screen.says("Waiting for the password…");
+    screen.says_not("Follow Lookups…");
+    screen.click("Cancel");
+    assert_eq!(screen.wishes(), [Wish::FollowQueries(false)]);
+    screen.show(shown(Queries::Failed("systemd-resolved has ended the connection".to_owned())));
+    screen.says("This computer's lookups are not followed: systemd-resolved has ended the connection.");
+    screen.click("Follow Lookups…");
+    screen.show(shown(Queries::Followed));
+    screen.says("Addresses have the names that this computer looked up, until netglance quits.");
+    screen.click("Stop Following Lookups");
+    assert_eq!(screen.wishes(), [true, false].map(Wish::FollowQueries));
+    screen.is_accessible();
+}
+
+#[test]
+fn the_files_that_tell_countries_are_named_and_what_is_wrong_with_them() {
+    let mut screen = Screen::new();
+    screen.harness.set_size(vec2(920.0, 1400.0));
+    let file =
+        |path: &str, problem: Option<&str>| GeoFile { path: path.to_owned(), problem: problem.map(str::to_owned) };
+    let files = vec![file("/a/country.mmdb", None), file("/b/<b>asn</b>.mmdb", Some("it does not exist"))];
+    let names = Sources { files, ..Sources::default() };
+    screen.show(Update { names, ..reading(Ok(RATE)) });
+    screen.press_with(Modifiers::COMMAND, Key::Comma);
+    for text in ["/a/country.mmdb", "/b/<b>asn</b>.mmdb", "Not used: it does not exist."] {
+        screen.says(text);
+    }
+    screen.says_not("downloads nothing");
+    let settings = Settings { geoip: Some(Vec::new()), ..Settings::default() };
+    screen.show(Update { settings, ..reading(Ok(RATE)) });
+    screen.says("because the settings file says geoip = [].");
+}
+
 /// The keyboard alone gets through the settings, and what it is at is always in view.
 #[test]
 fn tab_walks_through_the_settings_in_view() {
@@ -280,6 +343,7 @@ fn tab_walks_through_the_settings_in_view() {
         "Blue and orange",
         "Start at login, in the tray",
         "Count Exactly…",
+        "Look up host names (reverse DNS)",
         "Also treat as internal",
         "Always treat as external",
         "All prefixes",

@@ -153,12 +153,12 @@ fn tab_goes_from_left_to_right_and_down() {
     let mut screen = Screen::new();
     screen.show(reading(Ok(RATE)));
     let mut names = Vec::new();
-    for _ in 0..14 {
+    for _ in 0..15 {
         screen.press(Key::Tab);
         names.push(focused(&screen));
     }
     let expected = "All applications|Applications|StB name, 1.50 MB/s|firefox name, 2.00 kB/s|Watch firefox name too|mail name, 0 B/s\
-        |Watch mail name too|Usage|Proof|Settings|Shortcuts|Resize panel|Estimate, TCP only|Count Exactly…";
+        |Watch mail name too|Usage|Connections|Proof|Settings|Shortcuts|Resize panel|Estimate, TCP only|Count Exactly…";
     assert_eq!(names.join("|"), expected);
     let mut names = Vec::new();
     for _ in 0..5 {

@@ -102,11 +102,20 @@ impl Picture {
         }
     }
 
-    /// Compares it with the one that was reviewed. With `UPDATE_SNAPSHOTS=1` it becomes that one.
-    pub fn is_as_reviewed(&self, name: &str) {
+    /// Writes it to a file.
+    pub fn write(&self, file: &std::path::Path) {
+        fs::write(file, self.icon().to_png_bytes().unwrap()).unwrap();
+    }
+
+    fn icon(&self) -> eframe::egui::IconData {
         let rgba =
             self.pixels.iter().flat_map(|pixel| pixel.map(|part| part.round().clamp(0.0, 255.0) as u8)).collect();
-        let icon = eframe::egui::IconData { rgba, width: self.width as u32, height: self.height as u32 };
+        eframe::egui::IconData { rgba, width: self.width as u32, height: self.height as u32 }
+    }
+
+    /// Compares it with the one that was reviewed. With `UPDATE_SNAPSHOTS=1` it becomes that one.
+    pub fn is_as_reviewed(&self, name: &str) {
+        let icon = self.icon();
         let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("../tests/snapshots/{name}.png"));
         if env::var_os("UPDATE_SNAPSHOTS").is_some() {
             fs::create_dir_all(path.parent().unwrap()).unwrap();

@@ -15,16 +15,17 @@ use egui_kittest::{
     kittest::{NodeT, Queryable},
 };
 use netglance::{
-    advise::verify::{Case, Figures, Outcome, Payload, Report},
+    advise::verify::{Case, Figures as Booked, Outcome, Payload, Report},
     base::settings::Settings,
     look::{
-        live::{Side, SocketVerdict},
+        live::Side,
         rate::{Bytes, Gap, Rate},
         reading::{AppReading, Reading, UnitReading},
-        sampler::{Protocol, Source},
+        remotes::{Figures, Remote, Whois},
+        sampler::Source,
     },
     show::{
-        update::{AppSockets, Command as Wish, Overview, Proof, ProofPage, Update},
+        update::{Command as Wish, Connections, Overview, Proof, ProofPage, Update},
         window::Window,
     },
 };
@@ -70,11 +71,21 @@ impl Screen {
         Picture::of(&primitives, &self.textures, part).is_as_reviewed(name);
     }
 
+    /// Writes what this part of the screen looks like.
+    pub fn paints(&self, part: Rect, file: &std::path::Path) {
+        let shapes = self.harness.output().shapes.clone();
+        let primitives = self.harness.ctx.tessellate(shapes, 1.0);
+        Picture::of(&primitives, &self.textures, part).write(file);
+    }
+
     /// Sends an update and draws until nothing moves any more; `run` fails if something repaints for ever.
     pub fn show(&mut self, mut update: Update) {
         self.beats += 1;
         for reading in update.readings.iter_mut().chain(update.overview.as_mut().map(|overview| &mut overview.all)) {
             reading.boottime_ns = self.beats * 500_000_000;
+        }
+        if let Some(connections) = &mut update.connections {
+            connections.boottime_ns = self.beats * 500_000_000;
         }
         self.updates.send(update).unwrap();
         self.harness.run();
@@ -144,7 +155,7 @@ impl Screen {
                 assert!(!name.trim().is_empty(), "a {:?} without a name", node.role());
             }
         }
-        assert!(controls > 2, "{controls} controls");
+        assert!(controls > 1, "{controls} controls");
     }
 }
 
@@ -197,39 +208,66 @@ pub fn overview(apps: Vec<AppReading>) -> Update {
 
 pub const RATE: Rate = Rate { rx: 1_234_000.0, tx: 80_000.0 };
 
-pub fn sockets(count: u16) -> Vec<SocketVerdict> {
-    let socket = |at: u16| SocketVerdict {
+/// A remote of StB: external, or internal with this prefix.
+pub fn remote(id: u32, address: &str, port: u16, prefix: Option<&str>) -> Remote {
+    Remote {
+        id,
+        app: "StB".into(),
         unit: "stb-next-shell@split.service".into(),
         cgroup: "/x/stb-next-shell@split.service".into(),
-        scope: Some(if at == 0 { Side::External } else { Side::Internal }),
-        protocol: Protocol::Tcp,
-        remote: Some(if at == 0 { [93, 184, 216, 34].into() } else { [192, 168, 2, 1].into() }),
-        port: Some(443 + at),
-        prefix: (at > 0).then(|| "192.168.0.0/16".into()),
-        reason: if at == 0 {
-            "a public address that no internal prefix contains".into()
-        } else {
-            "Private-Use, RFC 1918".into()
+        address: address.parse().ok(),
+        port,
+        protocol: 6,
+        scope: Some(if prefix.is_some() { Side::Internal } else { Side::External }),
+        prefix: prefix.map(Into::into),
+        reason: match prefix {
+            Some(_) => "Private-Use, RFC 1918".into(),
+            None => "a public address that no internal prefix contains".into(),
         },
         counters: None,
         proxy: None,
-    };
-    (0..count).map(socket).collect()
+        whois: Whois { service: (port == 443).then(|| "https".into()), ..Whois::default() },
+    }
 }
 
-pub fn with_page(sockets: Result<Vec<SocketVerdict>, String>, proof: Option<Proof>) -> Update {
-    let apps = vec![AppSockets { app: "StB".into(), sockets }];
-    Update { tray: true, proof: Some(ProofPage { apps, proof }), ..reading(Ok(RATE)) }
+/// What was moved with it: bytes and bytes a second, received and sent; one socket is open.
+pub fn moved(id: u32, bytes: [u64; 2], rate: [f64; 2]) -> Figures {
+    let [rx, tx] = rate;
+    Figures { id, bytes: Some(bytes), rate: Some(Rate { rx, tx }), seen_ns: 0, sockets: 1 }
+}
+
+/// All remotes there are.
+pub fn whole(remotes: Vec<Remote>, figures: Vec<Figures>) -> Connections {
+    Connections {
+        source: Source::Exact,
+        boottime_ns: 0,
+        is_whole: true,
+        remotes,
+        figures,
+        gone: Vec::new(),
+        is_complete: true,
+        others: None,
+        failure: None,
+    }
+}
+
+/// The same, of StB.
+pub fn with_connections(connections: Connections) -> Update {
+    Update { tray: true, connections: Some(connections), ..reading(Ok(RATE)) }
+}
+
+pub fn with_proof(proof: Option<Proof>) -> Update {
+    Update { tray: true, proof: Some(ProofPage { proof }), ..reading(Ok(RATE)) }
 }
 
 pub fn report(verdict: Outcome) -> Proof {
-    let figures = Figures { internal_rx_bytes: 61_400, internal_tx_bytes: 16_400, ..Figures::default() };
+    let figures = Booked { internal_rx_bytes: 61_400, internal_tx_bytes: 16_400, ..Booked::default() };
     let case = |verdict, meaning: Option<&str>| Case {
         case: "Private IPv4 (10.0.0.0/8)".into(),
         actor: "the app".into(),
         sent: Some(Payload { rx_bytes: 60_000, tx_bytes: 15_000 }),
         expected: Some(figures),
-        counted: Some(Figures { rx_bytes: u64::from(verdict == Outcome::Fail), ..figures }),
+        counted: Some(Booked { rx_bytes: u64::from(verdict == Outcome::Fail), ..figures }),
         strays: Vec::new(),
         verdict,
         meaning: meaning.map(str::to_owned),

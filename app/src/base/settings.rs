@@ -88,6 +88,11 @@ pub struct Settings {
     pub theme: Theme,
     /// `colours`: "blue-orange" (default), "green-purple" or "green-red".
     pub colours: Palette,
+    /// `reverse_dns`: ask the system's resolver how the owners of addresses call them. False by default.
+    pub reverse_dns: bool,
+    /// `geoip`: files in MaxMind's format, as they are written; see [`Self::geoip_files`]. `None` (default): those in the usual
+    /// places. Empty: none.
+    pub geoip: Option<Vec<String>>,
     /// `prefixes.internal`: also treated as internal.
     pub internal: Vec<IpNet>,
     /// `prefixes.external`: always treated as external.
@@ -109,6 +114,8 @@ impl Default for Settings {
             unit: Unit::default(),
             theme: Theme::default(),
             colours: Palette::default(),
+            reverse_dns: false,
+            geoip: None,
             internal: Vec::new(),
             external: Vec::new(),
             record: true,
@@ -211,6 +218,9 @@ struct File {
     #[serde(default)]
     colours: Palette,
     #[serde(default)]
+    reverse_dns: bool,
+    geoip: Option<Vec<Spanned<String>>>,
+    #[serde(default)]
     prefixes: Prefixes,
     #[serde(default)]
     history: History,
@@ -268,6 +278,14 @@ impl Settings {
             let read = |text: Spanned<String>| prefix(text.get_ref()).map_err(|reason| (text.span().start, reason));
             list.into_iter().map(read).collect::<Result<Vec<_>, _>>()
         };
+        let geoip = |path: Spanned<String>| match home_path(path.get_ref()) {
+            Some(_) => Ok(path.into_inner()),
+            None => {
+                let reason = format!("\"{}\" is not the path of a file: it should begin with / or ~/", path.get_ref());
+                Err((path.span().start, reason))
+            }
+        };
+        let geoip = file.geoip.map(|paths| paths.into_iter().map(geoip).collect()).transpose()?;
         let limit_mb = file.history.limit_mb.map(|mb| within("limit_mb", &mb, HISTORY_MB)).transpose()?;
         let billing_day = file.history.billing_day.map(|day| within("billing_day", &day, BILLING_DAYS)).transpose()?;
         let budgets = file.budget.iter().map(|budget| budget.get_ref().read(budget.span().start));
@@ -276,6 +294,8 @@ impl Settings {
             unit: file.unit,
             theme: file.theme,
             colours: file.colours,
+            reverse_dns: file.reverse_dns,
+            geoip,
             internal: prefixes(file.prefixes.internal)?,
             external: prefixes(file.prefixes.external)?,
             record: file.history.record.unwrap_or(default.record),
@@ -283,6 +303,20 @@ impl Settings {
             billing_day: billing_day.unwrap_or(default.billing_day),
             budgets: budgets.collect::<Result<_, _>>()?,
         })
+    }
+
+    /// The files that [`Self::geoip`] names, with the home directory in place of `~`.
+    pub fn geoip_files(&self) -> Option<Vec<PathBuf>> {
+        self.geoip.as_ref().map(|paths| paths.iter().filter_map(|path| home_path(path)).collect())
+    }
+}
+
+/// The path that a person means. `None`: it is no path that is the same wherever netglance was started. Without a home directory,
+/// `~` stays.
+fn home_path(text: &str) -> Option<PathBuf> {
+    match text.strip_prefix("~/") {
+        Some(rest) => Some(std::env::home_dir().unwrap_or_else(|| PathBuf::from("~")).join(rest)),
+        None => text.starts_with('/').then(|| PathBuf::from(text)),
     }
 }
 
@@ -498,6 +532,31 @@ mod tests {
             ("[[budget]]\nlimit = \"5 GB\"\nper = \"day\"\nname = \"x\"", 4),
             ("[budget]\nlimit = \"5 GB\"\nper = \"day\"", 1),
         ] {
+            let message = read(text).unwrap_err().to_string();
+            assert!(message.starts_with(&format!("/c.toml, line {line}: ")), "{message}");
+        }
+    }
+
+    #[test]
+    fn names_of_remotes_are_taken_and_mistakes_in_them_named() {
+        let read = |text: &str| Settings::parse(text, Path::new("/c.toml"));
+        let good = read("reverse_dns = true\ngeoip = [\"/srv/a.mmdb\", \"~/b.mmdb\"]\n").unwrap();
+        let paths = ["/srv/a.mmdb", "~/b.mmdb"].map(str::to_owned);
+        assert_eq!(good, settings(|s| (s.reverse_dns, s.geoip) = (true, Some(paths.to_vec()))));
+        let home = std::env::home_dir().unwrap();
+        assert_eq!(good.geoip_files(), Some(vec![PathBuf::from("/srv/a.mmdb"), home.join("b.mmdb")]));
+        assert_eq!(read("reverse_dns = false\n").unwrap(), Settings::default());
+        assert_eq!(read("geoip = []\n").unwrap().geoip_files(), Some(Vec::new()));
+        let check = |text: &str, message: &str| {
+            assert_eq!(read(text).unwrap_err().to_string(), format!("/c.toml, line {message}"));
+        };
+        for path in ["a.mmdb", "", "~user/a.mmdb", "~"] {
+            check(
+                &format!("geoip = [\"/a.mmdb\",\n\"{path}\"]"),
+                &format!("2: \"{path}\" is not the path of a file: it should begin with / or ~/"),
+            );
+        }
+        for (text, line) in [("beat = 1\nreverse_dns = 1", 2), ("geoip = \"/a.mmdb\"", 1), ("geoip = [7]", 1)] {
             let message = read(text).unwrap_err().to_string();
             assert!(message.starts_with(&format!("/c.toml, line {line}: ")), "{message}");
         }

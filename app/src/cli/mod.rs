@@ -5,6 +5,7 @@ mod apps;
 mod budget;
 mod chart;
 mod completions;
+mod connections;
 mod doctor;
 mod history;
 mod install;
@@ -50,6 +51,14 @@ enum Command {
     /// Without --app, --unit or --cgroup, it shows all of your applications together (StB alone if it is running). If nothing
     /// matches, it waits; with --count, it then exits with status 3.
     Watch(WatchArgs),
+    /// Show which addresses an application is talking to, and how much it exchanges with each
+    ///
+    /// Internal addresses are listed too, and each line says which of the two it is. With exact counting, every packet is counted.
+    /// Without it, this is an estimate of TCP connections; UDP sockets are listed, but not measured.
+    ///
+    /// Counting by address begins with this command and ends with it. Without --app, --unit or --cgroup, it shows all of your
+    /// applications (StB alone if it is running). If nothing matches, it waits; with --count, it then exits with status 3.
+    Connections(connections::ConnectionsArgs),
     /// List the applications that can be watched, busiest first
     Apps {
         /// Print a JSON array instead of a table
@@ -186,7 +195,7 @@ struct WatchArgs {
     #[arg(long, value_name = "SECONDS", value_parser = interval)]
     interval: Option<Duration>,
     /// Exit after N updates
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, short = 'n', value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     count: Option<u64>,
     /// Use this source only, instead of the best one available
     #[arg(long, value_enum)]
@@ -275,6 +284,7 @@ impl Cli {
                 block_on(watch::watch(&WatchArgs::default()))
             }
             Some(Command::Watch(args)) => block_on(watch::watch(&args)),
+            Some(Command::Connections(args)) => block_on(connections::connections(&args)),
             Some(Command::History(args)) => history::history(&args),
             Some(Command::Chart(args)) => chart::chart(&args),
             Some(Command::Apps { json }) => block_on(apps::apps(json)),

@@ -7,7 +7,7 @@ use std::{
 
 use netglance_dbus::text::printable;
 use ratatui::{
-    TerminalOptions, Viewport,
+    Frame, TerminalOptions, Viewport,
     backend::CrosstermBackend,
     layout::{Constraint, Layout},
     style::{Color, Modifier, Style},
@@ -28,35 +28,24 @@ const LINES: u16 = 14;
 const UNITS_SHOWN: usize = 8;
 const BARS_KEPT: usize = 400;
 
-/// The terminal and the rates it has shown.
-pub struct Terminal {
+/// The lines below the cursor.
+pub struct Screen {
     inner: ratatui::Terminal<CrosstermBackend<Stdout>>,
-    rx: VecDeque<Option<u64>>,
-    tx: VecDeque<Option<u64>>,
 }
 
-impl Terminal {
-    /// Takes the lines below the cursor. Keys and signals are left alone.
-    pub fn open() -> Result<Self, Error> {
-        let options = TerminalOptions { viewport: Viewport::Inline(LINES) };
+impl Screen {
+    /// Takes so many lines. Keys and signals are left alone.
+    pub fn open(lines: u16) -> Result<Self, Error> {
+        let options = TerminalOptions { viewport: Viewport::Inline(lines) };
         let inner = ratatui::Terminal::with_options(CrosstermBackend::new(io::stdout()), options);
         let mut inner = inner.map_err(Error::io("draw in this terminal"))?;
         inner.hide_cursor().map_err(Error::io("draw in this terminal"))?;
-        Ok(Self { inner, rx: VecDeque::new(), tx: VecDeque::new() })
+        Ok(Self { inner })
     }
 
-    /// Shows a reading.
-    pub fn show(&mut self, reading: &Reading, settings: &Settings) -> Result<(), Error> {
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates; a bar has 8 heights")]
-        let whole = |rate: f64| rate as u64;
-        let rate = reading.rate.as_ref().ok();
-        for (bars, rate) in [(&mut self.rx, rate.map(|r| r.rx)), (&mut self.tx, rate.map(|r| r.tx))] {
-            bars.push_front(rate.map(whole));
-            bars.truncate(BARS_KEPT);
-        }
-        let (rx, tx) = (self.rx.make_contiguous(), self.tx.make_contiguous());
-        let drawn = self.inner.draw(|frame| draw(frame, reading, settings, rx, tx));
-        drawn.map(drop).map_err(Error::io("draw in this terminal"))
+    /// Draws them.
+    pub fn draw(&mut self, draw: impl FnOnce(&mut Frame<'_>)) -> Result<(), Error> {
+        self.inner.draw(draw).map(drop).map_err(Error::io("draw in this terminal"))
     }
 
     /// Leaves the last picture and puts the cursor below it.
@@ -70,8 +59,40 @@ impl Terminal {
     }
 }
 
+/// The terminal and the rates it has shown.
+pub struct Terminal {
+    screen: Screen,
+    rx: VecDeque<Option<u64>>,
+    tx: VecDeque<Option<u64>>,
+}
+
+impl Terminal {
+    /// Takes the lines below the cursor.
+    pub fn open() -> Result<Self, Error> {
+        Ok(Self { screen: Screen::open(LINES)?, rx: VecDeque::new(), tx: VecDeque::new() })
+    }
+
+    /// Shows a reading.
+    pub fn show(&mut self, reading: &Reading, settings: &Settings) -> Result<(), Error> {
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates; a bar has 8 heights")]
+        let whole = |rate: f64| rate as u64;
+        let rate = reading.rate.as_ref().ok();
+        for (bars, rate) in [(&mut self.rx, rate.map(|r| r.rx)), (&mut self.tx, rate.map(|r| r.tx))] {
+            bars.push_front(rate.map(whole));
+            bars.truncate(BARS_KEPT);
+        }
+        let (rx, tx) = (self.rx.make_contiguous(), self.tx.make_contiguous());
+        self.screen.draw(|frame| draw(frame, reading, settings, rx, tx))
+    }
+
+    /// Leaves the last picture and puts the cursor below it.
+    pub fn close(self) -> Result<(), Error> {
+        self.screen.close()
+    }
+}
+
 /// Download's and upload's colour, of those that a terminal has by name and its user may have chosen.
-fn colours(palette: Palette) -> [Color; 2] {
+pub fn colours(palette: Palette) -> [Color; 2] {
     match palette {
         Palette::BlueOrange => [Color::Cyan, Color::Yellow],
         Palette::GreenPurple => [Color::Green, Color::Magenta],
@@ -79,13 +100,7 @@ fn colours(palette: Palette) -> [Color; 2] {
     }
 }
 
-fn draw(
-    frame: &mut ratatui::Frame<'_>,
-    reading: &Reading,
-    settings: &Settings,
-    rx: &[Option<u64>],
-    tx: &[Option<u64>],
-) {
+fn draw(frame: &mut Frame<'_>, reading: &Reading, settings: &Settings, rx: &[Option<u64>], tx: &[Option<u64>]) {
     let unit = settings.unit;
     let [download, upload] = colours(settings.colours);
     let [head, down, up, units, foot] = Layout::vertical([

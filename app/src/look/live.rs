@@ -82,42 +82,80 @@ pub fn sockets(
             let cgroup = path_of(socket.cgroup_id?)?;
             let unit = target.unit_of(&cgroup)?.unit.to_owned();
             let remote = Some(socket.remote).filter(|remote| !remote.ip().is_unspecified());
-            let verdict = remote.map(|remote| prefixes.judge(remote.ip()));
-            if let Some(end) = proxies.other_end(socket) {
-                let proxy = end.cgroup_id.and_then(&path_of);
-                let proxy = proxy.map(|path| units(&path).last().map_or(path.clone(), |unit| unit.unit.to_owned()));
-                return Some(SocketVerdict {
-                    unit,
-                    cgroup,
-                    scope: Some(Side::Internal),
-                    protocol: socket.protocol,
-                    remote: remote.map(|remote| remote.ip()),
-                    port: remote.map(|remote| remote.port()),
-                    prefix: None,
-                    reason: "ends at a proxy on this computer".to_owned(),
-                    counters: counters.map(|_| Side::Internal),
-                    proxy: Some(proxy.unwrap_or_else(|| "unknown".to_owned())),
-                });
-            }
+            let proxy = proxies.other_end(socket).map(|end| proxy_name(end.cgroup_id.and_then(&path_of)));
+            let Judged { scope, prefix, reason, counters } = match proxy {
+                Some(_) => Judged::at_proxy(counters.is_some()),
+                None => {
+                    Judged::of(remote.map(|remote| remote.ip()), prefixes, counters, |address| own.contains(&address))
+                }
+            };
             Some(SocketVerdict {
                 unit,
                 cgroup,
-                scope: verdict.map(|verdict| verdict.scope.into()),
+                scope,
                 protocol: socket.protocol,
                 remote: remote.map(|remote| remote.ip()),
                 port: remote.map(|remote| remote.port()),
-                prefix: verdict.and_then(|verdict| verdict.prefix).map(|prefix| prefix.net.to_string()),
-                reason: remote.zip(verdict).map_or_else(
-                    || "not connected: each datagram counts by its own address".to_owned(),
-                    |(remote, verdict)| reason(remote.ip(), &verdict, own.contains(&remote.ip().to_canonical())),
-                ),
-                counters: counters.zip(remote).map(|(internal, remote)| side(internal, remote.ip())),
-                proxy: None,
+                prefix,
+                reason,
+                counters,
+                proxy,
             })
         })
         .collect();
     verdicts.sort();
     verdicts
+}
+
+/// How the bytes to and from an address are counted, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Judged {
+    /// `None`: not connected, so each datagram is judged by its own address.
+    pub scope: Option<Side>,
+    /// The prefix that decided; `None`: none matches.
+    pub prefix: Option<String>,
+    /// Why, with the RFC where it is one's.
+    pub reason: String,
+    /// On which side the helper's counters have it; `None`: exact counting does not run.
+    pub counters: Option<Side>,
+}
+
+impl Judged {
+    /// By its address; `None`: there is none. `counters`: the prefixes that are internal to the helper's counters, if those run.
+    /// `is_own`: whether a socket of this host has the address, in the form of IPv4 if it is one of IPv4, at its own end.
+    pub fn of(
+        remote: Option<IpAddr>,
+        prefixes: &Prefixes,
+        counters: Option<&[IpNet]>,
+        is_own: impl FnOnce(IpAddr) -> bool,
+    ) -> Self {
+        let verdict = remote.map(|remote| prefixes.judge(remote));
+        Self {
+            scope: verdict.map(|verdict| verdict.scope.into()),
+            prefix: verdict.and_then(|verdict| verdict.prefix).map(|prefix| prefix.net.to_string()),
+            reason: remote.zip(verdict).map_or_else(
+                || "not connected: each datagram counts by its own address".to_owned(),
+                |(remote, verdict)| reason(remote, &verdict, is_own(remote.to_canonical())),
+            ),
+            counters: counters.zip(remote).map(|(internal, remote)| side(internal, remote)),
+        }
+    }
+
+    /// What ends at a proxy on this computer. `is_counted`: the helper's counters run.
+    pub fn at_proxy(is_counted: bool) -> Self {
+        Self {
+            scope: Some(Side::Internal),
+            prefix: None,
+            reason: "ends at a proxy on this computer".to_owned(),
+            counters: is_counted.then_some(Side::Internal),
+        }
+    }
+}
+
+/// What a proxy is called: its unit, or else its cgroup. `None`: its cgroup is not known.
+pub fn proxy_name(cgroup: Option<String>) -> String {
+    let unit = cgroup.map(|path| units(&path).last().map_or(path.clone(), |unit| unit.unit.to_owned()));
+    unit.unwrap_or_else(|| "unknown".to_owned())
 }
 
 /// Which outside connections end at a proxy on this host.

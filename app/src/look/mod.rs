@@ -10,3 +10,4 @@ pub mod reading;
 pub mod remotes;
 pub mod sampler;
 pub mod target;
+pub mod whois;

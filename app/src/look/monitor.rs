@@ -1,5 +1,7 @@
 //! The loop: one look each beat, and what it says about the target.
 
+mod remotes;
+
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     fs,
@@ -27,6 +29,7 @@ use crate::{
         reading::{AppRates, AppReading, Reading, UnitReading},
         sampler::{self, Ending, Exact, Look, Sampler, Source},
         target::{self, Target, UnitOf},
+        whois::Lookup,
     },
 };
 
@@ -59,6 +62,8 @@ pub struct Monitor {
     onlink: Onlink,
     host_prefixes: Vec<IpNet>,
     prefixes: Prefixes,
+    /// How often `prefixes` have changed.
+    judgement: u64,
     settings: SettingsFile,
     sampler: Sampler,
     before: Option<Look>,
@@ -77,6 +82,10 @@ pub struct Monitor {
     names: Names,
     /// The last look; `None`: there was only the first.
     beat: Option<Beat>,
+    /// To whom what is watched talks; `None`: nobody asks.
+    remotes: Option<Box<remotes::Remotes>>,
+    /// What is known of them.
+    lookup: Lookup,
 }
 
 #[derive(Debug, Default)]
@@ -137,6 +146,7 @@ impl Monitor {
             onlink: Onlink::open()?,
             host_prefixes: Vec::new(),
             prefixes: Prefixes::default(),
+            judgement: 0,
             settings: SettingsFile::open(),
             sampler: Sampler::open(only).await,
             before: None,
@@ -149,6 +159,8 @@ impl Monitor {
             desktop: DesktopEntries::default(),
             names: Names::default(),
             beat: None,
+            remotes: None,
+            lookup: Lookup::new(),
         };
         monitor.paths = monitor.tree.paths().collect();
         monitor.refresh_prefixes(true)?;
@@ -311,13 +323,6 @@ impl Monitor {
         Ok(live::sockets(&open, |id| self.tree.path(id), &self.prefixes, counters.as_deref(), target))
     }
 
-    /// The open sockets of all apps of the caller, see [`Self::sockets`].
-    pub async fn sockets_together(&mut self) -> Result<Vec<SocketVerdict>, Error> {
-        let mut sockets = self.sockets(&Target::everything("/")).await?;
-        sockets.retain(|socket| self.is_app(&socket.cgroup));
-        Ok(sockets)
-    }
-
     /// Whether a cgroup belongs to any app of the caller.
     fn is_app(&self, path: &str) -> bool {
         target::app_id(path).is_some() && self.is_own_cgroup(path)
@@ -440,6 +445,7 @@ impl Monitor {
     fn judge_anew(&mut self) {
         let Settings { internal, external, .. } = &self.settings.settings;
         self.prefixes = Prefixes::new(&self.host_prefixes, internal, external);
+        self.judgement += 1;
     }
 
     fn reading(&self, watch: &Watch, beat: &Beat) -> Reading {

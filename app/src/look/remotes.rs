@@ -1,8 +1,13 @@
-//! To whom an app talks: a row for each remote of each of its cgroups, and what it has moved with it. Plain data.
+//! To whom an app talks: a row for each remote of each of its cgroups, and what it has moved with it. Plain data; the rows are
+//! kept by [`Table`].
+
+mod others;
+mod table;
 
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
+pub use table::{Changes, Judge, Look, Open, Place, Row, Table};
 
 use super::{live::Side, rate::Rate};
 

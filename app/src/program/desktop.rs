@@ -14,7 +14,7 @@ use zbus::Connection;
 use super::{
     Event, Events,
     appearance::Appearance,
-    autostart,
+    autostart, connections,
     exact::{self, Wish},
     face,
     instance::Asked,
@@ -43,15 +43,13 @@ use crate::{
         reading::{AppRates, AppReading, Reading},
         sampler::{Exact, Source},
         target::{Target, lasting_app},
+        whois::Sources,
     },
     show::{
         picture::Picture,
         tray,
         tray::{Face, Tray},
-        update::{
-            AppSockets, Backlog, Command, Overview, Past, PastQuery, Proof, ProofPage, SPARK_SECS, Update, UsageTable,
-            Used,
-        },
+        update::{Backlog, Command, Overview, Past, PastQuery, Proof, ProofPage, SPARK_SECS, Update, UsageTable, Used},
     },
 };
 
@@ -97,10 +95,8 @@ pub struct Desktop {
     confirm: Option<String>,
     /// The window shows the proof page.
     proof_page: bool,
-    /// The sockets are looked at before the beat is due.
-    look_at_sockets: bool,
-    sockets: Vec<AppSockets>,
     proof: Option<Proof>,
+    connections: connections::Page,
     tray: Option<Tray>,
     panel: bool,
     picture: Picture,
@@ -179,9 +175,8 @@ impl Desktop {
             notice: None,
             confirm: None,
             proof_page: false,
-            look_at_sockets: false,
-            sockets: Vec::new(),
             proof: None,
+            connections: connections::Page::default(),
             tray,
             panel,
             picture: Picture::default(),
@@ -205,11 +200,17 @@ impl Desktop {
         self.tell();
         loop {
             let due = self.beat;
-            if self.paused {
+            // How a question for a password ended is seen at the beat.
+            let is_asking = self.monitor.as_ref().is_ok_and(Monitor::is_asking_for_queries);
+            if self.paused && !is_asking {
                 self.take(events.next().await);
             } else {
                 match timeout_at(next.into(), events.next()).await {
                     Ok(event) => self.take(event),
+                    Err(_) if self.paused => {
+                        self.tell();
+                        next = Instant::now() + due;
+                    }
                     Err(_) => {
                         self.look().await;
                         next += due;
@@ -223,8 +224,8 @@ impl Desktop {
             if std::mem::take(&mut self.look_now) && !self.paused {
                 self.look().await;
             }
-            if std::mem::take(&mut self.look_at_sockets) {
-                self.sockets().await;
+            if self.connections.is_due() {
+                self.look_at_connections().await;
                 self.tell();
             }
             if self.beat != due {
@@ -276,7 +277,7 @@ impl Desktop {
         }
         self.watch_rates();
         self.picture.push(face::sum(self.shown()));
-        self.sockets().await;
+        self.look_at_connections().await;
         self.tell();
         // No figure waits for what is recorded.
         if let Ok(monitor) = &self.monitor {
@@ -425,22 +426,10 @@ impl Desktop {
         if self.readings.is_empty() { self.together.as_slice() } else { &self.readings }
     }
 
-    /// Looks at the open sockets of what is watched, or of all together, if anybody looks at them.
-    async fn sockets(&mut self) {
-        self.sockets.clear();
-        let Ok(monitor) = &mut self.monitor else { return };
-        if !self.proof_page || self.window.is_none() {
-            return;
-        }
-        if let (true, Some(together)) = (self.readings.is_empty(), &self.together) {
-            let sockets = monitor.sockets_together().await.map_err(|error| chain(&error));
-            self.sockets.push(AppSockets { app: together.app.clone(), sockets });
-        }
-        for reading in &self.readings {
-            let sockets = monitor.sockets(&Target::app(&reading.id, &reading.app)).await;
-            let sockets = sockets.map_err(|error| chain(&error));
-            self.sockets.push(AppSockets { app: reading.app.clone(), sockets });
-        }
+    /// Looks at the remotes of what is watched, or of all together, if anybody looks at them.
+    async fn look_at_connections(&mut self) {
+        let monitor = self.monitor.as_mut().ok();
+        self.connections.look(monitor, self.beat, self.window.is_some(), self.paused).await;
     }
 
     /// Takes the apps' icons from the desktop's theme.
@@ -503,7 +492,7 @@ impl Desktop {
                 self.dress();
             }
         }
-        if self.look_now && !self.paused {
+        if self.look_now && !self.paused || self.connections.is_due() {
             return; // and is told then
         }
         self.tell();
@@ -525,6 +514,7 @@ impl Desktop {
                     self.readings = monitor.readings();
                     self.together = if self.readings.is_empty() { monitor.together() } else { None };
                 }
+                self.connections.choose(self.monitor.as_mut().ok());
                 self.save();
             }
             Command::Set(settings) => self.set(settings),
@@ -551,11 +541,13 @@ impl Desktop {
                 });
                 self.start_at_login = autostart::is_on();
             }
-            Command::ProofPage(open) => {
-                self.proof_page = open;
-                self.look_at_sockets = open;
+            Command::ProofPage(open) => self.proof_page = open,
+            Command::Connections(open) => self.connections.open(open),
+            Command::FollowQueries(follows) => {
+                if let Ok(monitor) = &mut self.monitor {
+                    monitor.follow_queries(follows);
+                }
             }
-            Command::Connections(_) => {}
             Command::Verify => self.verify(),
             Command::Span(minutes) => {
                 self.state.span_min = minutes;
@@ -684,6 +676,7 @@ impl Desktop {
             None => {
                 self.windows += 1;
                 self.proof_page = false;
+                self.connections = connections::Page::default();
                 self.recorded.past_query = None;
                 self.recorded.period = None;
                 self.recorded.used_of.clear();
@@ -732,6 +725,7 @@ impl Desktop {
         if let Some(mut window) = self.window.take() {
             if window.is_behind() {
                 self.told.clear();
+                self.connections.miss();
                 asks_again = true;
             }
             window.send(self.with_past().printable());
@@ -764,8 +758,9 @@ impl Desktop {
             exact: monitor.map(|monitor| monitor.exact().clone()).unwrap_or_default(),
             notice: self.notice.clone(),
             warning: monitor.and_then(Monitor::warning).map(format::sentence),
-            proof: self.proof_page.then(|| ProofPage { apps: self.sockets.clone(), proof: self.proof.clone() }),
+            proof: self.proof_page.then(|| ProofPage { proof: self.proof.clone() }),
             connections: None,
+            names: Sources::default(),
             failure,
             settings: self.settings(),
             settings_error: monitor.and_then(|monitor| monitor.settings().error.as_ref().map(ToString::to_string)),
@@ -789,7 +784,11 @@ impl Desktop {
     /// An update with the past of what the window shows for the first time.
     fn with_past(&mut self) -> Update {
         let mut update = self.update();
+        if let Ok(monitor) = &mut self.monitor {
+            update.names = monitor.name_sources();
+        }
         // Long, so they are sent once.
+        update.connections = self.connections.tell(self.monitor.as_mut().ok(), self.paused);
         update.past = self.recorded.past.take();
         update.usage = self.recorded.table.take();
         let shown: Vec<String> = self.shown().iter().map(|reading| reading.id.clone()).collect();

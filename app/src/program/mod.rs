@@ -2,6 +2,7 @@
 
 pub mod appearance;
 pub mod autostart;
+mod connections;
 mod desktop;
 pub mod exact;
 mod face;

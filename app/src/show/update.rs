@@ -19,10 +19,10 @@ use crate::{
         usage::{Group, Usage},
     },
     look::{
-        live::SocketVerdict,
         reading::{AppReading, Reading},
-        remotes::{Figures, Remote},
+        remotes::{Figures, Remote, Whois},
         sampler::{Exact, Source},
+        whois::{Sources, queries::Queries},
     },
 };
 
@@ -48,6 +48,8 @@ pub struct Update {
     pub proof: Option<ProofPage>,
     /// What the page Connections shows; `None` while it is closed.
     pub connections: Option<Connections>,
+    /// Where the names of remotes come from.
+    pub names: Sources,
     /// Why nothing can be watched at all, worded for a person.
     pub failure: Option<String>,
     /// The settings in force.
@@ -163,11 +165,11 @@ impl Update {
             units.chain([&mut reading.app])
         });
         let apps = self.apps.iter_mut().flat_map(|app| app.cgroups.iter_mut().chain([&mut app.name]));
-        let proof = self.proof.iter_mut().flat_map(|page| &mut page.apps).flat_map(|app| {
-            let sockets = app.sockets.iter_mut().flatten();
-            let names =
-                sockets.flat_map(|socket| [&mut socket.unit, &mut socket.cgroup].into_iter().chain(&mut socket.proxy));
-            names.chain([&mut app.app])
+        let remotes = self.connections.iter_mut().flat_map(|page| &mut page.remotes).flat_map(|remote| {
+            let Whois { name, service, country, network } = &mut remote.whois;
+            let whois = name.iter_mut().map(|name| &mut name.name).chain(service).chain(country);
+            let names = whois.chain(network.iter_mut().map(|(_, name)| name)).chain(&mut remote.proxy);
+            names.chain([&mut remote.unit, &mut remote.cgroup])
         });
         let groups = self.usage.iter_mut().flat_map(|table| table.apps.iter_mut().flatten().chain(&mut table.networks));
         let past = self.past.iter_mut().flat_map(|past| past.groups.iter_mut().flatten());
@@ -175,7 +177,13 @@ impl Update {
             let network = group.network.iter_mut().flat_map(|network| &mut network.name);
             network.chain(&mut group.unit).chain([&mut group.name])
         });
-        for name in readings.chain(apps).chain(proof).chain(groups) {
+        let failed = match &mut self.names.queries {
+            Queries::Failed(why) => Some(why),
+            _ => None,
+        };
+        let files = self.names.files.iter_mut().flat_map(|file| file.problem.iter_mut().chain([&mut file.path]));
+        let sources = files.chain(&mut self.names.places).chain(failed);
+        for name in readings.chain(apps).chain(groups).chain(remotes).chain(sources) {
             if let Cow::Owned(shown) = printable(name) {
                 *name = shown;
             }
@@ -196,8 +204,6 @@ pub struct Backlog {
 /// What the proof page shows.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 pub struct ProofPage {
-    /// The open sockets of each watched app, in their order, or of all together.
-    pub apps: Vec<AppSockets>,
     /// The proof that was asked for last; `None`: none was.
     pub proof: Option<Proof>,
 }
@@ -224,15 +230,6 @@ pub struct Connections {
     pub others: Option<[u64; 2]>,
     /// Why there are no rows, or why they are not of now, worded for a person.
     pub failure: Option<String>,
-}
-
-/// The open sockets of an app.
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
-pub struct AppSockets {
-    /// The app's name.
-    pub app: String,
-    /// How each is judged, or why that is not known, worded for a person.
-    pub sockets: Result<Vec<SocketVerdict>, String>,
 }
 
 /// How far a proof has got.
@@ -267,6 +264,9 @@ pub enum Command {
     ProofPage(bool),
     /// The page Connections was opened, or closed.
     Connections(bool),
+    /// Follow the names that this computer asks systemd-resolved for, until netglance ends, or stop that. A person may be asked for a
+    /// password.
+    FollowQueries(bool),
     /// Prove on this computer that what is counted is right. A person is asked for a password.
     Verify,
     /// Remember the chart's span, in minutes.
@@ -311,7 +311,9 @@ mod tests {
         look::{
             rate::{Bytes, Gap},
             reading::UnitReading,
-            sampler::{Protocol, Source},
+            remotes::{Name, NamedBy},
+            sampler::Source,
+            whois::GeoFile,
         },
     };
 
@@ -340,20 +342,37 @@ mod tests {
             bytes: Bytes::default(),
             cgroups: vec![name()],
         };
-        let socket = SocketVerdict {
+        let remote = Remote {
+            id: 1,
+            app: name(),
             unit: name(),
             cgroup: name(),
+            address: None,
+            port: 0,
+            protocol: 6,
             scope: None,
-            protocol: Protocol::Tcp,
-            remote: None,
-            port: None,
             prefix: None,
             reason: String::new(),
             counters: None,
             proxy: Some(name()),
+            whois: Whois {
+                name: Some(Name { name: name(), by: NamedBy::ReverseDns }),
+                service: Some(name()),
+                country: Some(name()),
+                network: Some((1, name())),
+            },
         };
-        let sockets = AppSockets { app: name(), sockets: Ok(vec![socket]) };
-        let proof = Some(ProofPage { apps: vec![sockets], proof: None });
+        let connections = Some(Connections {
+            source: Source::Exact,
+            boottime_ns: 0,
+            is_whole: true,
+            remotes: vec![remote],
+            figures: Vec::new(),
+            gone: Vec::new(),
+            is_complete: true,
+            others: None,
+            failure: None,
+        });
         let network = Some(Network { name: Some(name()), metered: None });
         let group =
             || Group { app: name(), name: name(), unit: Some(name()), network: network.clone(), ..Group::default() };
@@ -361,12 +380,15 @@ mod tests {
         let past = Some(Past { query, groups: Ok(vec![group()]), since: None });
         let (period, networks) = (Period::Today, vec![group()]);
         let usage = Some(UsageTable { period, span: (0, 0), apps: Ok(vec![group()]), networks, since: None });
-        let update = Update { readings: vec![reading], apps: vec![app], proof, past, usage, ..Update::default() };
+        let files = vec![GeoFile { path: name(), problem: Some(name()) }];
+        let names = Sources { queries: Queries::Failed(name()), files, places: vec![name()] };
+        let (readings, apps) = (vec![reading], vec![app]);
+        let update = Update { readings, apps, past, usage, connections, names, ..Update::default() };
         let update = update.printable();
         let text = serde_json::to_string(&update).unwrap();
         let hostile = serde_json::to_string(&name()).unwrap();
-        assert_eq!(text.matches(hostile.trim_matches('"')).count(), 5, "the ids alone: {text}");
+        assert_eq!(text.matches(hostile.trim_matches('"')).count(), 6, "the ids alone: {text}");
         assert_eq!((&update.readings[0].id, &update.apps[0].id), (&name(), &name()));
-        assert_eq!(text.matches("a\u{FFFD}\u{FFFD}\u{FFFD}").count(), 18, "{text}");
+        assert_eq!(text.matches("a\u{FFFD}\u{FFFD}\u{FFFD}").count(), 25, "{text}");
     }
 }

@@ -31,6 +31,7 @@ impl Settings {
                 put(document.as_table_mut(), key, value.into());
             }
         }
+        self.put_names(&mut document);
         for (key, wanted) in [("internal", &self.internal), ("external", &self.external)] {
             let before = document.get_mut("prefixes").and_then(|p| p.get_mut(key)).and_then(Item::as_array_mut);
             if let Some(before) = before {
@@ -45,6 +46,19 @@ impl Settings {
         self.put_history(&mut document);
         self.put_budgets(&mut document);
         Ok(document.to_string())
+    }
+
+    fn put_names(&self, document: &mut DocumentMut) {
+        if document.get("reverse_dns").and_then(Item::as_bool).unwrap_or_default() != self.reverse_dns {
+            put(document.as_table_mut(), "reverse_dns", self.reverse_dns.into());
+        }
+        let paths = |array: &Array| array.iter().filter_map(Value::as_str).map(str::to_owned).collect::<Vec<_>>();
+        let before = document.get("geoip").and_then(Item::as_array).map(paths);
+        match &self.geoip {
+            wanted if *wanted == before => {}
+            Some(paths) => put(document.as_table_mut(), "geoip", Value::Array(paths.iter().collect())),
+            None => _ = document.remove("geoip"),
+        }
     }
 
     fn put_history(&self, document: &mut DocumentMut) {
@@ -293,6 +307,18 @@ mod tests {
         check("history = { record = false }\n", &Settings::default(), "history = { record = true }\n");
         check("history.billing_day = 4\n", &settings(|s| s.billing_day = 5), "history.billing_day = 5\n");
         check("[history]\n", &Settings::default(), "[history]\n");
+    }
+
+    #[test]
+    fn a_save_of_where_names_come_from_changes_that_alone() {
+        let paths = |paths: &[&str]| Some(paths.iter().map(|path| (*path).to_owned()).collect());
+        check("# mine\n", &settings(|s| s.reverse_dns = true), "reverse_dns = true\n# mine\n");
+        check("reverse_dns = true # yes\nbeat=0.5\n", &Settings::default(), "reverse_dns = false # yes\nbeat=0.5\n");
+        let list = "geoip = [ # mine\n  '/a.mmdb', # one\n  \"~/b.mmdb\",\n]\n[history]\n";
+        check(list, &settings(|s| s.geoip = paths(&["/a.mmdb", "~/b.mmdb"])), list);
+        check(list, &settings(|s| s.geoip = paths(&["/a.mmdb"])), "geoip = [\"/a.mmdb\"]\n[history]\n");
+        check(list, &Settings::default(), "[history]\n");
+        check("", &settings(|s| s.geoip = paths(&[])), "geoip = []\n");
     }
 
     fn usage(app: Option<&str>, bytes: u64, per: Per) -> Budget {

@@ -9,6 +9,7 @@ use ipnet::IpNet;
 pub use netglance_dbus::sample::Last;
 use netglance_dbus::{
     helper1::{self, BUS_NAME, Helper1Proxy, OBJECT_PATH},
+    remote::Remotes,
     sample::Sample,
 };
 use zbus::{
@@ -136,9 +137,20 @@ impl Helper {
         match bus.helper.read_last().await {
             Ok(last) => Ok(Some(Last::from(last)).filter(|last| !last.boot_id.is_empty())),
             Err(helper1::Error::NotInstalled(_)) => Ok(None),
-            Err(helper1::Error::Bus(zbus::Error::FDO(error))) if matches!(*error, fdo::Error::UnknownMethod(_)) => {
-                Ok(None)
-            }
+            Err(error) if is_older(&error) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// What these cgroups, as far as they are the caller's own, and those below them have moved with each remote. The helper
+    /// counts by remote for as long as it is asked: it stops ten seconds after the last call. `None`: it doesn't count, or it is
+    /// too old to know this.
+    pub async fn read_remotes(&mut self, cgroups: &[String]) -> Result<Option<Remotes>, helper1::Error> {
+        let Some(bus) = self.bus.as_ref().filter(|_| self.state == Exact::Counting) else { return Ok(None) };
+        match bus.helper.read_remotes(cgroups.to_vec()).await {
+            Ok(remotes) => Ok(Some(Remotes::from(remotes))),
+            Err(helper1::Error::NotInstalled(_)) => Ok(None),
+            Err(error) if is_older(&error) => Ok(None),
             Err(error) => Err(error),
         }
     }
@@ -181,6 +193,11 @@ impl Helper {
 /// No helper runs, and the bus knows of none that it could start.
 pub fn is_unknown(error: &zbus::Error) -> bool {
     matches!(error, zbus::Error::FDO(error) if matches!(**error, fdo::Error::ServiceUnknown(_)))
+}
+
+/// The helper that answers has no such method yet.
+fn is_older(error: &helper1::Error) -> bool {
+    matches!(error, helper1::Error::Bus(zbus::Error::FDO(error)) if matches!(**error, fdo::Error::UnknownMethod(_)))
 }
 
 /// What went wrong, for a person.

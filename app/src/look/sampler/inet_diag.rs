@@ -20,7 +20,10 @@ use netlink_packet_core::NlasIterator;
 
 use self::books::Books;
 use super::Look;
-use crate::look::sampler::{OpenSocket, Protocol, Source};
+use crate::look::{
+    remotes::Row,
+    sampler::{OpenSocket, Protocol, Source},
+};
 
 mod books;
 
@@ -33,7 +36,7 @@ pub(super) const WITH_INFO: u8 = 1 << (INET_DIAG_INFO - 1);
 pub(super) const AF_INET: u8 = 2;
 pub(super) const AF_INET6: u8 = 10;
 pub(super) const IPPROTO_TCP: u8 = 6;
-const IPPROTO_UDP: u8 = 17;
+pub(super) const IPPROTO_UDP: u8 = 17;
 /// ESTABLISHED, SYN_SENT, FIN_WAIT1, FIN_WAIT2, CLOSE, CLOSE_WAIT, LAST_ACK, CLOSING: the states with `tcp_info` and a
 /// peer. The others are listeners, and TIME_WAIT and SYN_RECV, which are no full sockets.
 const TCP_STATES: u32 = 1 << 1 | 1 << 2 | 1 << 4 | 1 << 5 | 1 << 7 | 1 << 8 | 1 << 9 | 1 << 11;
@@ -124,6 +127,8 @@ pub struct InetDiag {
     requests: Socket,
     destroyed: Socket,
     books: Books,
+    /// When the latest look was.
+    looked_ns: u64,
 }
 
 impl InetDiag {
@@ -134,12 +139,24 @@ impl InetDiag {
             requests: Socket::open(protocol, 0)?,
             destroyed: Socket::open(protocol, DESTROYED)?,
             books: Books::default(),
+            looked_ns: 0,
         })
+    }
+
+    /// Begins to tell remotes apart, unless it does already; or ends it and forgets them.
+    pub fn tell_remotes_apart(&mut self, wanted: bool) {
+        self.books.tell_remotes_apart(wanted);
+    }
+
+    /// What was moved over TCP with each remote since [`Self::tell_remotes_apart`], and the `CLOCK_BOOTTIME` of the latest look.
+    pub fn remotes(&self) -> (u64, impl Iterator<Item = Row<'_>>) {
+        (self.looked_ns, self.books.remotes())
     }
 
     /// All rows of this moment.
     pub fn look(&mut self, tree: &Tree, prefixes: &Prefixes) -> Result<Look, Error> {
         let boottime_ns = super::boottime_ns();
+        self.looked_ns = boottime_ns;
         self.books.begin();
         let mut nameless = false;
         for family in [AF_INET, AF_INET6] {
@@ -478,5 +495,50 @@ mod tests {
         assert_eq!(look(&[], &[(out, 1, 700), (lan, 2, 30), (out, 99, 1000)]), [200, 21, 50], "last words");
         assert_eq!(look(&[(out, 4, 1, 5)], &[(out, 4, 6)]), [206, 21, 50], "born and gone in one look");
         assert_eq!(look(&[], &[(out, 4, 6)]), [206, 21, 50], "heard of twice");
+    }
+
+    #[test]
+    fn remotes_are_told_apart_while_somebody_asks_closed_ones_among_them() {
+        let tree = Tree::open().unwrap();
+        let prefixes = Prefixes::default();
+        let mut books = Books::default();
+        books.row_of_id = HashMap::from([(1, 0), (2, 1)]);
+        books.rows = ["/a", "/b"].map(|c| Row { cgroup: c.into(), ..Row::default() }).into();
+        let mut look = |wanted: bool, listed: &[(&str, u64, u64, u64)], gone: &[(&str, u64, u64)]| {
+            books.tell_remotes_apart(wanted);
+            books.begin();
+            for (remote, cookie, cgroup, rx) in listed {
+                let m = message(remote, *cookie, Some(*cgroup), Some((*rx, 1)));
+                books.listed(&parse(&m).unwrap(), &tree, &prefixes);
+            }
+            books.judge_outside();
+            for (remote, cookie, rx) in gone {
+                books.destroyed(&parse(&message(remote, *cookie, None, Some((*rx, 1)))).unwrap(), &prefixes);
+            }
+            books.end();
+            let mut found: Vec<_> =
+                books.remotes().map(|row| (row.cgroup.to_owned(), row.address.to_string(), row.bytes)).collect();
+            found.sort();
+            found
+        };
+        let row = |cgroup: &str, address: &str, bytes| (cgroup.to_owned(), address.to_owned(), bytes);
+        let (out, mapped, lan) = ("8.8.8.8", "::ffff:8.8.8.8", "192.168.2.1");
+        assert_eq!(look(false, &[], &[]), []);
+        assert_eq!(look(false, &[(out, 1, 1, 500)], &[]), []);
+        assert_eq!(look(true, &[(out, 1, 1, 500)], &[]), [], "what was before");
+        let open = [(out, 1, 1, 700), (mapped, 2, 1, 9), (lan, 3, 1, 4), (out, 4, 2, 5)];
+        let expected = [row("/a", lan, [4, 1]), row("/a", out, [209, 1]), row("/b", out, [5, 1])];
+        assert_eq!(look(true, &open, &[]), expected);
+        let expected = [row("/a", lan, [4, 1]), row("/a", out, [310, 1]), row("/b", out, [5, 1])];
+        assert_eq!(look(true, &[], &[(out, 1, 800), (mapped, 2, 10)]), expected, "last words");
+        assert_eq!(look(false, &[], &[]), []);
+        // There may be any number of them in time.
+        for n in 0..40u64 {
+            let addresses: Vec<_> = (0..1000u64).map(|m| format!("9.{n}.{}.{}", m / 250, m % 250)).collect();
+            let listed: Vec<_> =
+                addresses.iter().zip(0..).map(|(address, m)| (address.as_str(), 1000 * n + m + 10, 1, 1)).collect();
+            let kept = look(true, &listed, &[]);
+            assert!(kept.len() <= 16_384 && kept.iter().any(|row| row.1 == addresses[7]), "{n}: {}", kept.len());
+        }
     }
 }

@@ -10,7 +10,7 @@ use std::{collections::HashMap, net::SocketAddr};
 pub use helper::{Exact, Helper, Last};
 pub use inet_diag::{Error, InetDiag, open_sockets};
 use ipnet::IpNet;
-use netglance_dbus::{cgroup::Tree, helper1, sample::Sample, scope::Prefixes};
+use netglance_dbus::{cgroup::Tree, helper1, remote::Remotes, sample::Sample, scope::Prefixes};
 use serde::{Deserialize, Serialize};
 pub use unsent::{Ending, ending_sockets};
 
@@ -46,6 +46,16 @@ pub enum Protocol {
     Udp,
 }
 
+impl Protocol {
+    /// Its number (<https://www.iana.org/assignments/protocol-numbers>).
+    pub fn number(self) -> u8 {
+        match self {
+            Self::Tcp => inet_diag::IPPROTO_TCP,
+            Self::Udp => inet_diag::IPPROTO_UDP,
+        }
+    }
+}
+
 /// A socket as the kernel lists it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OpenSocket {
@@ -69,13 +79,15 @@ pub struct Sampler {
     helper: Helper,
     /// Open for as long as it is needed.
     estimate: Option<InetDiag>,
+    /// The remotes' estimate beside a helper that doesn't tell them apart, for as long as it is needed.
+    beside: Option<InetDiag>,
     only: Option<Source>,
 }
 
 impl Sampler {
     /// Looks for the helper. `only`: use this source and no other; otherwise the exact one is used if it is available.
     pub async fn open(only: Option<Source>) -> Self {
-        Self { helper: Helper::open().await, estimate: None, only }
+        Self { helper: Helper::open().await, estimate: None, beside: None, only }
     }
 
     /// Whether the helper counts.
@@ -118,6 +130,52 @@ impl Sampler {
             return Err(if own { Error::NotExact(self.exact().to_string()) } else { Error::NotOwn });
         }
         self.listen(tree, prefixes)
+    }
+
+    /// What these cgroups have moved with each remote, exactly; see [`Helper::read_remotes`].
+    pub async fn read_remotes(&mut self, cgroups: &[String]) -> Result<Option<Remotes>, Error> {
+        let remotes = self.helper.read_remotes(cgroups).await;
+        let remotes = remotes.map_err(|error| Error::NotExact(helper::sentence(&error)))?;
+        if remotes.is_none() && self.only == Some(Source::Exact) {
+            return Err(Error::NotExact(match self.exact() {
+                Exact::Counting => {
+                    "the helper that is running is too old to tell remote addresses apart: upgrade netglance-helper, or \
+                     leave out --source exact to see the estimate"
+                        .to_owned()
+                }
+                other => other.to_string(),
+            }));
+        }
+        Ok(remotes)
+    }
+
+    /// The counters of the caller's own cgroups once more, if the helper counts.
+    pub async fn read_again(&mut self) -> Option<Sample> {
+        self.helper.read().await
+    }
+
+    /// The estimate that tells remotes apart, as of the latest look; it begins with the first call.
+    pub fn estimated_remotes(&mut self, tree: &Tree, prefixes: &Prefixes) -> Result<&InetDiag, Error> {
+        if let Some(estimate) = &mut self.estimate {
+            self.beside = None;
+            estimate.tell_remotes_apart(true);
+            return Ok(estimate);
+        }
+        let mut beside = match self.beside.take() {
+            Some(beside) => beside,
+            None => InetDiag::open()?,
+        };
+        beside.tell_remotes_apart(true);
+        beside.look(tree, prefixes)?;
+        Ok(self.beside.insert(beside))
+    }
+
+    /// Nobody asks for remotes any more.
+    pub fn forget_remotes(&mut self) {
+        self.beside = None;
+        if let Some(estimate) = &mut self.estimate {
+            estimate.tell_remotes_apart(false);
+        }
     }
 
     /// Looks at the estimate, if it is in use.

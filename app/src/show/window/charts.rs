@@ -234,7 +234,7 @@ impl Window {
 
     /// The lowest budget that belongs to the axis of a chart of slots, or of rates. One for metered networks has no line, because what
     /// is drawn is not all counted for it.
-    fn limit(&self, reading: &Reading, every: Option<Every>) -> Option<(f64, String)> {
+    pub(super) fn limit(&self, reading: &Reading, every: Option<Every>) -> Option<(f64, String)> {
         let of_app = |app: &Option<String>| match app {
             None => reading.id.is_empty(),
             Some(app) => !reading.id.is_empty() && (*app == reading.id || *app == reading.app),

@@ -1,5 +1,5 @@
-//! One of a few options, side by side: for a screen reader a group of radio buttons, or a list of tabs, with a name. Tab goes to the
-//! chosen one and on to the next control; the arrow keys choose within the group.
+//! One of a few options, side by side: for a screen reader a group of radio buttons with a name. Tab goes to the chosen one and on to
+//! the next control; the arrow keys choose within the group.
 
 use eframe::egui::{
     Atom, Button, Color32, EventFilter, Id, IdSalt, Sense, Ui, UiBuilder, WidgetInfo, accesskit::Role, vec2,
@@ -28,18 +28,9 @@ impl<T> Choice<T> {
 
 /// Radio buttons of which one is chosen.
 pub fn radios<T: PartialEq + Copy>(ui: &mut Ui, name: &str, chosen: &mut T, choices: &[Choice<T>]) {
-    group(ui, name, [Role::RadioGroup, Role::RadioButton], chosen, choices);
-}
-
-/// Tabs of which one is open.
-pub fn tabs<T: PartialEq + Copy>(ui: &mut Ui, name: &str, chosen: &mut T, choices: &[Choice<T>]) {
-    group(ui, name, [Role::TabList, Role::Tab], chosen, choices);
-}
-
-fn group<T: PartialEq + Copy>(ui: &mut Ui, name: &str, [group, one]: [Role; 2], chosen: &mut T, choices: &[Choice<T>]) {
     // An id of its own, so that the focus stays when something appears above.
     let id = Id::unique(("choice", name));
-    let builder = UiBuilder::new().scope_id(id).accessibility_role(group).accessibility_label(name);
+    let builder = UiBuilder::new().scope_id(id).accessibility_role(Role::RadioGroup).accessibility_label(name);
     ui.scope_builder(builder, |ui| {
         ui.spacing_mut().item_spacing.x = 4.0;
         let at = choices.iter().position(|choice| choice.value == *chosen);
@@ -47,7 +38,7 @@ fn group<T: PartialEq + Copy>(ui: &mut Ui, name: &str, [group, one]: [Role; 2], 
             .iter()
             .enumerate()
             .map(|(this, choice)| {
-                let (id, clicked) = option(ui, choice, one, at == Some(this), this == at.unwrap_or(0));
+                let (id, clicked) = option(ui, choice, at == Some(this), this == at.unwrap_or(0));
                 if clicked {
                     *chosen = choice.value;
                 }
@@ -71,7 +62,7 @@ fn step(ui: &Ui) -> Vec<isize> {
 }
 
 /// Draws an option. Its id, and whether it was clicked. `stop`: Tab stops here.
-fn option<T>(ui: &mut Ui, choice: &Choice<T>, role: Role, selected: bool, stop: bool) -> (Id, bool) {
+fn option<T>(ui: &mut Ui, choice: &Choice<T>, selected: bool, stop: bool) -> (Id, bool) {
     let patch_id = IdSalt::new("patch");
     let label = choice.label.as_str();
     let button = match choice.swatch {
@@ -87,10 +78,7 @@ fn option<T>(ui: &mut Ui, choice: &Choice<T>, role: Role, selected: bool, stop: 
     }
     let response = shown.response;
     let name = choice.name.as_deref().unwrap_or(label);
-    response.widget_info(|| WidgetInfo::selected(role, ui.is_enabled(), selected, name));
-    if role == Role::Tab {
-        ui.ctx().accesskit_node_builder(response.id, |node| node.set_selected(selected));
-    }
+    response.widget_info(|| WidgetInfo::selected(Role::RadioButton, ui.is_enabled(), selected, name));
     let arrows = EventFilter { horizontal_arrows: true, vertical_arrows: true, ..EventFilter::default() };
     ui.memory_mut(|m| m.set_focus_lock_filter(response.id, arrows));
     (response.id, response.clicked())

@@ -113,7 +113,7 @@ impl Window {
 }
 
 /// A name as a spreadsheet takes it: one line, and no formula.
-fn cell(name: &str) -> String {
+pub(super) fn cell(name: &str) -> String {
     let text = name.replace(char::is_control, " ");
     if text.starts_with(['=', '+', '-', '@']) { format!("'{text}") } else { text }
 }

@@ -1,8 +1,8 @@
 //! What stands around the chart: name, source, rates, units, totals.
 
 use eframe::egui::{
-    Align, Color32, Frame, Label, Layout, Margin, Pos2, RichText, Sense, Shape, Stroke, Ui, Vec2, WidgetInfo,
-    accesskit::Role, vec2,
+    Align, Color32, Frame, Label, Layout, Margin, Pos2, RichText, Sense, Shape, Stroke, TextStyle, Ui, Vec2,
+    WidgetInfo, accesskit::Role, vec2,
 };
 use egui_extras::{Column, TableBuilder};
 use jiff::{SignedDuration, ZonedDateTime, tz::TimeZone};
@@ -33,6 +33,8 @@ const ARROW: f32 = 11.0;
 const RATE_WIDTH: f32 = 96.0;
 /// Room for the scroll bar, beside the spacing.
 const BAR_WIDTH: f32 = 2.0;
+/// Of a line between two texts, with what is around it.
+const SEPARATOR_WIDTH: f32 = 6.0;
 
 /// Name and source badge. Whether somebody wants to know why the figures are what they are.
 pub fn header(ui: &mut Ui, reading: &Reading) -> bool {
@@ -241,8 +243,8 @@ pub fn units(ui: &mut Ui, reading: &Reading, settings: &Settings) {
         });
 }
 
-/// Totals, and what was not counted. Whether somebody wants to know why that.
-pub fn totals(ui: &mut Ui, reading: &Reading, zone: &TimeZone) -> bool {
+/// Totals, and what was not counted. `one_line`: there is room for no more. Whether somebody wants to know why that.
+pub fn totals(ui: &mut Ui, reading: &Reading, zone: &TimeZone, one_line: bool) -> bool {
     let bytes = reading.bytes;
     let internal = bytes.internal_rx.saturating_add(bytes.internal_tx);
     Frame::new()
@@ -253,9 +255,17 @@ pub fn totals(ui: &mut Ui, reading: &Reading, zone: &TimeZone) -> bool {
             ui.horizontal_wrapped(|ui| {
                 ui.set_min_width(ui.available_width());
                 let [down, up] = [bytes.rx, bytes.tx].map(format::bytes);
-                ui.label(format!("Since {}: {down} down, {up} up", since(reading, zone)));
-                ui.separator();
+                let moved = format!("{down} down, {up} up");
+                let all = format!("Since {}: {moved}", since(reading, zone));
                 let text = format!("Internal (not counted): {}", format::bytes(internal));
+                // Since when it is, is said below the pointer where there is no room for it.
+                if one_line && !fits(ui, &[&all, &text]) {
+                    let label = ui.label(moved).on_hover_text(&all);
+                    label.widget_info(|| WidgetInfo::labeled(Role::Label, true, &all));
+                } else {
+                    ui.label(all);
+                }
+                ui.separator();
                 let hint = "Traffic that does not reach the outside world: within this computer (loopback), on the local \
                             network, to private networks and the tailnet, and multicast. Click to see the connections.";
                 ui.link(text).on_hover_text(hint).clicked()
@@ -263,6 +273,14 @@ pub fn totals(ui: &mut Ui, reading: &Reading, zone: &TimeZone) -> bool {
             .inner
         })
         .inner
+}
+
+/// Whether both stand side by side, with a line between them.
+fn fits(ui: &Ui, texts: &[&str; 2]) -> bool {
+    let font = TextStyle::Body.resolve(ui.style());
+    let width = |text: &str| ui.painter().layout_no_wrap(text.to_owned(), font.clone(), Color32::PLACEHOLDER).size().x;
+    let between = 2.0 * ui.spacing().item_spacing.x + SEPARATOR_WIDTH;
+    texts.map(width).into_iter().sum::<f32>() + between <= ui.available_width()
 }
 
 /// When the totals began: "14:05", with the date where that isn't today.

@@ -5,6 +5,7 @@ mod bars;
 mod budgets;
 mod charts;
 mod choice;
+mod connections;
 mod export;
 mod field;
 mod figures;
@@ -13,6 +14,7 @@ mod forget;
 mod graph;
 mod icon;
 pub mod keys;
+mod names;
 mod overview;
 mod picker;
 pub mod plot;
@@ -32,14 +34,16 @@ use std::{
 
 use bars::Bars;
 use charts::Part;
+use connections::{ConnectionsPage, view::Part as Counted};
 use eframe::egui::{
-    self, Button, CentralPanel, Context, Frame, Id, Key, Margin, Panel, RichText, Ui, UiBuilder, ViewportBuilder, vec2,
+    self, Button, CentralPanel, Color32, Context, Frame, Id, Key, Margin, Panel, RichText, TextStyle, Ui, UiBuilder,
+    ViewportBuilder, vec2,
 };
 use jiff::tz::TimeZone;
 use keys::Action;
 use overview::Table;
 use picker::Picker;
-use proof::{ProofPage, Tab};
+use proof::ProofPage;
 use settings_page::SettingsPage;
 use span::{SPANS, TimeView};
 use usage::UsagePage;
@@ -59,6 +63,11 @@ use crate::{
 const ICON: &[u8] = include_bytes!("../../../../icons/128.png");
 /// Room over the buttons below the list.
 const ABOVE_BUTTONS: f32 = 10.0;
+/// Of the pages' buttons, where they are two lines.
+const PAGES_IN_FIRST_LINE: usize = 2;
+/// At the left and right of their names, and between them.
+const PAGE_PADDING: f32 = 6.0;
+const PAGE_SPACING: f32 = 4.0;
 /// So many updates may pass until the program has answered a wish for other settings.
 const ANSWER_WITHIN: u8 = 3;
 
@@ -80,6 +89,8 @@ pub struct Window {
     proof_page: Option<ProofPage>,
     /// `None`: closed.
     usage_page: Option<UsagePage>,
+    /// `None`: closed.
+    connections_page: Option<ConnectionsPage>,
     help: bool,
     /// Of the line with the totals, when it was drawn last.
     totals_height: f32,
@@ -160,6 +171,7 @@ impl Window {
             settings_page: None,
             proof_page: None,
             usage_page: None,
+            connections_page: None,
             help: false,
             totals_height: 0.0,
             time: TimeView::default(),
@@ -196,6 +208,9 @@ impl Window {
             self.table.receive(&update);
             if let Some(page) = &mut self.usage_page {
                 page.receive(&update, &self.zone);
+            }
+            if let Some(page) = &mut self.connections_page {
+                page.receive(&update, &self.charts);
             }
             self.bars.receive(&update);
             self.follow_desktop(ctx, update.light);
@@ -253,6 +268,8 @@ impl Window {
             self.proof_page(ui, &update);
         } else if self.usage_page.is_some() {
             self.usage_page(ui, &update);
+        } else if self.connections_page.is_some() {
+            self.connections_page(ui, &update);
         } else {
             self.apps(ui, &update);
         }
@@ -265,7 +282,7 @@ impl Window {
             return self.overview(ui, update, &overview.all);
         }
         let around = Frame::new().fill(ui.visuals().faint_bg_color).inner_margin(Margin::same(12));
-        Panel::left("applications").frame(around).default_size(250.0).size_range(180.0..=360.0).show(ui, |ui| {
+        Panel::left("applications").frame(around).default_size(250.0).size_range(216.0..=360.0).show(ui, |ui| {
             // What Tab comes to first is drawn first.
             if update.failure.is_none() && overview::back(ui) {
                 self.send(Command::Watch(Vec::new()));
@@ -293,7 +310,7 @@ impl Window {
                 self.controls(ui, update);
                 ui.add_space(4.0);
                 if self.stack(ui, readings) {
-                    self.open_proof(Tab::Sockets);
+                    self.open_connections(Counted::External);
                 }
             }
         });
@@ -303,26 +320,39 @@ impl Window {
     fn pages(&mut self, ui: &mut Ui, lines: usize) {
         let pages = [
             ("Usage", Action::Usage),
+            ("Connections", Action::Connections),
             ("Proof", Action::Proof),
             ("Settings", Action::Settings),
             ("Shortcuts", Action::Help),
         ];
-        let in_line = pages.len() / lines;
-        for line in pages.chunks(in_line) {
+        let in_line = if lines == 1 { pages.len() } else { PAGES_IN_FIRST_LINE };
+        let (first, second) = pages.split_at_checked(in_line).unwrap_or((&pages, &[]));
+        for line in [first, second].into_iter().filter(|line| !line.is_empty()) {
             ui.horizontal(|ui| {
-                if lines == 1 {
-                    // The totals stand beside them.
-                    ui.spacing_mut().button_padding.x = 7.0;
-                    ui.spacing_mut().item_spacing.x = 6.0;
-                }
-                let width = (ui.available_width() - ui.spacing().item_spacing.x) / 2.0;
-                for (name, action) in line {
-                    let least = vec2(if lines > 1 { width } else { 0.0 }, 0.0);
+                // Beside the totals, or beneath a list that may be narrow.
+                ui.spacing_mut().button_padding.x = PAGE_PADDING;
+                ui.spacing_mut().item_spacing.x = PAGE_SPACING;
+                let font = TextStyle::Button.resolve(ui.style());
+                let width = |name: &str| {
+                    let text = ui.painter().layout_no_wrap(name.to_owned(), font.clone(), Color32::PLACEHOLDER);
+                    text.size().x + 2.0 * PAGE_PADDING
+                };
+                #[expect(clippy::cast_precision_loss, reason = "a handful of buttons")]
+                let count = line.len() as f32;
+                let widths: Vec<f32> = line.iter().map(|(name, _)| width(name)).collect();
+                let needed = widths.iter().sum::<f32>() + PAGE_SPACING * (count - 1.0);
+                let more = if lines == 1 { 0.0 } else { ((ui.available_width() - needed) / count).floor().max(0.0) };
+                for (at, ((name, action), width)) in line.iter().zip(widths).enumerate() {
+                    // Both lines end at the same place.
+                    let is_last = lines > 1 && at + 1 == line.len();
+                    let width = if is_last { ui.available_width().floor() } else { width + more };
+                    let least = vec2(width, 0.0);
                     let clicked = ui.add(Button::new(*name).min_size(least)).on_hover_text(action.text()).clicked();
                     match action {
                         _ if !clicked => {}
                         Action::Usage => self.open_usage(Period::Today),
-                        Action::Proof => self.open_proof(Tab::Proof),
+                        Action::Connections => self.open_connections(Counted::External),
+                        Action::Proof => self.open_proof(),
                         Action::Settings => self.open_settings(),
                         _ => self.help = true,
                     }
@@ -349,10 +379,8 @@ impl Window {
 
     fn proof_page(&mut self, ui: &mut Ui, update: &Update) {
         let inside = Frame::new().inner_margin(Margin::same(16));
-        let shown = CentralPanel::default()
-            .frame(inside)
-            .show(ui, |ui| self.proof_page.as_mut().map(|page| page.ui(ui, update)));
-        let outcome = shown.inner.unwrap_or_default();
+        let shown = CentralPanel::default().frame(inside).show(ui, |ui| ProofPage::ui(ui, update));
+        let outcome = shown.inner;
         if outcome.prove {
             self.send(Command::Verify);
         }
@@ -372,9 +400,9 @@ impl Window {
         self.settings_page = Some(SettingsPage::default());
     }
 
-    fn open_proof(&mut self, tab: Tab) {
+    fn open_proof(&mut self) {
         self.close_pages();
-        self.proof_page = Some(ProofPage::new(tab));
+        self.proof_page = Some(ProofPage);
         self.send(Command::ProofPage(true));
     }
 
@@ -382,6 +410,9 @@ impl Window {
         self.settings_page = None;
         if self.usage_page.take().is_some() {
             self.send(Command::Usage(None));
+        }
+        if self.connections_page.take().is_some() {
+            self.send(Command::Connections(false));
         }
         if self.proof_page.take().is_some() {
             self.send(Command::ProofPage(false));
@@ -404,15 +435,18 @@ impl Window {
             figures::units(ui, reading, &self.settings);
             (why, usage)
         });
-        let totals = ui.scope_builder(UiBuilder::new().max_rect(below), |ui| figures::totals(ui, reading, &self.zone));
+        let totals =
+            ui.scope_builder(UiBuilder::new().max_rect(below), |ui| figures::totals(ui, reading, &self.zone, false));
         let height = totals.response.rect.height();
         if height != self.totals_height {
             self.totals_height = height;
             ui.ctx().request_repaint();
         }
         let (why, usage) = shown.inner;
-        if why | totals.inner {
-            self.open_proof(Tab::Sockets);
+        if why {
+            self.open_connections(Counted::External);
+        } else if totals.inner {
+            self.open_connections(Counted::Internal);
         }
         if let Some(period) = usage {
             self.open_usage(period);

@@ -9,12 +9,11 @@ use eframe::egui::{
 };
 
 use super::{
-    Window,
-    charts::Part,
+    Window, charts,
+    connections::view::Part,
     figures, icon,
     keys::Action,
     picker,
-    proof::Tab,
     rows::{self, ROW_HEIGHT},
     style,
 };
@@ -200,8 +199,8 @@ impl Window {
             let footer = vec2(ui.available_width(), FOOTER_HEIGHT);
             ui.allocate_ui_with_layout(footer, Layout::left_to_right(Align::Center), |ui| {
                 self.pages(ui, 1);
-                if figures::totals(ui, all, &self.zone) {
-                    self.open_proof(Tab::Sockets);
+                if figures::totals(ui, all, &self.zone, true) {
+                    self.open_connections(Part::Internal);
                 }
             });
         });
@@ -210,7 +209,7 @@ impl Window {
     /// What all move together, and the table.
     fn all(&mut self, ui: &mut Ui, update: &Update, all: &Reading) {
         if figures::header(ui, all) {
-            self.open_proof(Tab::Sockets);
+            self.open_connections(Part::External);
         }
         self.banner(ui, update);
         figures::rates(ui, all, &self.settings);
@@ -220,7 +219,7 @@ impl Window {
         // The chart has what the rows leave of the room, and this part of it where they would fill more.
         let rows = self.table.rows(self.picker.services).max(ROWS_MIN) * ROW_HEIGHT + HEAD_HEIGHT;
         let height = ui.available_height();
-        self.graph(ui, all, (height - rows).max(height * CHART_SHARE).max(CHART_MIN_HEIGHT), Part::One);
+        self.graph(ui, all, (height - rows).max(height * CHART_SHARE).max(CHART_MIN_HEIGHT), charts::Part::One);
         ui.add_space(4.0);
         if update.apps.is_empty() {
             no_apps(ui);
@@ -360,7 +359,7 @@ fn spoken(app: &AppReading, unit: Unit) -> String {
 }
 
 /// What was moved in the last minute: download, and upload on top of it.
-fn spark_line(points: &[Point], now_ns: u64, rect: Rect, colours: &Colours) -> Shape {
+pub(super) fn spark_line(points: &[Point], now_ns: u64, rect: Rect, colours: &Colours) -> Shape {
     let rates = points.iter().filter_map(|point| point.rate);
     let most = rates.map(|rate| rate.rx + rate.tx).fold(SPARK_LEAST, f64::max);
     let span_ns = SPARK_SECS * 1_000_000_000;

@@ -11,6 +11,7 @@ use super::{
     field::{self, Field, Kind},
     forget::{Answer, Forgetting},
     keys::Action,
+    names,
     prefixes::PrefixLists,
     style::colour,
 };
@@ -89,6 +90,10 @@ impl SettingsPage {
             self.history(ui, settings);
             section(ui, "Budgets");
             self.budgets.ui(ui, update, settings);
+            section(ui, "Names of Remotes");
+            if let Some(wish) = names::ui(ui, &update.names, settings) {
+                outcome.wish = Some(wish);
+            }
             section(ui, "Internal Addresses");
             self.prefixes.ui(ui, update, settings);
             ui.add_space(16.0);

@@ -1,7 +1,7 @@
 //! The Usage page, in place of all else: how much each app moved in a period, and how far the budgets are used up. It asks the
 //! program for the figures and reads nothing itself.
 
-mod row;
+pub(super) mod row;
 mod table;
 
 use eframe::egui::{Align, CentralPanel, Frame, Layout, Margin, Rect, RichText, ScrollArea, Ui, UiBuilder, vec2};

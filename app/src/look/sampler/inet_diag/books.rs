@@ -3,7 +3,10 @@
 //! A connection has one scope from its first byte to its last. It is that of its address, unless a proxy on this host is found
 //! at its other end while the connection is new.
 
-use std::collections::HashMap;
+use std::{
+    collections::HashMap,
+    net::{IpAddr, SocketAddr},
+};
 
 use netglance_dbus::{
     cgroup::Tree,
@@ -11,14 +14,19 @@ use netglance_dbus::{
     scope::{Prefixes, Scope},
 };
 
-use super::{Listed, Transferred};
-use crate::look::sampler::ends::{Ends, Sides};
+use super::{IPPROTO_TCP, Listed, Transferred};
+use crate::look::{
+    remotes::Row as RemoteRow,
+    sampler::ends::{Ends, Sides},
+};
 
 /// After so many looks a socket is forgotten that is neither listed nor reported as destroyed.
 const FORGET_AFTER: u64 = 8;
 /// In so many looks a proxy on this host is sought at the other end of a new connection. It is there from the first look on,
 /// but a list that was being made at that moment may lack it.
 const PROXY_SOUGHT: u8 = 2;
+/// Remotes that are told apart; then those go that have moved nothing for longest.
+const MOST_REMOTES: usize = 16_384;
 
 /// Of all sockets that a look has listed.
 #[derive(Debug, Default)]
@@ -35,6 +43,24 @@ pub(super) struct Books {
     outside: Vec<(u64, Sides, Transferred)>,
     /// Whether there was a connection to a proxy on this host.
     has_proxy: bool,
+    /// What was moved with each remote; `None`: nobody asks.
+    remotes: Option<HashMap<Remote, Moved>>,
+}
+
+/// A remote of a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Remote {
+    row: usize,
+    /// One of IPv4 in the form of IPv4.
+    address: IpAddr,
+    port: u16,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Moved {
+    bytes: Transferred,
+    /// The last look that booked any.
+    look: u64,
 }
 
 #[derive(Debug)]
@@ -111,7 +137,8 @@ impl Books {
                 self.outside.push((cookie, sides, bytes));
             }
             Seen::Moved(moved, scope) => {
-                self.book(row, moved, || scope.unwrap_or_else(|| prefixes.judge(socket.remote.ip()).scope));
+                let scope = || scope.unwrap_or_else(|| prefixes.judge(socket.remote.ip()).scope);
+                self.book(row, socket.remote, moved, scope);
             }
         }
     }
@@ -141,7 +168,7 @@ impl Books {
             }
             let row = known.row;
             let moved = advance(&mut known.bytes, *bytes);
-            self.book(row, moved, || scope);
+            self.book(row, sides.remote, moved, || scope);
         }
         self.outside = outside;
     }
@@ -151,17 +178,49 @@ impl Books {
         let Some(mut known) = self.sockets.remove(&socket.cookie) else { return };
         if let Some(bytes) = socket.bytes {
             let moved = advance(&mut known.bytes, bytes);
-            self.book(known.row, moved, || known.scope.unwrap_or_else(|| prefixes.judge(socket.remote.ip()).scope));
+            let scope = || known.scope.unwrap_or_else(|| prefixes.judge(socket.remote.ip()).scope);
+            self.book(known.row, socket.remote, moved, scope);
         }
     }
 
     pub(super) fn end(&mut self) {
         let look = self.look;
         self.sockets.retain(|_, known| look - known.look < FORGET_AFTER);
+        if let Some(remotes) = self.remotes.as_mut().filter(|remotes| remotes.len() > MOST_REMOTES) {
+            let mut looks: Vec<_> = remotes.values().map(|moved| moved.look).collect();
+            looks.sort_unstable();
+            // A quarter of the room is made at once, so that not every look has to.
+            let oldest = looks.get(remotes.len() - MOST_REMOTES / 4 * 3).copied().unwrap_or_default();
+            remotes.retain(|_, moved| moved.look > oldest || moved.look == look);
+        }
     }
 
-    fn book(&mut self, row: usize, moved: Transferred, scope: impl FnOnce() -> Scope) {
-        let Some(row) = self.rows.get_mut(row).filter(|_| moved != Transferred::default()) else { return };
+    /// Begins to tell remotes apart, unless it does already; or ends it and forgets them.
+    pub(super) fn tell_remotes_apart(&mut self, wanted: bool) {
+        self.remotes = wanted.then(|| self.remotes.take().unwrap_or_default());
+    }
+
+    /// What was moved with each remote since [`Self::tell_remotes_apart`].
+    pub(super) fn remotes(&self) -> impl Iterator<Item = RemoteRow<'_>> {
+        self.remotes.iter().flatten().filter_map(|(remote, moved)| {
+            let cgroup = self.rows.get(remote.row)?.cgroup.as_str();
+            let Remote { address, port, .. } = *remote;
+            Some(RemoteRow { cgroup, address, port, protocol: IPPROTO_TCP, bytes: [moved.bytes.rx, moved.bytes.tx] })
+        })
+    }
+
+    fn book(&mut self, row: usize, remote: SocketAddr, moved: Transferred, scope: impl FnOnce() -> Scope) {
+        if moved == Transferred::default() {
+            return;
+        }
+        if let Some(remotes) = &mut self.remotes {
+            let key = Remote { row, address: remote.ip().to_canonical(), port: remote.port() };
+            let known = remotes.entry(key).or_default();
+            known.bytes.rx = known.bytes.rx.saturating_add(moved.rx);
+            known.bytes.tx = known.bytes.tx.saturating_add(moved.tx);
+            known.look = self.look;
+        }
+        let Some(row) = self.rows.get_mut(row) else { return };
         let (rx, tx) = match scope() {
             Scope::External => (&mut row.rx_bytes, &mut row.tx_bytes),
             Scope::Internal => (&mut row.internal_rx_bytes, &mut row.internal_tx_bytes),
