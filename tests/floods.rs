@@ -150,11 +150,11 @@ async fn asked_for_remotes_at_full_speed_it_serves_others_and_stays_small() {
         |from: usize| (from..from + 400).map(|at| format!("{slice}/none{at}/{}", "x".repeat(100))).collect::<Vec<_>>();
     let changing = |paths: &dyn Fn(usize) -> Vec<String>| (0..60).map(|at| call(&paths(at * 10))).collect::<Vec<_>>();
     let floods = [
-        ("the whole slice", vec![call(&[slice.clone()])], true),
+        ("the whole slice", vec![call(std::slice::from_ref(&slice))], true),
         ("many paths", vec![call(&many(0))], true),
         ("other paths each time", changing(&many), true),
         ("paths that are not there", changing(&absent), true),
-        ("no answer read", vec![call(&[slice.clone()])], false),
+        ("no answer read", vec![call(std::slice::from_ref(&slice))], false),
     ];
     let (mut sent, datagram) = (0, 128);
     let told = async || look().await.3.iter().map(|row| row.5).sum::<u64>();

@@ -640,11 +640,11 @@ async fn killed_at_any_time_it_loses_nothing_and_leaves_nothing() {
     host.daemon.start(&host.bus).await;
     let before = table(&host);
     // No random numbers, but no two are alike in what goes on when it ends.
-    for round in 0..50_u64 {
+    for round in 0..50_usize {
         let mut calls = Vec::new();
         for (at, user) in [USER, OTHER, ROOT].into_iter().enumerate() {
             let helper = host.bus.helper_of(user).await;
-            let paths = match (round as usize + at) % 4 {
+            let paths = match (round + at) % 4 {
                 0 => vec![format!("/{APP}")],
                 1 => vec![format!("/{BYSTANDER}"), format!("/{APP}")],
                 2 => vec![format!("/{APPS}"), format!("/{OTHERS}")],
@@ -661,10 +661,10 @@ async fn killed_at_any_time_it_loses_nothing_and_leaves_nothing() {
         let new = format!("{APPS}/n{round}");
         fs::create_dir(host.lab.cgroup.join(&new)).unwrap();
         app.begin(&format!("tcp {} 30000 20000", OUTSIDE[0]));
-        tokio::time::sleep(Duration::from_micros(round * 7919 % 60_000)).await;
+        tokio::time::sleep(Duration::from_micros(u64::try_from(round * 7919 % 60_000).unwrap())).await;
         host.daemon.kill();
         app.finish("tcp");
-        bystander.run(&format!("udp {} 1 100", OUTSIDE[round as usize % 2]));
+        bystander.run(&format!("udp {} 1 100", OUTSIDE[round % 2]));
         calls.iter().for_each(tokio::task::JoinHandle::abort);
         host.daemon.start(&host.bus).await;
         fs::remove_dir(host.lab.cgroup.join(&new)).unwrap();

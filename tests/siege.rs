@@ -30,6 +30,7 @@ use netglance_dbus::{
     helper1::{BUS_NAME, Helper1Proxy, WirePrefix},
     sample::Row,
 };
+use netglance_helper::remotes::LASTS;
 use system::{Answer, Bus, Daemon, Polkit};
 
 /// `daemon`, `bin`, `sys` and `sync` attack, `uucp` only wants to know.
@@ -138,6 +139,7 @@ impl Honest {
     }
 
     async fn is_right(&mut self) {
+        let asked = Instant::now();
         let remotes = self.told().await;
         self.application.run(&format!("flood {OUTSIDE_SINK} 10 100"));
         self.sent += 10 * DATAGRAM;
@@ -145,7 +147,9 @@ impl Honest {
         let (_, _, rows) = self.helper.read().await.unwrap();
         self.latencies.add(start.elapsed());
         assert_eq!(rows, [Row { cgroup: format!("/{APP}"), tx_bytes: self.sent, ..Row::default() }]);
-        assert_eq!(self.told().await, remotes + 10 * DATAGRAM);
+        let told = self.told().await;
+        // On a machine that is so slow a lease may have ended meanwhile, and counting have begun again.
+        assert!(told == remotes + 10 * DATAGRAM || asked.elapsed() >= LASTS, "{told} after {remotes}");
     }
 }
 
