@@ -247,6 +247,8 @@ async fn everything_is_judged(lab: &Lab, bus: &Bus, polkit: &Polkit, uid: u32) {
     root.install().await.unwrap();
     root.read_last().await.unwrap();
     user.read_last().await.unwrap();
+    root.read_remotes(vec!["/".into()]).await.unwrap();
+    user.read_remotes(vec![format!("/user.slice/user-{uid}.slice")]).await.unwrap();
     assert!(polkit.asked.lock().unwrap().questions.is_empty());
 }
 
@@ -280,10 +282,16 @@ async fn the_rules_decide(bus: &Bus) {
     }
     refused(nobody.read().await, "NotInstalled", "Count Exactly");
     refused(nobody.read_last().await, "NotInstalled", "Count Exactly");
+    refused(nobody.read_remotes(vec!["/".into()]).await, "NotInstalled", "Count Exactly");
     games.install().await.unwrap();
     games.read_all().await.unwrap();
     games.set_prefixes(vec![(vec![8, 8, 8, 8], 32)], vec![]).await.unwrap();
     nobody.read().await.unwrap();
+    // Nobody is asked about their own; there is nothing of anybody else's in it.
+    for user in [&nobody, &games] {
+        let (epoch, _, is_complete, rows) = user.read_remotes(vec!["/".into(), "/system.slice".into()]).await.unwrap();
+        assert_eq!((epoch, is_complete, rows), (0, true, vec![]));
+    }
     games.uninstall().await.unwrap();
 }
 
@@ -295,6 +303,8 @@ async fn without_polkit_nobody_but_root_may() {
     refused(user.install().await, "NotAuthorized", "Is polkitd running?");
     bus.helper_of(ROOT).await.install().await.unwrap();
     refused(user.read_all().await, "NotAuthorized", "Is polkitd running?");
+    user.read_remotes(vec!["/user.slice/user-1.slice".into()]).await.unwrap();
+    bus.helper_of(ROOT).await.read_remotes(vec!["/".into()]).await.unwrap();
 }
 
 #[tokio::test]
@@ -421,6 +431,25 @@ async fn forged_and_oversized_arguments_change_nothing() {
     };
     let error = call("SetPrefixes", vec!["; rm -rf /".into()]).await;
     assert!(error.contains("InvalidArgs"), "{error}");
+    // Paths that are none, and of nobody.
+    let paths = [
+        "",
+        "/",
+        "//",
+        "/..",
+        "user.slice",
+        "/user.slice/user-1.slice/../..",
+        "/\u{fffd}",
+        "/%s%n",
+        "/user.slice/user-1.slice/",
+    ];
+    let user = Bus::helper(&connection).await;
+    root.install().await.unwrap();
+    let rules = lab.host.nft("list ruleset").unwrap();
+    let answer = user.read_remotes(paths.map(str::to_owned).to_vec()).await.unwrap();
+    assert_eq!((answer.0, answer.2, answer.3), (0, true, vec![]));
+    refused(user.read_remotes(vec!["/a".into(); 513]).await, "LimitsExceeded", "at most 512 control groups");
+    assert_eq!(lab.host.nft("list ruleset").unwrap(), rules, "nothing is begun");
     let error = call("Format", vec![]).await;
     assert!(error.contains("UnknownMethod"), "{error}");
     let user = Bus::helper(&connection).await;
@@ -507,6 +536,7 @@ async fn installing_is_remembered_and_uninstalling_leaves_nothing() {
     let mut daemon = Daemon::new(&lab, &bus).await;
     let root = bus.helper_of(ROOT).await;
     refused(root.read_all().await, "NotInstalled", "not set up");
+    refused(root.read_remotes(vec!["/".into()]).await, "NotInstalled", "not set up");
     let watching = Helper1Proxy::new(&bus.connect(USER).await).await.unwrap();
     let mut installed = watching.receive_installed_changed().await;
     assert!(!installed.next().await.unwrap().get().await.unwrap());
@@ -538,6 +568,7 @@ async fn installing_is_remembered_and_uninstalling_leaves_nothing() {
     assert_eq!(lab.host.nft("list ruleset").unwrap(), "");
     assert!(!daemon.is_kept());
     refused(root.read_last().await, "NotInstalled", "not set up");
+    refused(root.read_remotes(vec!["/".into()]).await, "NotInstalled", "not set up");
     for directory in [daemon.state(), daemon.runtime()] {
         assert_eq!(std::fs::read_dir(&directory).unwrap().count(), 0, "{}", directory.display());
     }

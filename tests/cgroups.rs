@@ -14,8 +14,12 @@ use std::{
     fs,
     os::unix::{ffi::OsStrExt as _, fs::PermissionsExt as _},
     path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use hostile::{as_user, cpu_ns, give, make, remove, status};
@@ -500,6 +504,67 @@ async fn nobody_keeps_the_helper_busy() {
     });
     host.honest.is_right().await;
     assert!(host.warning().await.starts_with(&format!("{SLICE} makes more than")), "{}", host.warning().await);
+}
+
+/// A user who asks for the remotes of all that they have while it changes all the time.
+#[tokio::test]
+async fn remotes_of_cgroups_that_come_and_go_cost_nobody_else_anything() {
+    let mut host = Host::new().await;
+    let (manager, of_all) = (host.manager(), vec![SLICE.to_owned()]);
+    let asks = host.bus.helper_of(HOSTILE).await;
+    let of_honest = async |host: &Host| {
+        let (epoch, _, is_complete, rows) = host.honest.helper.read_remotes(vec![format!("/{APP}")]).await.unwrap();
+        assert!(epoch > 0 && is_complete, "{rows:?}");
+        rows.iter().map(|row| row.5).sum::<u64>()
+    };
+    assert!(asks.read_remotes(of_all.clone()).await.unwrap().2);
+    of_honest(&host).await;
+    let before = host.honest.sent;
+    let mut application = host.lab.application(&format!("{MANAGER}/home"));
+    // At a pace that is let pass, with a socket in one of ten; then as fast as it goes.
+    for (at_once, pause, is_let_pass) in [(20, Duration::from_millis(60), true), (500, Duration::ZERO, false)] {
+        let over = Arc::new(AtomicBool::new(false));
+        let (ends, directory) = (Arc::clone(&over), manager.clone());
+        let churn = thread::spawn(move || {
+            let mut made = 0;
+            while !ends.load(Ordering::Relaxed) {
+                as_user(HOSTILE, || make(&directory, &format!("c{at_once}-{made}-"), at_once));
+                thread::sleep(pause);
+                let gone = (0..at_once).map(|i| directory.join(format!("c{at_once}-{made}-{i}")));
+                // One that an application is in stays.
+                gone.for_each(|gone| drop(fs::remove_dir(gone)));
+                made += at_once;
+            }
+            made
+        });
+        let (start, cpu) = (Instant::now(), cpu_ns(host.daemon.pid()));
+        let mut slowest = Duration::ZERO;
+        while start.elapsed() < Duration::from_secs(4) {
+            asks.read_remotes(of_all.clone()).await.unwrap();
+            let newest = fs::read_dir(&manager).unwrap().flatten().find(|entry| entry.path().is_dir());
+            if let Some(newest) = newest
+                && fs::write(newest.path().join("cgroup.procs"), application.pid().to_string()).is_ok()
+            {
+                application.run(&format!("flood {OUTSIDE_SINK} 1 100"));
+            }
+            host.honest.is_right().await;
+            let asked = Instant::now();
+            assert_eq!(of_honest(&host).await, host.honest.sent - before);
+            slowest = slowest.max(asked.elapsed());
+        }
+        let took = Duration::from_nanos(cpu_ns(host.daemon.pid()) - cpu);
+        let elapsed = start.elapsed();
+        over.store(true, Ordering::Relaxed);
+        let made = churn.join().unwrap();
+        println!("{made} in {elapsed:?}: {took:?} of CPU, the slowest ReadRemotes of another took {slowest:?}");
+        assert!(took * 4 < elapsed * 3, "{took:?} of CPU in {elapsed:?}");
+        if !is_let_pass {
+            assert!(host.warning().await.starts_with(SLICE), "{}", host.warning().await);
+            assert!(!asks.read_remotes(of_all.clone()).await.unwrap().2, "what is booked as a whole has no remotes");
+        }
+        assert_eq!(of_honest(&host).await, host.honest.sent - before);
+    }
+    assert!(host.resident_peak() < 32 << 20, "{}", host.resident_peak());
 }
 
 /// Nobody takes a byte from another's row, nor adds one, by cgroups that are gone before they are seen.

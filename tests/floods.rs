@@ -125,6 +125,62 @@ async fn asked_for_the_last_totals_at_full_speed_it_serves_others_and_stays_smal
     }
 }
 
+/// Each with as many paths as there may be, with ever others, without reading an answer, and for what changes all the time.
+#[tokio::test]
+async fn asked_for_remotes_at_full_speed_it_serves_others_and_stays_small() {
+    let app = |user: u32| format!("user.slice/user-{user}.slice/user@{user}.service/app.slice/a.service");
+    let (lab, bus) = (Lab::default(), Bus::new());
+    let daemon = Daemon::new(&lab, &bus).await;
+    bus.helper_of(ROOT).await.install().await.unwrap();
+    let (mut honest, mut hostile) = (lab.application(&app(POLITE)), lab.application(&app(HOSTILE)));
+    let slice = format!("/user.slice/user-{HOSTILE}.slice");
+    for cgroup in 0..1000 {
+        std::fs::create_dir_all(lab.cgroup.join(format!("{}/c{cgroup}", app(HOSTILE)))).unwrap();
+    }
+    let helper = bus.helper_of(POLITE).await;
+    let own = format!("/{}", app(POLITE));
+    let look = async || helper.read_remotes(vec![own.clone()]).await.unwrap();
+    let call = |paths: &[String]| flood::call(BUS_NAME, "ReadRemotes", &paths);
+    bus.helper_of(HOSTILE).await.read_remotes(vec![slice.clone()]).await.unwrap();
+    // All the remotes that there is room for.
+    hostile.run("spread 93.184.216.34:10000 5000 100");
+    hostile.run("spread [2606:2800:220:1::34]:10000 5000 100");
+    let many = |from: usize| (from..from + 400).map(|at| format!("/{}/c{at}", app(HOSTILE))).collect::<Vec<_>>();
+    let absent =
+        |from: usize| (from..from + 400).map(|at| format!("{slice}/none{at}/{}", "x".repeat(100))).collect::<Vec<_>>();
+    let changing = |paths: &dyn Fn(usize) -> Vec<String>| (0..60).map(|at| call(&paths(at * 10))).collect::<Vec<_>>();
+    let floods = [
+        ("the whole slice", vec![call(std::slice::from_ref(&slice))], true),
+        ("many paths", vec![call(&many(0))], true),
+        ("other paths each time", changing(&many), true),
+        ("paths that are not there", changing(&absent), true),
+        ("no answer read", vec![call(std::slice::from_ref(&slice))], false),
+    ];
+    let (mut sent, datagram) = (0, 128);
+    let told = async || look().await.3.iter().map(|row| row.5).sum::<u64>();
+    for (what, messages, reads) in floods {
+        let connection = bus.connect(POLITE).await;
+        let flood = Flood::new(&bus, HOSTILE, CONNECTIONS, &messages, reads);
+        let before = cpu_ms(daemon.pid());
+        let mut latencies = flood::Latencies::default();
+        let seen = polite_on(&connection, SPAN).await;
+        for _ in 0..5 {
+            let before = told().await;
+            honest.run("flood 93.184.216.34:9 10 100");
+            sent += 10 * datagram;
+            let start = std::time::Instant::now();
+            let (_, _, is_complete, rows) = look().await;
+            latencies.add(start.elapsed());
+            let rows: Vec<_> = rows.iter().map(|row| (row.0.as_str(), row.5)).collect();
+            assert_eq!((is_complete, rows), (true, vec![(own.as_str(), before + 10 * datagram)]), "{what}");
+            assert_eq!(helper.read().await.unwrap().2.iter().map(|row| row.tx_bytes).sum::<u64>(), sent, "{what}");
+        }
+        let cpu = cpu_ms(daemon.pid()) - before;
+        println!("{what}: ReadRemotes p50 {:.1} p99 {:.1} ms", latencies.percentile(50), latencies.percentile(99));
+        held(&format!("ReadRemotes, {what} ({cpu} ms CPU)"), &daemon, &seen, flood.end());
+    }
+}
+
 #[tokio::test]
 async fn strangers_that_come_and_go_keep_nobody_out() {
     let (lab, bus) = (Lab::default(), Bus::new());

@@ -4,14 +4,17 @@
 #[path = "support/lab.rs"]
 mod lab;
 
-use std::{collections::BTreeSet, env, fs};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    env, fs,
+};
 
 use lab::{Lab, Namespace, OUTSIDE, eventually, tool};
 use netglance_dbus::scope::Prefixes;
 use netglance_helper::nft::{
     Nft,
     message::Element,
-    ruleset::{Counter, Internal, LEFTOVER, Marked, Redirected, SET_SIZE},
+    ruleset::{Counter, Internal, LEFTOVER, Marked, Redirected, SET_SIZE, Set},
 };
 
 /// No test: what an application's process runs.
@@ -33,7 +36,34 @@ const USERS: &str = "table inet users {
 	}
 }";
 
-/// A table that counts, with two cgroups' bytes in it, levels enough for two blocks, and a cgroup that is booked as a whole.
+/// A cgroup in the table's second block of levels.
+const DEEP: &str = "1/2/3/4/5/6/7/8";
+
+/// Has the remotes counted of a user's cgroup and of one of root's.
+fn count_by_remote(lab: &Lab, nft: &mut Nft) {
+    lab.host.set("net/ipv4/ping_group_range", "0 1");
+    let cgroups = [(Some(1000), "a"), (None, DEEP)];
+    let mut applications = cgroups.map(|(_, below)| lab.application(below));
+    let asked = |(owner, below)| (owner, BTreeMap::from([(lab.key(below), lab.level(below))]));
+    nft.count_by_remote(&cgroups.into_iter().map(asked).collect(), true).unwrap();
+    for application in &mut applications {
+        for (outside, address) in OUTSIDE.into_iter().zip(["93.184.216.34", "[2606:2800:220:1::34]"]) {
+            application.run(&format!("tcp {outside} 1000 1000"));
+            application.run(&format!("unconnected {outside} 3 100"));
+            application.run(&format!("ping {address}:0 3 56"));
+        }
+    }
+    for set in [Some(1000), None].into_iter().flat_map(Set::all) {
+        let mut elements = 0;
+        nft.read_remotes(set, |_, bytes| elements += usize::from(bytes > 100)).unwrap();
+        // What is received without a port finds no socket.
+        let expected = if set.has_ports { 2 } else { usize::from(set.is_sent) };
+        assert_eq!(elements, expected, "{}", set.name());
+    }
+}
+
+/// A table that counts, with cgroups' bytes in it, levels enough for two blocks, a cgroup that is booked as a whole, and the
+/// remotes of two.
 fn counting(lab: &Lab) -> Nft {
     lab.host.nft(USERS).unwrap();
     let prefixes = Prefixes::new(&[], &[], &[]);
@@ -50,6 +80,7 @@ fn counting(lab: &Lab) -> Nft {
     let marked = ["0.0.0.0/0", "::/0", "93.184.216.0/24", "2606:2800:220::/48"].map(marked).to_vec();
     nft.redirect(&Redirected { translated: true, marked }).unwrap();
     lab.application("whole/b").run(&format!("tcp {} 1000 1000", OUTSIDE[0]));
+    count_by_remote(lab, &mut nft);
     let mut elements = Vec::new();
     nft.read(Counter::TxExternal, &mut elements).unwrap();
     assert!(elements.iter().any(|element| element.key == lab.key("whole") && element.bytes > 1000), "{elements:?}");
@@ -91,7 +122,15 @@ fn what_nft_shows_loads_again_wherever_it_is() {
     let sorted = |elements: &[Element]| elements.iter().map(|e| (e.key, e.bytes)).collect::<BTreeSet<_>>();
     for (shown, text) in saved {
         assert!(
-            text.contains("chain tx_external_9") && text.contains("counter packets") != shown.contains(r#""-s""#),
+            [
+                "chain tx_external_9",
+                "chain remotes_rx_9_root_translated",
+                "ct reply proto-src",
+                "set tx6_1000_portless"
+            ]
+            .iter()
+            .all(|part| text.contains(part))
+                && text.contains("counter packets") != shown.contains(r#""-s""#),
             "{text}"
         );
         fs::write(&file, format!("flush ruleset\n{text}")).unwrap();

@@ -8,12 +8,28 @@ mod peers;
 #[path = "support/system.rs"]
 mod system;
 
-use std::{fs, time::Duration};
+use std::{
+    fs,
+    io::{Read as _, Write as _},
+    net::TcpStream,
+    os::unix::fs::PermissionsExt as _,
+    path::Path,
+    time::Duration,
+};
 
-use lab::{LAN, Lab, OUTSIDE, eventually, tool};
-use netglance_dbus::remote::Remotes;
+use lab::{Application, LAN, Lab, OUTSIDE, eventually, tool};
+use netglance_dbus::{
+    helper1::Error,
+    remote::{Remote, Remotes},
+    verify::Outcome,
+};
+use netglance_helper::{
+    nft::{Nft, ruleset::Set},
+    verify::running,
+};
 use peers::{MORE, Table};
-use system::{Bus, Daemon};
+use rustix::process::{Gid, Uid};
+use system::{Bus, Daemon, memory_max_bytes};
 
 const ROOT: u32 = 0;
 /// Users that every Debian has, as dbus-daemon turns strangers away: `daemon`, `uucp` and `nobody`.
@@ -27,8 +43,8 @@ const BYSTANDER: &str = "user.slice/user-1.slice/user@1.service/app.slice/b.serv
 const OTHERS: &str = "user.slice/user-10.slice/user@10.service/app.slice/a.service";
 /// What a datagram takes that has 100 bytes in it.
 const DATAGRAM: u64 = 128;
-/// More than a lease lasts.
-const LAPSE: Duration = Duration::from_secs(11);
+/// More than a lease lasts, and what it takes until the rules are gone.
+const LAPSE: Duration = Duration::from_secs(13);
 
 /// No test: what an application's process runs.
 #[test]
@@ -79,7 +95,7 @@ impl Host {
     }
 }
 
-fn table<'a>(rows: impl IntoIterator<Item = &'a netglance_dbus::remote::Remote>) -> Table {
+fn table<'a>(rows: impl IntoIterator<Item = &'a Remote>) -> Table {
     let mut table = Table::new();
     for row in rows {
         let known = table.insert((row.address, row.protocol, row.port), [row.rx_bytes, row.tx_bytes]);
@@ -88,7 +104,7 @@ fn table<'a>(rows: impl IntoIterator<Item = &'a netglance_dbus::remote::Remote>)
     table
 }
 
-fn sum<'a>(rows: impl IntoIterator<Item = &'a netglance_dbus::remote::Remote>) -> [u64; 2] {
+fn sum<'a>(rows: impl IntoIterator<Item = &'a Remote>) -> [u64; 2] {
     rows.into_iter().fold([0; 2], |sum, row| [sum[0] + row.rx_bytes, sum[1] + row.tx_bytes])
 }
 
@@ -204,7 +220,7 @@ async fn only_the_owner_and_root_are_told() {
     // Who asks for too much is told so, and nothing is begun for them.
     let many = (0..600).map(|i| format!("/{APP}/{i}")).collect();
     let refused = host.bus.helper_of(USER).await.read_remotes(many).await.unwrap_err();
-    assert!(matches!(refused, netglance_dbus::helper1::Error::LimitsExceeded(_)), "{refused}");
+    assert!(matches!(refused, Error::LimitsExceeded(_)), "{refused}");
 }
 
 #[tokio::test]
@@ -240,7 +256,7 @@ async fn ten_seconds_after_the_last_call_the_table_is_what_it_was() {
     host.remotes(USER, &[APP, BYSTANDER]).await;
     app.run(&format!("udp {} 1 100", OUTSIDE[0]));
     bystander.run(&format!("udp {} 1 100", OUTSIDE[0]));
-    for _ in 0..11 {
+    for _ in 0..LAPSE.as_secs() {
         tokio::time::sleep(Duration::from_secs(1)).await;
         assert_eq!(sum(&host.remotes(USER, &[APP]).await.rows), [DATAGRAM; 2]);
     }
@@ -263,7 +279,7 @@ async fn more_remotes_than_there_is_room_for_are_no_wrong_sum_and_nobody_elses_m
     let [_, sent] = sum(&told.rows);
     assert_eq!(sent, u64::from(netglance_helper::nft::ruleset::MOST_REMOTES) * DATAGRAM);
     // The others are what the peer says about ports that nobody listens at.
-    let datagrams = |row: &&netglance_dbus::remote::Remote| row.protocol == 17;
+    let datagrams = |row: &&Remote| row.protocol == 17;
     assert!(told.rows.iter().filter(datagrams).all(|row| row.tx_bytes == DATAGRAM), "none is booked to another");
     assert_eq!(host.counter(APP).await[1], 10_000 * DATAGRAM, "the counter has the rest");
     let told = host.remotes(OTHER, &[OTHERS]).await;
@@ -304,4 +320,361 @@ async fn a_killed_helper_and_a_flushed_ruleset_lose_nothing() {
     assert!(!host.is_asked(), "{}", host.ruleset());
     let told = host.remotes(USER, &[APP]).await;
     assert!(told.epoch > before.epoch && told.rows.is_empty(), "{told:?}");
+}
+
+/// What the paths say of themselves and what is below them.
+fn covers(top: &str, path: &str) -> bool {
+    path.strip_prefix(&format!("/{top}")).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+impl Host {
+    /// Received and sent of all counters at and below a path.
+    async fn counters(&self, top: &str) -> [u64; 2] {
+        let (_, _, rows) = self.bus.helper_of(ROOT).await.read_all().await.unwrap();
+        let rows = rows.iter().filter(|row| covers(top, &row.cgroup));
+        rows.fold([0; 2], |[rx, tx], row| {
+            [rx + row.rx_bytes + row.internal_rx_bytes, tx + row.tx_bytes + row.internal_tx_bytes]
+        })
+    }
+
+    /// Moves some, and finds exactly that in the app's rows.
+    async fn grows(&self, app: &mut Application, path: &str, top: &str) {
+        let of = |rows: &[Remote]| sum(rows.iter().filter(|row| row.cgroup == format!("/{path}")));
+        let before = of(&self.remotes(USER, &[top]).await.rows);
+        let counted = self.counter(path).await;
+        app.run(&format!("tcp {} 3000 2000", OUTSIDE[0]));
+        app.run(&format!("unconnected {} 2 100", MORE[2]));
+        let (now, counter) = (of(&self.remotes(USER, &[top]).await.rows), self.counter(path).await);
+        let grown = |now: [u64; 2], before: [u64; 2]| [now[0] - before[0], now[1] - before[1]];
+        assert!(counter[0] > counted[0] + 2000, "{path}");
+        assert_eq!(grown(now, before), grown(counter, counted), "{path}: {}", self.ruleset());
+    }
+
+    /// The table, without what is there for those who ask, is what netglance makes.
+    fn is_its_own(&self) {
+        let setup = self.daemon.state().join("setup.json");
+        let row = self.lab.host.inside(|| running::compare(&setup)).unwrap();
+        assert_eq!(row.verdict, Outcome::Pass, "{row:?}");
+    }
+}
+
+/// Gives a cgroup to a user, as root does for a service.
+fn give(directory: &Path, user: u32) {
+    rustix::fs::chown(directory, Some(Uid::from_raw(user)), Some(Gid::from_raw(user))).unwrap();
+}
+
+#[tokio::test]
+async fn however_deep_a_new_cgroup_is_its_remotes_are_its_own() {
+    let host = Host::new().await;
+    let mut app = host.lab.application(APP);
+    host.remotes(USER, &[APPS]).await;
+    host.grows(&mut app, APP, APPS).await;
+    let mut deeper = Vec::new();
+    // Up to the end of the table's first block of levels, one into the next, and over several.
+    for depth in [2, 3, 4, 5, 12, 13, 30, 60] {
+        let path = format!("{APP}{}", "/d".repeat(depth));
+        let application = host.lab.application(&path);
+        deeper.push((path, application));
+        host.remotes(USER, &[APPS]).await;
+        host.is_its_own();
+        for (path, application) in &mut deeper {
+            host.grows(application, path, APPS).await;
+        }
+        host.grows(&mut app, APP, APPS).await;
+    }
+    // Deeper than anything is followed: it is its ancestor's, there as in the counters.
+    let mut deepest = host.lab.application(&format!("{APP}{}", "/d".repeat(140)));
+    host.remotes(USER, &[APPS]).await;
+    let (before, counted) = (sum(&host.remotes(USER, &[APPS]).await.rows), host.counters(APPS).await);
+    deepest.run(&format!("tcp {} 3000 2000", OUTSIDE[0]));
+    let (rows, counter) = (host.remotes(USER, &[APPS]).await.rows, host.counters(APPS).await);
+    assert_eq!([0, 1].map(|way| sum(&rows)[way] - before[way]), [0, 1].map(|way| counter[way] - counted[way]));
+    tokio::time::sleep(LAPSE).await;
+    assert!(!host.is_asked(), "{}", host.ruleset());
+    host.is_its_own();
+}
+
+#[tokio::test]
+async fn what_is_booked_as_a_whole_is_in_no_row_and_that_is_said() {
+    let host = Host::new().await;
+    let mut app = host.lab.application(APP);
+    assert!(host.remotes(USER, &[APPS]).await.is_complete);
+    let closed = format!("{APPS}/closed");
+    let directory = host.lab.cgroup.join(&closed);
+    fs::create_dir_all(directory.join("below")).unwrap();
+    give(&directory, USER);
+    fs::set_permissions(&directory, fs::Permissions::from_mode(0o700)).unwrap();
+    fs::create_dir(directory.join("new")).unwrap();
+    let mut hidden = host.lab.application(&format!("{closed}/below"));
+    eventually("it is booked as a whole", || {
+        let rules = host.ruleset();
+        if rules.contains("elements = { 0x") && rules.contains("update @tx_external") && rules.contains("add @opaque") {
+            Ok(())
+        } else {
+            Err(rules)
+        }
+    });
+    assert!(!host.remotes(USER, &[APPS]).await.is_complete);
+    hidden.run(&format!("tcp {} 3000 2000", OUTSIDE[0]));
+    host.grows(&mut app, APP, APPS).await;
+    host.is_its_own();
+    for (path, is_complete) in [(APPS, false), (closed.as_str(), false), (APP, true)] {
+        let told = host.remotes(USER, &[path]).await;
+        assert_eq!(told.is_complete, is_complete, "{path}");
+        assert!(told.rows.iter().all(|row| row.cgroup == format!("/{APP}")), "{:?}", told.rows);
+    }
+    assert!(host.remotes(OTHER, &[OTHERS]).await.is_complete, "nobody else's matter");
+    assert!(host.counter(&closed).await[0] > 2000);
+}
+
+#[tokio::test]
+async fn set_back_by_another_program_a_remote_keeps_what_was_seen() {
+    let host = Host::new().await;
+    let mut app = host.lab.application(APP);
+    host.remotes(USER, &[APP]).await;
+    app.run(&format!("tcp {} 3000 2000", OUTSIDE[0]));
+    app.run(&format!("udp {} 3 100", OUTSIDE[1]));
+    let before = table(&host.remotes(USER, &[APP]).await.rows);
+    assert_eq!(before, host.truth());
+    let mut other = host.lab.host.inside(Nft::open).unwrap();
+    for set in Set::all(Some(USER)) {
+        if !other.reset_set(&set.name()).unwrap() {
+            return; // before Linux 6.5
+        }
+    }
+    let ours = host.lab.host.part_of_ours("set tx4_1");
+    assert!(ours.contains("counter packets 0 bytes 0"), "{ours}");
+    app.run(&format!("tcp {} 1 1", OUTSIDE[0]));
+    app.run(&format!("udp {} 1 100", OUTSIDE[1]));
+    for _ in 0..2 {
+        assert_eq!(table(&host.remotes(USER, &[APP]).await.rows), host.truth());
+    }
+}
+
+#[tokio::test]
+async fn turned_off_and_on_while_somebody_asks() {
+    let host = Host::new().await;
+    let mut app = host.lab.application(APP);
+    let root = host.bus.helper_of(ROOT).await;
+    let mut epochs = Vec::new();
+    for _ in 0..3 {
+        epochs.push(host.remotes(USER, &[APP]).await.epoch);
+        host.grows(&mut app, APP, APP).await;
+        root.uninstall().await.unwrap();
+        assert!(!host.ruleset().contains("netglance"), "{}", host.ruleset());
+        let refused = host.bus.helper_of(USER).await.read_remotes(vec![format!("/{APP}")]).await.unwrap_err();
+        assert!(matches!(refused, Error::NotInstalled(_)), "{refused}");
+        app.run(&format!("tcp {} 3000 2000", OUTSIDE[0]));
+        root.install().await.unwrap();
+        assert_eq!(host.remotes(USER, &[APP]).await.rows, []);
+    }
+    assert!(epochs.is_sorted_by(|a, b| a < b), "{epochs:?}");
+}
+
+#[tokio::test]
+async fn whose_a_cgroup_is_now_decides() {
+    const SERVICE: &str = "system.slice/g.service";
+    let host = Host::new().await;
+    let mut app = host.lab.application(SERVICE);
+    let directory = host.lab.cgroup.join(SERVICE);
+    for (owner, others) in [
+        (None, [USER, OTHER]),
+        (Some(USER), [OTHER, NOBODY]),
+        (Some(OTHER), [USER, NOBODY]),
+        (Some(USER), [OTHER, NOBODY]),
+    ] {
+        give(&directory, owner.unwrap_or(ROOT));
+        // Whose it is, is looked at now and then.
+        let who = owner.unwrap_or(ROOT);
+        let mut tries = 0;
+        loop {
+            host.remotes(ROOT, &[""]).await;
+            for user in others {
+                host.remotes(user, &[SERVICE]).await;
+            }
+            host.remotes(who, &[SERVICE]).await;
+            let before = sum(&host.remotes(who, &[SERVICE]).await.rows);
+            app.run(&format!("udp {} 1 100", OUTSIDE[0]));
+            let now = sum(&host.remotes(who, &[SERVICE]).await.rows);
+            if now == before.map(|bytes| bytes + DATAGRAM) {
+                break;
+            }
+            tries += 1;
+            assert!(tries < 50, "{owner:?} {before:?} {now:?} {}", host.ruleset());
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        for user in others {
+            assert_eq!(host.remotes(user, &[SERVICE]).await.rows, [], "{user}");
+        }
+        let before = sum(&host
+            .remotes(ROOT, &[""])
+            .await
+            .rows
+            .iter()
+            .filter(|row| covers(SERVICE, &row.cgroup))
+            .cloned()
+            .collect::<Vec<_>>());
+        app.run(&format!("udp {} 1 100", OUTSIDE[0]));
+        let now = sum(&host
+            .remotes(ROOT, &[""])
+            .await
+            .rows
+            .iter()
+            .filter(|row| covers(SERVICE, &row.cgroup))
+            .cloned()
+            .collect::<Vec<_>>());
+        assert_eq!(now, before.map(|bytes| bytes + DATAGRAM), "{owner:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_nobody_had_seen_before_a_lease_ended_is_forgotten_too() {
+    let host = Host::new().await;
+    let (mut app, mut bystander) = (host.lab.application(APP), host.lab.application(BYSTANDER));
+    host.remotes(USER, &[APP, BYSTANDER]).await;
+    for _ in 0..4 {
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        host.remotes(USER, &[APP]).await;
+    }
+    // Just before its ten seconds are over, and not looked at.
+    bystander.run(&format!("udp {} 3 100", OUTSIDE[0]));
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    app.run(&format!("udp {} 1 100", OUTSIDE[0]));
+    assert_eq!(sum(&host.remotes(USER, &[APP]).await.rows), [DATAGRAM; 2]);
+    assert_eq!(host.remotes(USER, &[BYSTANDER]).await.rows, []);
+    bystander.run(&format!("udp {} 1 100", OUTSIDE[0]));
+    assert_eq!(sum(&host.remotes(USER, &[BYSTANDER]).await.rows), [DATAGRAM; 2]);
+}
+
+/// As many rows as there can be, each with a path as long as it can be.
+#[tokio::test]
+async fn the_longest_answer_is_shortened_before_it_is_made() {
+    let host = Host::new().await;
+    let deep = (0..13).fold(APPS.to_owned(), |path, _| format!("{path}/{}", "n".repeat(250)));
+    let mut app = host.lab.application(&deep);
+    let mut other = host.lab.application(OTHERS);
+    host.remotes(USER, &[APPS]).await;
+    app.run(&format!("udp {} 100 1000", OUTSIDE[0]));
+    app.run("spread 93.184.216.36:10000 5000 100");
+    app.run("spread [2606:2800:220:1::35]:10000 5000 100");
+    for _ in 0..5 {
+        let told = host.remotes(USER, &[APPS]).await;
+        assert!(!told.is_complete && told.rows.len() > 500, "{}", told.rows.len());
+        assert!(told.rows.iter().any(|row| row.tx_bytes == 100 * 1028), "what has moved the most is told first");
+    }
+    let status = fs::read_to_string(format!("/proc/{}/status", host.daemon.pid())).unwrap();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    let peak: u64 = peak.trim().trim_end_matches(" kB").parse().unwrap();
+    println!("{peak} kB resident at most");
+    assert!(peak << 10 < memory_max_bytes() / 2, "{peak} kB");
+    host.remotes(OTHER, &[OTHERS]).await;
+    other.run(&format!("udp {} 1 100", OUTSIDE[0]));
+    assert_eq!(sum(&host.remotes(OTHER, &[OTHERS]).await.rows), [DATAGRAM; 2]);
+}
+
+/// A connection that the host's firewall leads elsewhere has one remote, both ways: the one with which the bytes are moved.
+#[tokio::test]
+async fn translated_connections_have_the_real_remote() {
+    const NAT: &str = "table inet translates { chain output { type nat hook output priority -100
+        ip daddr 203.0.114.9 tcp dport 80 dnat ip to 93.184.216.35:8001
+        ip daddr 203.0.114.9 udp dport 53 dnat ip to 192.168.77.1:8001
+        ip6 daddr 2a0e:b107::9 meta l4proto { tcp, udp } dnat ip6 to [2606:2800:220:1::35]:8001
+    }
+    }";
+    let host = Host::new().await;
+    let mut app = host.lab.application(APP);
+    let is_known = |host: &Host| host.ruleset().contains("remotes_rx_5_1_translated");
+    host.remotes(USER, &[APP]).await;
+    app.run(&format!("tcp {} 3000 2000", OUTSIDE[0]));
+    assert!(!is_known(&host), "connection tracking is nothing that we switch on");
+    host.lab.host.nft(NAT).unwrap();
+    eventually("the helper knows", || if is_known(&host) { Ok(()) } else { Err(host.ruleset()) });
+    app.run("tcp 203.0.114.9:80 30000 20000");
+    app.run("udp 203.0.114.9:53 7 100");
+    app.run("tcp [2a0e:b107::9]:443 3000 2000");
+    app.run("udp [2a0e:b107::9]:443 7 100");
+    app.run(&format!("tcp {} 3000 2000", OUTSIDE[1]));
+    let rows = host.remotes(USER, &[APP]).await.rows;
+    assert_eq!((table(&rows), sum(&rows)), (host.truth(), host.counter(APP).await));
+    host.is_its_own();
+    // Somebody else connects, to an address that leads here: the remote is who connects.
+    host.lab.host.nft("add chain inet translates input { type nat hook prerouting priority -100; }").unwrap();
+    host.lab.host.nft("add rule inet translates input tcp dport 8080 redirect to :8002").unwrap();
+    app.run("listen 0.0.0.0:8002 0 0");
+    let (before, counted) = (sum(&rows), host.counter(APP).await);
+    let connect = || {
+        let mut stream = TcpStream::connect("192.168.77.2:8080").unwrap();
+        stream.write_all(&[1; 2000]).unwrap();
+        stream.read_exact(&mut [0; 2000]).unwrap();
+        stream.local_addr().unwrap()
+    };
+    let asks = std::thread::scope(|scope| {
+        let asks = scope.spawn(|| host.lab.peer.inside(connect));
+        app.run("accept 0.0.0.0:0 1 2000");
+        asks.join().unwrap()
+    });
+    let rows = host.remotes(USER, &[APP]).await.rows;
+    let counter = host.counter(APP).await;
+    let theirs: Vec<_> = rows.iter().filter(|row| row.address == asks.ip() && row.port == asks.port()).collect();
+    let grown = [0, 1].map(|way| counter[way] - counted[way]);
+    assert_eq!(sum(theirs), grown, "{rows:?}");
+    assert_eq!([0, 1].map(|way| sum(&rows)[way] - before[way]), grown);
+    host.lab.host.nft("delete table inet translates").unwrap();
+    eventually("nothing is translated any more", || if is_known(&host) { Err(host.ruleset()) } else { Ok(()) });
+    host.grows(&mut app, APP, APP).await;
+}
+
+#[tokio::test]
+async fn killed_at_any_time_it_loses_nothing_and_leaves_nothing() {
+    let mut host = Host::new().await;
+    let (mut app, mut bystander) = (host.lab.application(APP), host.lab.application(BYSTANDER));
+    app.run(&format!("udp {} 1 100", OUTSIDE[0]));
+    // Without elements: what they are is in the figures.
+    let table = |host: &Host| {
+        let text = host.lab.host.inside(|| tool("nft", &["-s", "list", "ruleset"], "")).unwrap();
+        let lines = text.lines().filter(|line| !line.contains(" . 0x") || line.contains("update @"));
+        lines.map(|line| format!("{line}\n")).collect::<String>()
+    };
+    // What a restart writes anew stands in another order.
+    host.daemon.kill();
+    host.daemon.start(&host.bus).await;
+    let before = table(&host);
+    // No random numbers, but no two are alike in what goes on when it ends.
+    for round in 0..50_usize {
+        let mut calls = Vec::new();
+        for (at, user) in [USER, OTHER, ROOT].into_iter().enumerate() {
+            let helper = host.bus.helper_of(user).await;
+            let paths = match (round + at) % 4 {
+                0 => vec![format!("/{APP}")],
+                1 => vec![format!("/{BYSTANDER}"), format!("/{APP}")],
+                2 => vec![format!("/{APPS}"), format!("/{OTHERS}")],
+                _ => vec!["/".to_owned()],
+            };
+            calls.push(tokio::spawn(async move {
+                loop {
+                    if helper.read_remotes(paths.clone()).await.is_err() {
+                        return;
+                    }
+                }
+            }));
+        }
+        let new = format!("{APPS}/n{round}");
+        fs::create_dir(host.lab.cgroup.join(&new)).unwrap();
+        app.begin(&format!("tcp {} 30000 20000", OUTSIDE[0]));
+        tokio::time::sleep(Duration::from_micros(u64::try_from(round * 7919 % 60_000).unwrap())).await;
+        host.daemon.kill();
+        app.finish("tcp");
+        bystander.run(&format!("udp {} 1 100", OUTSIDE[round % 2]));
+        calls.iter().for_each(tokio::task::JoinHandle::abort);
+        host.daemon.start(&host.bus).await;
+        fs::remove_dir(host.lab.cgroup.join(&new)).unwrap();
+    }
+    let truth = host.truth().values().fold([0; 2], |sum: [u64; 2], of| [sum[0] + of[0], sum[1] + of[1]]);
+    assert_eq!(host.counters(APPS).await, truth, "{}", host.daemon.said());
+    // And what is counted by remote from now on is right.
+    host.grows(&mut app, APP, APPS).await;
+    host.grows(&mut bystander, BYSTANDER, APPS).await;
+    tokio::time::sleep(LAPSE).await;
+    assert_eq!(table(&host), before);
+    host.is_its_own();
 }

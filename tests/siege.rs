@@ -30,6 +30,7 @@ use netglance_dbus::{
     helper1::{BUS_NAME, Helper1Proxy, WirePrefix},
     sample::Row,
 };
+use netglance_helper::remotes::LASTS;
 use system::{Answer, Bus, Daemon, Polkit};
 
 /// `daemon`, `bin`, `sys` and `sync` attack, `uucp` only wants to know.
@@ -100,6 +101,11 @@ fn torment(user: u32, manager: &Path, over: &AtomicBool, made: &AtomicU64) {
     });
 }
 
+/// Asks for the remotes of all that a user has.
+fn remotes(user: u32) -> Vec<u8> {
+    flood::call(BUS_NAME, "ReadRemotes", &[format!("/user.slice/user-{user}.slice")].as_slice())
+}
+
 /// What users send over the bus as fast as it goes.
 fn floods(bus: &Bus) -> Vec<Flood> {
     let prefixes = (vec![(Vec::<u8>::new(), 0u8); 2_000_000], Vec::<WirePrefix>::new());
@@ -107,6 +113,8 @@ fn floods(bus: &Bus) -> Vec<Flood> {
     vec![
         Flood::new(bus, 1, 16, &members, true),
         Flood::new(bus, 2, 16, &[flood::get_all(), flood::silent("Read")], true),
+        Flood::new(bus, 2, 4, &[remotes(1), remotes(2)], true),
+        Flood::new(bus, 3, 4, &[remotes(3)], false),
         Flood::new(bus, 3, 2, &[flood::call(BUS_NAME, "SetPrefixes", &prefixes)], true),
         Flood::new(bus, 3, 8, &[flood::signal(100), flood::signal(1 << 20)], true),
         Flood::new(bus, 4, 8, &[flood::get_all(), flood::member("Read")], false),
@@ -123,13 +131,25 @@ struct Honest {
 }
 
 impl Honest {
+    /// What is told of remotes. The first call in ten seconds begins to count.
+    async fn told(&self) -> u64 {
+        let (epoch, _, is_complete, rows) = self.helper.read_remotes(vec![format!("/{APP}")]).await.unwrap();
+        assert!(epoch > 0 && is_complete, "{rows:?}");
+        rows.iter().map(|row| row.5).sum()
+    }
+
     async fn is_right(&mut self) {
+        let asked = Instant::now();
+        let remotes = self.told().await;
         self.application.run(&format!("flood {OUTSIDE_SINK} 10 100"));
         self.sent += 10 * DATAGRAM;
         let start = Instant::now();
         let (_, _, rows) = self.helper.read().await.unwrap();
         self.latencies.add(start.elapsed());
         assert_eq!(rows, [Row { cgroup: format!("/{APP}"), tx_bytes: self.sent, ..Row::default() }]);
+        let told = self.told().await;
+        // On a machine that is so slow a lease may have ended meanwhile, and counting have begun again.
+        assert!(told == remotes + 10 * DATAGRAM || asked.elapsed() >= LASTS, "{told} after {remotes}");
     }
 }
 

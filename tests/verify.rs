@@ -7,7 +7,7 @@ mod lab;
 mod system;
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fs,
     io::{Read as _, Write as _},
     mem::MaybeUninit,
@@ -265,10 +265,29 @@ fn a_missing_rule_is_found() {
     );
 }
 
+/// A table that is wrong in another way isn't asked for remotes.
+fn names_of_counters() -> Vec<&'static str> {
+    cases::all().iter().filter(|case| !case.by_remote).map(|case| case.name).collect()
+}
+
+#[test]
+fn remotes_that_are_not_counted_and_rules_that_stay_are_found() {
+    let by_remote = |not: Option<Actor>| -> Vec<_> {
+        let cases = cases::all().into_iter().filter(|case| case.by_remote && Some(case.actor) != not);
+        cases.map(|case| case.name).collect()
+    };
+    check(
+        Fault::NoRemotes,
+        &by_remote(Some(Actor::Bystander)),
+        &["the app, by remote: the counter is right, but none of it was booked to a remote", "its child process"],
+    );
+    check(Fault::RemotesStay, &by_remote(None), &["has other rules now than before somebody asked for remotes"]);
+}
+
 #[test]
 fn a_missing_level_is_found() {
     let all = ["IPv4 loopback", "Public IPv4, TCP", "Private IPv4", "The LAN over IPv4"];
-    let mut names: Vec<_> = cases::all().iter().map(|case| case.name).collect();
+    let mut names = names_of_counters();
     names.retain(|name| !all.contains(name));
     names.extend(all);
     check(Fault::NoLevel(6), &names, &["it was counted for the cgroup above", "The rules for level 6"]);
@@ -305,7 +324,7 @@ fn swapped_directions_a_tunnel_counted_twice_and_an_estimate_are_found() {
         &["Public IPv4 through a tunnel"],
         &["the tunnel's own packets were counted as well as those that they carry"],
     );
-    let mut names: Vec<_> = cases::all().iter().map(|case| case.name).collect();
+    let mut names = names_of_counters();
     names.dedup();
     check(Fault::Estimate, &names, &["That is what the estimate has", "none of these datagrams were counted"]);
 }
@@ -429,6 +448,13 @@ fn the_running_table_is_compared_with_what_it_should_be() {
     check(Outcome::Fail, "The set internal4 of the running table has other prefixes");
     fs::write(&setup, r#"{"installed":true,"internal":["198.41.0.0/16"],"external":[]}"#).unwrap();
     check(Outcome::Pass, "");
+    // That somebody looks at remotes, of cgroups at any level, is no difference.
+    let keys = |levels: &[u8]| levels.iter().map(|level| (Key::of(u64::from(*level)), *level)).collect();
+    let asked = [(None, keys(&[2, 11])), (Some(1000), keys(&[1, 6, 8, 9]))].into_iter().collect();
+    for translated in [false, true] {
+        nft.count_by_remote(&asked, translated).unwrap();
+        check(Outcome::Pass, "");
+    }
     // What is redirected on the host has rules of its own.
     let redirect = |nft: &mut Nft, marks: Vec<Marked>, translated| {
         nft.redirect(&Redirected { translated, marked: marks }).unwrap();
@@ -451,6 +477,9 @@ fn the_running_table_is_compared_with_what_it_should_be() {
     check(Outcome::Pass, "");
     lab.host.ip("addr add 2001:4860:9::1/64 dev up0 nodad");
     check(Outcome::Fail, "The set internal6 of the running table has other prefixes");
+    lab.host.ip("addr del 2001:4860:9::1/64 dev up0");
+    nft.count_by_remote(&BTreeMap::new(), false).unwrap();
+    check(Outcome::Pass, "");
     nft.delete_table().unwrap();
 
     // One that books what three levels have to those above.

@@ -216,7 +216,7 @@ fn by_remote() {
     let with = |asked: &Option<_>, measure: &(dyn Fn() -> [f64; 2] + Sync)| {
         let mut nft = lab.host.inside(Nft::open).unwrap();
         nft.create(LEVELS, SET_SIZE, Internal { v4: &v4, v6: &v6 }).unwrap();
-        asked.iter().for_each(|asked| nft.count_by_remote(asked).unwrap());
+        asked.iter().for_each(|asked| nft.count_by_remote(asked, false).unwrap());
         let measured = lab.host.inside(measure);
         nft.delete_table().unwrap();
         measured

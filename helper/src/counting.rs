@@ -149,8 +149,10 @@ pub struct Counting {
     searched: u64,
     /// Somebody has set counters back since the helper began.
     were_reset: bool,
-    /// What is counted by remote.
+    /// What is counted by remote …
     remotes: Remotes,
+    /// … of packets that may be translated.
+    translated: bool,
     /// Kept for its space.
     elements: Vec<Element>,
 }
@@ -223,6 +225,7 @@ impl Counting {
             searched: 0,
             were_reset: false,
             remotes: Remotes::default(),
+            translated: false,
             elements: Vec::new(),
         }
     }
@@ -244,7 +247,9 @@ impl Counting {
         self.add_tops(tree, tree.nodes().all().filter(|(.., is_live)| *is_live).map(|(id, ..)| id))?;
         self.catch_up(tree)?;
         self.tend(tree)?;
-        self.recall_remotes(tree)?;
+        if let Err(error) = self.recall_remotes(tree) {
+            log(chain(&error));
+        }
         log(format_args!("counting goes on in the table that was kept, epoch {}", self.books.epoch));
         Ok(())
     }
@@ -261,7 +266,11 @@ impl Counting {
 
     /// Puts other rules for what is redirected in place; counters stay.
     pub fn redirect(&mut self, redirected: &Redirected) -> Result<(), Error> {
-        Ok(self.nft.redirect(redirected)?)
+        self.nft.redirect(redirected)?;
+        if std::mem::replace(&mut self.translated, redirected.translated) != redirected.translated {
+            self.remotes.table_changed();
+        }
+        Ok(())
     }
 
     /// Deletes the table. Its files are the caller's to remove.

@@ -27,9 +27,16 @@ pub const LASTS: Duration = Duration::from_secs(10);
 pub const LEASES: usize = 512;
 /// Owners whose cgroups are counted by remote at a time: each costs the packets of asked cgroups a look.
 const OWNERS: usize = 8;
-/// The rules are changed at most so often, and no more than a tenth of a core goes into it: anybody may make cgroups.
+/// The rules are changed at most so often, no more than a tenth of a core goes into it, and no more than half of the time, which the
+/// kernel may let pass in it: anybody may make cgroups, and nobody is served meanwhile.
 const REST: Duration = Duration::from_millis(20);
 const REST_FACTOR: u32 = 9;
+/// It never lasts longer than this, much less than a lease.
+const MOST_REST: Duration = Duration::from_secs(2);
+/// What the kernel has refused is tried again after so long.
+const AFTER_REFUSAL: Duration = Duration::from_secs(1);
+/// The rows of an answer take so many bytes at most: many times what an ordinary user's do, and little of what the helper may have.
+const MOST_BYTES: usize = 4 << 20;
 
 /// More paths than one user may ask for.
 #[derive(Debug, thiserror::Error)]
@@ -37,17 +44,21 @@ const REST_FACTOR: u32 = 9;
 pub struct TooMany;
 
 /// A remote of a cgroup, as the kernel books it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct Booked {
-    cgroup: Key,
-    address: IpAddr,
-    port: u16,
-    protocol: u8,
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Booked {
+    /// Whose it is.
+    pub(crate) cgroup: Key,
+    /// The other side's address.
+    pub(crate) address: IpAddr,
+    /// Its port, or 0.
+    pub(crate) port: u16,
+    /// `IPPROTO_*`.
+    pub(crate) protocol: u8,
 }
 
 impl Booked {
     /// From an element's key as it stands in a message of this set.
-    fn read(set: Set, key: &[u8]) -> Option<Self> {
+    pub(crate) fn read(set: Set, key: &[u8]) -> Option<Self> {
         let (cgroup, rest) = key.split_first_chunk::<8>()?;
         let (address, rest) = if set.is_v4 {
             let (address, rest) = rest.split_first_chunk::<4>()?;
@@ -83,6 +94,8 @@ struct Group {
     epoch: u64,
     cgroups: HashMap<Key, Cgroup>,
     seen: HashMap<Booked, Seen>,
+    /// What else may have elements in the sets: cgroups that are not counted any more.
+    lapsed: HashSet<Key>,
     /// A set was at its limit when last read.
     is_full: bool,
 }
@@ -163,7 +176,7 @@ impl Remotes {
         Ok(())
     }
 
-    /// Cgroups were made or have become other ones.
+    /// Cgroups were made, or are somebody else's.
     pub fn tree_changed(&mut self) {
         self.is_stale |= !self.leases.is_empty();
     }
@@ -207,14 +220,15 @@ impl Remotes {
         (self.is_stale, self.is_unknown) = (false, false);
     }
 
-    /// The kernel has refused: it is tried again after a rest.
-    pub fn refused(&mut self) {
+    /// The kernel has refused, by `now`: it is tried again after a rest.
+    pub fn refused(&mut self, now: Instant) {
         self.is_unknown = true;
+        self.next = Some(now + AFTER_REFUSAL);
     }
 
-    /// It took so long, until `now`.
-    pub fn rest(&mut self, took: Duration, now: Instant) {
-        self.next = Some(now + REST.max(took * REST_FACTOR));
+    /// It took so long, and of that so much of a core, until `now`.
+    pub fn rest(&mut self, took: Duration, cpu: Duration, now: Instant) {
+        self.next = Some(now + REST.max(took).max(cpu * REST_FACTOR).min(MOST_REST));
     }
 
     /// Finds the cgroups that are to be counted: those that exist, and those that have gone and have counted something.
@@ -228,13 +242,22 @@ impl Remotes {
             let cgroup = Cgroup { path: path.into(), level };
             found.entry(nodes.owner(id, &mut known)).or_default().insert(Key::of(id), cgroup);
         }
-        for (owner, group) in &self.groups {
+        let live: HashSet<Key> = found.values().flat_map(|cgroups| cgroups.keys().copied()).collect();
+        let leases = &self.leases;
+        for (owner, group) in &mut self.groups {
             let counted: HashSet<Key> = group.seen.keys().map(|booked| booked.cgroup).collect();
-            let gone = group.cgroups.iter().filter(|(key, cgroup)| counted.contains(key) && self.covers(&cgroup.path));
             let of_owner = found.entry(*owner).or_default();
+            for (key, cgroup) in group.cgroups.iter().filter(|(key, _)| !of_owner.contains_key(key)) {
+                // It lives: it is somebody else's now.
+                if live.contains(key) || !covers(&cgroup.path, |above| leases.contains_key(above)) {
+                    group.lapsed.insert(*key);
+                }
+            }
+            let gone = group.cgroups.iter().filter(|(key, _)| counted.contains(key) && !group.lapsed.contains(key));
             for (key, cgroup) in gone {
                 of_owner.entry(*key).or_insert_with(|| cgroup.clone());
             }
+            group.lapsed.retain(|key| !of_owner.contains_key(key));
         }
         // An app that is being restarted has no cgroup for a moment.
         let leased: BTreeSet<Owner> = self.leases.values().map(|(_, owner)| *owner).collect();
@@ -295,13 +318,14 @@ impl Remotes {
         {
             let level = u8::try_from(path.matches('/').count()).unwrap_or(u8::MAX);
             group.cgroups.insert(key, Cgroup { path: path.into(), level });
+            self.is_stale = true; // it may have a socket yet
         }
     }
 
     /// The cgroups that have counted something by remote and are not asked for any more, of owners who ask for others.
     pub fn ended(&self) -> BTreeMap<Owner, HashSet<Key>> {
         let ended = |group: &Group| {
-            let keys = group.seen.keys().map(|booked| booked.cgroup);
+            let keys = group.seen.keys().map(|booked| booked.cgroup).chain(group.lapsed.iter().copied());
             keys.filter(|key| !group.cgroups.contains_key(key)).collect::<HashSet<_>>()
         };
         let ended = self.groups.iter().map(|(owner, group)| (*owner, ended(group)));
@@ -312,6 +336,7 @@ impl Remotes {
     pub fn forget(&mut self, owner: Owner, cgroups: &HashSet<Key>) {
         if let Some(group) = self.groups.get_mut(&owner) {
             group.seen.retain(|booked, _| !cgroups.contains(&booked.cgroup));
+            group.lapsed.retain(|key| !cgroups.contains(key));
             group.is_full = false;
         }
     }
@@ -338,6 +363,9 @@ impl Remotes {
             }
         }
         remotes.is_complete &= !self.left_out.iter().any(is_told);
+        let mut rows: Vec<_> = rows.into_iter().collect();
+        remotes.is_complete &=
+            !leave_out_smallest(&mut rows, |((path, ..), _)| row_bytes(path), |(_, [rx, tx])| rx.saturating_add(*tx));
         let row = |((path, address, port, protocol), [rx_bytes, tx_bytes]): ((&Arc<str>, _, _, _), [u64; 2])| Remote {
             cgroup: path.to_string(),
             address,
@@ -349,6 +377,29 @@ impl Remotes {
         remotes.rows = rows.into_iter().map(row).collect();
         remotes
     }
+}
+
+/// What a row takes on the bus at most.
+fn row_bytes(path: &str) -> usize {
+    // It begins at a multiple of 8: path and address with their lengths, port, protocol, and two numbers.
+    (4 + path.len() + 1).next_multiple_of(4) + 4 + 16 + 8 + 8 + 16
+}
+
+/// Keeps of rows that take too many bytes those that have moved the most. Whether any was left out.
+fn leave_out_smallest<T>(rows: &mut Vec<T>, bytes: impl Fn(&T) -> usize, moved: impl Fn(&T) -> u64) -> bool {
+    if rows.iter().map(&bytes).sum::<usize>() <= MOST_BYTES {
+        return false;
+    }
+    rows.sort_unstable_by_key(|row| std::cmp::Reverse(moved(row)));
+    let mut left = MOST_BYTES;
+    let fits = rows.iter().take_while(|row| {
+        let fits = left.checked_sub(bytes(row));
+        left = fits.unwrap_or_default();
+        fits.is_some()
+    });
+    let fits = fits.count();
+    rows.truncate(fits);
+    true
 }
 
 /// Whether a path, or one above it, is one of them.

@@ -95,7 +95,7 @@ fn rules_are_not_changed_too_often() {
     let mut remotes = Remotes::default();
     remotes.ask(SLICE, Some(7), true, now).unwrap();
     change(&mut remotes, &nodes, now);
-    remotes.rest(Duration::from_millis(10), now);
+    remotes.rest(Duration::from_millis(50), Duration::from_millis(10), now);
     nodes.add(3, b"new", 20, Met::Told, Instant::now());
     remotes.tree_changed();
     let due = now + Duration::from_millis(90);
@@ -110,10 +110,41 @@ fn rules_are_not_changed_too_often() {
     change(&mut remotes, &nodes, due);
     remotes.table_changed();
     let Plan::Change(_) = remotes.plan(&nodes, 8, 1, due) else { panic!() };
-    remotes.refused();
-    remotes.rest(Duration::ZERO, due);
-    assert_eq!(remotes.plan(&nodes, 8, 1, due), Plan::Later(due + REST));
-    change(&mut remotes, &nodes, due + REST);
+    for (took, cpu, rest) in
+        [(0, 0, REST), (50, 1, Duration::from_millis(50)), (60_000, 1, MOST_REST), (1, 60_000, MOST_REST)]
+    {
+        remotes.rest(Duration::from_millis(took), Duration::from_millis(cpu), due);
+        assert_eq!(remotes.plan(&nodes, 8, 1, due), Plan::Later(due + rest));
+    }
+    remotes.refused(due);
+    assert_eq!(remotes.plan(&nodes, 8, 1, due), Plan::Later(due + AFTER_REFUSAL));
+    change(&mut remotes, &nodes, due + AFTER_REFUSAL);
+}
+
+#[test]
+fn a_cgroup_that_is_somebody_elses_now_is_not_counted_twice() {
+    let (mut nodes, now) = (nodes(&[(1, "system.slice"), (2, "a")]), Instant::now());
+    let mut remotes = Remotes::default();
+    let owner = |nodes: &mut Nodes, uid, remotes: &mut Remotes, at| {
+        nodes.set_directory_owner(3, uid);
+        remotes.tree_changed();
+        remotes.ask("/system.slice/a", nodes.owner_of_path("/system.slice/a"), true, at).unwrap();
+        change(remotes, nodes, at)
+    };
+    assert_eq!(owner(&mut nodes, 7, &mut remotes, now), asked(&[(Some(7), &[(3, 2)])]));
+    assert_eq!(remotes.take_in(set(Some(7), true), &element(3, [1, 1, 1, 1], 1), 100), None);
+    // The one who had it still asks for something else.
+    let mut expected = asked(&[(Some(8), &[(3, 2)])]);
+    assert_eq!(owner(&mut nodes, 8, &mut remotes, now).remove(&Some(8)), expected.remove(&Some(8)));
+    assert!(remotes.rows(Some(7), &["/system.slice/a"], 0).rows.is_empty());
+}
+
+#[test]
+fn rows_that_are_too_many_are_those_that_have_moved_the_least() {
+    let mut rows: Vec<_> = (0..100_u64).collect();
+    assert!(!leave_out_smallest(&mut rows, |_| MOST_BYTES / 100, |row| *row));
+    assert!(leave_out_smallest(&mut rows, |_| MOST_BYTES / 50, |row| *row));
+    assert_eq!(rows, (50..100).rev().collect::<Vec<_>>());
 }
 
 #[test]

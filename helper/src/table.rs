@@ -384,7 +384,7 @@ impl Table {
     /// The rows of a user's own cgroups as of the latest look; of all cgroups where there is none.
     pub fn rows(&mut self, user: Option<u32>) -> Result<Sample, Error> {
         if user.is_some() {
-            self.tree.refresh_owners();
+            self.refresh_owners();
         }
         let counting = self.counting.as_ref().ok_or(Error::NotInstalled)?;
         Ok(Sample { epoch: counting.epoch(), boottime_ns: self.looked_ns, rows: counting.rows(&self.tree, user) })
@@ -406,9 +406,17 @@ impl Table {
         self.settle_remotes()
     }
 
+    fn refresh_owners(&mut self) {
+        if self.tree.refresh_owners()
+            && let Some(counting) = &mut self.counting
+        {
+            counting.owners_changed();
+        }
+    }
+
     /// Those of these paths that are a user's own, with their owners.
     fn own<'a>(&mut self, user: Option<u32>, cgroups: &'a [String]) -> Vec<(&'a str, Option<u32>)> {
-        self.tree.refresh_owners();
+        self.refresh_owners();
         let owned = cgroups.iter().map(|path| (path.as_str(), self.tree.nodes().owner_of_path(path)));
         owned.filter(|(path, owner)| path.starts_with('/') && (user.is_none() || *owner == user)).collect()
     }
@@ -453,7 +461,7 @@ impl Table {
         if let Err(error) = self.look() {
             return log(format_args!("{}; what was saved for the next boot stays", chain(&error)));
         }
-        self.tree.refresh_owners();
+        self.refresh_owners();
         if let Some(counting) = &self.counting {
             self.boots.save(counting.epoch(), self.looked_ns, counting.totals(&self.tree), when);
         }

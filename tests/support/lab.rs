@@ -304,6 +304,11 @@ pub struct Application {
 }
 
 impl Application {
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Moves its process to another cgroup below the lab's; sockets made from now on belong there.
     pub fn enter(&self, lab: &Lab, below: &str) {
         let cgroup = lab.cgroup.join(below);

@@ -196,18 +196,19 @@ impl Tree {
 
     /// Looks again whose the cgroups are that root can give away, because that happens after they are made, and without an
     /// event. It isn't urgent, and is done at most once a second.
-    pub fn refresh_owners(&mut self) {
+    pub fn refresh_owners(&mut self) -> bool {
         if self.owners_due > Instant::now() {
-            return;
+            return false;
         }
-        let began = Instant::now();
+        let (began, mut changed) = (Instant::now(), false);
         for id in self.nodes.deciding() {
             let stat = self.directory_at(id).and_then(rustix::fs::fstat);
             if let Some(stat) = stat.ok().filter(|stat| stat.st_ino == id) {
-                self.nodes.set_directory_owner(id, stat.st_uid);
+                changed |= self.nodes.set_directory_owner(id, stat.st_uid);
             }
         }
         self.owners_due = Instant::now() + OWNERS_EVERY.max(began.elapsed() * OWNERS_SHARE);
+        changed
     }
 
     /// Whether everything is followed.

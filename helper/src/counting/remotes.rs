@@ -2,12 +2,13 @@
 
 use std::{
     collections::{BTreeMap, HashSet},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use netglance_dbus::{cgroup::Tree, remote};
+use rustix::time::ClockId;
 
-use super::{Counting, DUMPS, Error, realtime_ns};
+use super::{Counting, DUMPS, Error, clock_ns, realtime_ns};
 use crate::{
     nft::{
         key::Key,
@@ -40,6 +41,11 @@ impl Counting {
         Ok(())
     }
 
+    /// Some cgroups are somebody else's now.
+    pub fn owners_changed(&mut self) {
+        self.remotes.tree_changed();
+    }
+
     /// When to call [`Self::settle_remotes`].
     pub fn remotes_due(&self) -> Option<Instant> {
         self.remotes.due()
@@ -48,22 +54,24 @@ impl Counting {
     /// Has the table count what is asked for by now, and nothing else by remote. Returns when there is more to do, if that is
     /// not yet allowed.
     pub fn settle_remotes(&mut self, tree: &Tree) -> Result<Option<Instant>, Error> {
-        let start = Instant::now();
+        let cpu = || Duration::from_nanos(clock_ns(ClockId::ThreadCPUTime));
+        let (start, cpu_before) = (Instant::now(), cpu());
         let changed = match self.remotes.plan(tree.nodes(), self.levels, realtime_ns(), start) {
             Plan::Nothing => return Ok(None),
             Plan::Later(later) => return Ok(Some(later)),
             Plan::Same => Ok(()),
             Plan::Change(asked) => self.count_by_remote(asked),
         };
-        self.remotes.rest(start.elapsed(), Instant::now());
+        self.remotes.rest(start.elapsed(), cpu().saturating_sub(cpu_before), Instant::now());
+        if changed.is_err() {
+            self.remotes.refused(Instant::now());
+        }
         changed.map(|()| None)
     }
 
     fn count_by_remote(&mut self, asked: Asked) -> Result<(), Error> {
-        if let Err(error) = self.nft.count_by_remote(&asked).map_err(Error::from).and_then(|()| self.end_remotes()) {
-            self.remotes.refused();
-            return Err(error);
-        }
+        self.nft.count_by_remote(&asked, self.translated)?;
+        self.end_remotes()?;
         self.remotes.planned(asked);
         let remotes = self.remotes.saved();
         if remotes != self.books.remotes {

@@ -11,6 +11,8 @@ const SECOND_WORD: u32 = 9;
 const LAST_WORDS: u32 = 10;
 
 const NFT_META_L4PROTO: u32 = 16;
+const NFT_CT_SRC_IP: u32 = 19;
+const NFT_CT_SRC_IP6: u32 = 21;
 
 /// The expressions of one rule.
 pub struct Expressions<'a>(&'a mut Attributes);
@@ -59,8 +61,12 @@ impl<'a> Expressions<'a> {
     /// A fact about the packet's connection: `NFT_CT_*`. The rule ends where there is none. Whoever has such a rule has
     /// connection tracking switched on by the kernel.
     fn connection(&mut self, key: u32, direction: Option<u8>) -> &mut Self {
+        self.connection_into(REGISTER, key, direction)
+    }
+
+    fn connection_into(&mut self, register: u32, key: u32, direction: Option<u8>) -> &mut Self {
         self.expression("ct", |a| {
-            a.u32(1, REGISTER).u32(2, key);
+            a.u32(1, register).u32(2, key);
             if let Some(direction) = direction {
                 a.bytes(3, &[direction]);
             }
@@ -81,8 +87,6 @@ impl<'a> Expressions<'a> {
 
     /// Loads the address from which the connection's packets of that direction come, before any translation.
     pub fn ct_source(&mut self, direction: u8, is_v4: bool) -> &mut Self {
-        const NFT_CT_SRC_IP: u32 = 19;
-        const NFT_CT_SRC_IP6: u32 = 21;
         self.connection(if is_v4 { NFT_CT_SRC_IP } else { NFT_CT_SRC_IP6 }, Some(direction))
     }
 
@@ -152,6 +156,15 @@ impl<'a> Expressions<'a> {
             self.payload(protocol.saturating_add(1), 2, port, 2);
         }
         self
+    }
+
+    /// As [`Self::remote`], the address and port from which the connection's packets of that direction come, before any translation.
+    pub fn ct_remote(&mut self, direction: u8, is_v4: bool) -> &mut Self {
+        const NFT_CT_PROTO_SRC: u32 = 11;
+        let (key, words) = if is_v4 { (NFT_CT_SRC_IP, 1) } else { (NFT_CT_SRC_IP6, 4) };
+        let protocol = LAST_WORDS.saturating_add(words);
+        self.connection_into(LAST_WORDS, key, Some(direction)).meta_into(protocol, NFT_META_L4PROTO);
+        self.connection_into(protocol.saturating_add(1), NFT_CT_PROTO_SRC, Some(direction))
     }
 
     /// Goes on if what is loaded is in the set.

@@ -285,6 +285,13 @@ pub struct Rule {
     pub handle: u64,
 }
 
+impl Rule {
+    /// Whether it looks at a set, or leads to a chain, whose name begins so.
+    pub fn mentions(&self, name: &str) -> bool {
+        self.expressions.windows(name.len()).any(|part| part == name.as_bytes())
+    }
+}
+
 /// Reads a `NEWRULE` payload.
 pub fn rule(payload: &[u8]) -> Result<Rule, Error> {
     const NFTA_RULE_CHAIN: u16 = 2;

@@ -279,7 +279,8 @@ impl Nft {
     /// Books what is below these cgroups (level and id) to them, and all else to its own cgroup again. The table has so many
     /// levels.
     pub fn set_opaque(&mut self, levels: u8, opaque: &BTreeSet<(u8, u64)>) -> Result<(), Error> {
-        self.commit(&ruleset::entry(TABLE, levels, opaque)).map(drop)
+        let rules = self.rules()?;
+        self.commit(&ruleset::entry(TABLE, &rules, levels, opaque)).map(drop)
     }
 
     /// Puts other internal prefixes in place, all at once; counters stay.
@@ -328,9 +329,14 @@ impl Nft {
     }
 
     /// Counts these cgroups by remote, by owner and with their levels, and nothing else by remote; in one transaction.
-    pub fn count_by_remote(&mut self, asked: &BTreeMap<Owner, BTreeMap<Key, u8>>) -> Result<(), Error> {
+    /// `translated`: see [`Redirected::translated`].
+    pub fn count_by_remote(
+        &mut self,
+        asked: &BTreeMap<Owner, BTreeMap<Key, u8>>,
+        translated: bool,
+    ) -> Result<(), Error> {
         let standing = self.standing()?;
-        let batch = ruleset::count_by_remote(TABLE, &standing, asked);
+        let batch = ruleset::count_by_remote(TABLE, &standing, asked, translated);
         if batch.requests.is_empty() { Ok(()) } else { self.commit(&batch).map(drop) }
     }
 
@@ -358,12 +364,19 @@ impl Nft {
     /// Does what `nft reset` does, which whoever may read the counters may do as well. `false`: this kernel can't.
     pub fn reset_counters(&mut self) -> Result<bool, Error> {
         for counter in Counter::ALL {
-            match self.dump(&ruleset::reset_counters(TABLE, counter), |_| Ok(())) {
-                Err(error) if error.is_unsupported() || error.has_errno(Errno::INVAL) => return Ok(false),
-                other => other?,
+            if !self.reset_set(counter.name())? {
+                return Ok(false);
             }
         }
         Ok(true)
+    }
+
+    /// As [`Self::reset_counters`], of any set.
+    pub fn reset_set(&mut self, set: &str) -> Result<bool, Error> {
+        match self.dump(&ruleset::reset_set(TABLE, set), |_| Ok(())) {
+            Err(error) if error.is_unsupported() || error.has_errno(Errno::INVAL) => Ok(false),
+            other => other.map(|()| true),
+        }
     }
 
     /// Adds elements for these cgroups to all four sets, where there are none.

@@ -182,15 +182,31 @@ pub fn grow(table: &str, from: u8, to: u8) -> Batch {
     b.batch
 }
 
-/// Writes the first block of levels anew, which every packet enters first: what is below one of the `opaque` cgroups (level and
-/// id) is booked to it as a whole. Each of their levels costs every packet a look. Without any, the block is as [`create`] and
-/// [`grow`] leave it.
-pub fn entry(table: &str, levels: u8, opaque: &BTreeSet<(u8, u64)>) -> Batch {
+/// Books what is below one of the `opaque` cgroups (level and id) to it as a whole, in front of the first block of levels, which
+/// every packet enters first. Each of their levels costs every packet a look. Without any, the block is as [`create`] and [`grow`]
+/// leave it. Of the `rules` that stand in the table no others are touched, those that count by remote either; only a block that is
+/// not what it should be is written anew.
+pub fn entry(table: &str, rules: &[Rule], levels: u8, opaque: &BTreeSet<(u8, u64)>) -> Batch {
     let mut b = Builder::new(table);
+    let first = levels.max(1).min(BLOCKS[0] - 1);
+    let deeper = (levels >= BLOCKS[0]).then_some(BLOCKS[0]);
+    let block_levels: Vec<_> = deeper.into_iter().chain((1..=first).rev()).collect();
+    let of = |counter: Counter| rules.iter().filter(move |rule| rule.chain == counter.name());
+    let is_whole = |counter| of(counter).filter(|rule| !rule.is_noted).count() == block_levels.len();
+    let is_whole = Counter::ALL.into_iter().all(is_whole);
     for counter in Counter::ALL {
-        b.request(Kind::DelRule, 0, "emptying a chain", |a| {
-            a.string(2, counter.name());
-        });
+        let what = "emptying a chain";
+        if !is_whole {
+            b.request(Kind::DelRule, 0, what, |a| {
+                a.string(2, counter.name());
+            });
+            continue;
+        }
+        for rule in of(counter).filter(|rule| rule.is_noted && rule.mentions(OPAQUE)) {
+            b.request(Kind::DelRule, 0, what, |a| {
+                a.string(2, counter.name()).u64(3, rule.handle);
+            });
+        }
     }
     let what = "the cgroups that are booked as a whole";
     b.request(Kind::DelSet, 0, what, |a| {
@@ -200,19 +216,22 @@ pub fn entry(table: &str, levels: u8, opaque: &BTreeSet<(u8, u64)>) -> Batch {
     b.elements(Kind::NewSetElem, NLM_F_CREATE, OPAQUE, what, opaque.iter().map(|(_, id)| Key::of(*id)));
     let mut above: Vec<_> = opaque.iter().map(|(level, _)| *level).collect();
     above.dedup();
-    let first = levels.max(1).min(BLOCKS[0] - 1);
     for counter in Counter::ALL {
-        for level in &above {
-            let text = "what is below such a cgroup is not told apart; the set is full, so nothing is added";
-            b.rule(counter.name(), "socket cgroupv2 level, looked up in a set", text, |e| {
-                e.cgroup(*level).in_full(OPAQUE).update(counter.name()).accept();
-            });
-        }
-        let deeper = (levels >= BLOCKS[0]).then_some(BLOCKS[0]);
-        for level in deeper.into_iter().chain((1..=first).rev()) {
-            let (chain, next) = (counter.name(), block(counter, level));
+        let chain = counter.name();
+        for level in block_levels.iter().copied().filter(|_| !is_whole) {
+            let next = block(counter, level);
             b.plain_rule(chain, NLM_F_APPEND, |e| {
                 if next == chain { e.cgroup(level).update(chain).accept() } else { e.leads(level, &next) }
+            });
+        }
+        // Each in front of the others: the one above all comes first.
+        for level in above.iter().rev() {
+            let text = "what is below such a cgroup is not told apart; the set is full, so nothing is added";
+            b.request(Kind::NewRule, NLM_F_CREATE, "socket cgroupv2 level, looked up in a set", |a| {
+                a.string(2, chain).nest(4, |a| {
+                    Expressions::new(a).cgroup(*level).in_full(OPAQUE).update(chain).accept();
+                });
+                a.bytes(7, &comment(0, text));
             });
         }
     }
@@ -283,9 +302,9 @@ pub fn dump_counters(table: &str, counter: Counter) -> Request {
 }
 
 /// Asks for a set's elements and has their counters set back to zero.
-pub fn reset_counters(table: &str, counter: Counter) -> Request {
+pub fn reset_set(table: &str, set: &str) -> Request {
     Request::new(Kind::GetSetElemReset, NLM_F_DUMP, "setting counters back", |a| {
-        a.string(1, table).string(2, counter.name());
+        a.string(1, table).string(2, set);
     })
 }
 

@@ -121,6 +121,8 @@ pub struct Case {
     pub is_reset: bool,
     /// Where a rule of the host's (network address translation) leads it.
     pub redirected: Option<IpAddr>,
+    /// Whether somebody asks for the remotes of the app and what is below it.
+    pub by_remote: bool,
 }
 
 impl Case {
@@ -135,6 +137,11 @@ impl Case {
             Task::Tcp { to, .. } | Task::Udp { to, .. } => to.ip(),
             Task::Own { address, .. } => address,
         }
+    }
+
+    /// Who moves it, in words.
+    pub fn actor_name(&self) -> String {
+        if self.by_remote { format!("{}, by remote", self.actor.name()) } else { self.actor.name().to_owned() }
     }
 
     /// Whether it is a TCP connection; datagrams else.
@@ -222,8 +229,10 @@ pub fn peer_addresses() -> Vec<SocketAddr> {
 #[rustfmt::skip]
 pub fn all() -> Vec<Case> {
     use Actor::{App, Bystander, Child, Restarted};
-    let case = |name, actor, task, scope| Case { name, actor, task, scope, is_reset: false, redirected: None };
+    let case = |name, actor, task, scope| Case { name, actor, task, scope, is_reset: false, redirected: None, by_remote: false };
     let redirected = |name, task, to, scope| Case { redirected: Some(to), ..case(name, App, task, scope) };
+    let remote = |name, actor, task, scope| Case { by_remote: true, ..case(name, actor, task, scope) };
+    let other_remote = |name, task, to, scope| Case { by_remote: true, ..redirected(name, task, to, scope) };
     vec![
         case("IPv4 loopback", App, own(v4(127, 0, 0, 1)), Internal),
         case("IPv6 loopback", App, own(v6([0, 0, 0, 0, 0, 0, 0, 1])), Internal),
@@ -258,6 +267,16 @@ pub fn all() -> Vec<Case> {
         case("The LAN over IPv4, TCP", Child, tcp(PEER_LAN4), Internal),
         case("Public IPv4, TCP", Bystander, tcp(PUBLIC4), External),
         case("Public IPv6, UDP", Bystander, udp(PUBLIC6), External),
+        remote("Public IPv4, TCP", App, tcp(PUBLIC4), External),
+        remote("Public IPv4, UDP", App, udp(PUBLIC4), External),
+        remote("Public IPv6, TCP", App, tcp(PUBLIC6), External),
+        remote("Public IPv6, UDP", App, udp(PUBLIC6), External),
+        remote("The LAN over IPv4, TCP", App, tcp(PEER_LAN4), Internal),
+        remote("Public IPv4 through a tunnel (VXLAN)", App, udp(BEHIND_TUNNEL), External),
+        other_remote("Public IPv4 redirected to the LAN, TCP", tcp(CAPTURED4), PEER_LAN4, Internal),
+        other_remote("Private IPv6 redirected outside, TCP", tcp(SERVICE6), PUBLIC6, External),
+        remote("Public IPv4, TCP", Child, tcp(PUBLIC4), External),
+        remote("Public IPv6, UDP", Bystander, udp(PUBLIC6), External),
         case("Public IPv4, TCP", Restarted, tcp(PUBLIC4), External),
         case("Public IPv6, UDP", Restarted, udp(PUBLIC6), External),
     ]

@@ -25,6 +25,17 @@ pub enum Fault {
     Estimate,
     /// The kernel keeps a closed socket.
     Leak,
+    /// No rule counts by remote.
+    NoRemotes,
+    /// The rules that count by remote stay.
+    RemotesStay,
+}
+
+impl Fault {
+    /// Whether the table is right for what is counted by remote, without which that can't be.
+    pub(super) fn has_cases_by_remote(self) -> bool {
+        matches!(self, Self::NoRemotes | Self::RemotesStay)
+    }
 }
 
 /// A rule that tells internal from external.
@@ -61,6 +72,7 @@ impl Fault {
             }
             Self::TunnelTwice => batch.requests.retain(|request| request.what() != "a look at the link-layer header"),
             Self::NoPrefix(_) | Self::Swapped | Self::NotRedirected | Self::Estimate | Self::Leak => {}
+            Self::NoRemotes | Self::RemotesStay => {}
         }
     }
 

@@ -27,6 +27,7 @@ pub mod freed;
 mod meaning;
 mod namespace;
 mod peer;
+mod remotes;
 pub mod running;
 pub mod traffic;
 mod wire;

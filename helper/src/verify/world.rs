@@ -1,7 +1,7 @@
 //! The scratch world, the table in it, and one case after another.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     fs, io,
     net::IpAddr,
     path::{Path, PathBuf},
@@ -22,11 +22,12 @@ use netglance_dbus::{
 use super::{
     Error, Stop,
     cases::{self, Actor, Case},
-    cgroups::{self, APP, Cgroups},
+    cgroups::{self, APP, CHILD, Cgroups},
     fault::Fault,
     freed, meaning,
     namespace::{Namespace, TUNNEL, WIRE},
     peer::Peer,
+    remotes::{self, Asked},
     running,
     traffic::Mover,
     wire::{Passed, Wire},
@@ -96,6 +97,8 @@ pub struct World {
     names: HashMap<Key, String>,
     has_ipv6: bool,
     has_tunnel: bool,
+    /// Packets may be translated, and the table knows it.
+    translated: bool,
 }
 
 impl World {
@@ -131,6 +134,7 @@ impl World {
             names: HashMap::new(),
             has_ipv6,
             has_tunnel,
+            translated: false,
         };
         world.learn_names()?;
         Ok(world)
@@ -140,7 +144,8 @@ impl World {
     pub fn try_all(&mut self, stop: &Stop) -> Result<Vec<verify::Case>, Error> {
         let mut movers: Vec<(Actor, Mover)> = Vec::new();
         let mut rows = Vec::new();
-        for case in cases::all() {
+        let by_remote = self.fault.is_none_or(Fault::has_cases_by_remote);
+        for case in cases::all().into_iter().filter(|case| by_remote || !case.by_remote) {
             stop.check()?;
             if let Some(why) = self.cannot_try(&case) {
                 rows.push(row(&case, None, Outcome::Skipped, Some(why)));
@@ -161,7 +166,12 @@ impl World {
                 continue;
             }
             if let Some((_, mover)) = movers.iter_mut().find(|(actor, _)| *actor == case.actor) {
-                rows.push(self.try_one(&case, mover, stop)?);
+                let tried = if case.by_remote {
+                    self.try_by_remote(&case, mover, stop)
+                } else {
+                    self.try_one(&case, mover, stop)
+                };
+                rows.push(tried?);
             }
             self.end_redirecting(&case)?;
         }
@@ -199,7 +209,9 @@ impl World {
         }
         if self.fault != Some(Fault::NotRedirected) {
             let found = self.host.inside(|| redirects::look(&BTreeSet::new()))?;
-            self.nft.redirect(&found.map_err(Error::network("find out what is redirected"))?)?;
+            let found = found.map_err(Error::network("find out what is redirected"))?;
+            self.nft.redirect(&found)?;
+            self.translated = found.translated;
         }
         Ok(true)
     }
@@ -207,6 +219,7 @@ impl World {
     fn end_redirecting(&mut self, case: &Case) -> Result<(), Error> {
         if case.redirected.is_some() {
             self.nft.redirect(&Redirected::default())?;
+            self.translated = false;
             self.nft.commit(&ruleset::delete_table(TRANSLATION))?;
         }
         Ok(())
@@ -218,6 +231,38 @@ impl World {
         }
         (case.is_tunnelled() && !self.has_tunnel)
             .then(|| "This kernel has no VXLAN, so no tunnel could be made to test it.".to_owned())
+    }
+
+    /// Tries a case while somebody asks for the app's remotes.
+    fn try_by_remote(&mut self, case: &Case, mover: &mut Mover, stop: &Stop) -> Result<verify::Case, Error> {
+        let is_missing = self.fault == Some(Fault::NoRemotes);
+        let mut cgroups = BTreeMap::new();
+        for cgroup in [APP, CHILD].into_iter().filter(|_| !is_missing) {
+            cgroups.insert(self.key(cgroup)?, self.level(cgroup));
+        }
+        let Some(asked) = Asked::begin(&mut self.nft, cgroups, self.translated)? else {
+            let why = "This kernel can't count by remote, so that could not be tested.".to_owned();
+            return Ok(row(case, None, Outcome::Skipped, Some(why)));
+        };
+        let mut tried = self.try_one(case, mover, stop)?;
+        if let (Outcome::Pass, Some(counted)) = (tried.verdict, tried.counted) {
+            let moved = [counted.rx_bytes + counted.internal_rx_bytes, counted.tx_bytes + counted.internal_tx_bytes];
+            let key = self.key(case.actor.cgroup())?;
+            tried.meaning = remotes::difference(&mut self.nft, case, key, moved)?;
+        }
+        let left = asked.end(&mut self.nft, self.fault == Some(Fault::RemotesStay))?;
+        tried.meaning = tried.meaning.or(left.map(|text| format!("{}, {}: {text}", case.name, case.actor_name())));
+        if tried.meaning.is_some() {
+            tried.verdict = Outcome::Fail;
+        }
+        Ok(tried)
+    }
+
+    /// The depth of a cgroup, counted from the root.
+    fn level(&self, cgroup: &str) -> u8 {
+        let directory = self.cgroups.directory(cgroup);
+        let below = directory.strip_prefix(&self.mount).unwrap_or(&directory);
+        u8::try_from(below.components().count()).unwrap_or(u8::MAX)
     }
 
     fn try_one(&mut self, case: &Case, mover: &mut Mover, stop: &Stop) -> Result<verify::Case, Error> {
@@ -359,7 +404,7 @@ fn row(
         bytes.map_or((None, None, Vec::new()), |(expected, counted, strays)| (Some(expected), Some(counted), strays));
     verify::Case {
         case: case.name.to_owned(),
-        actor: case.actor.name().to_owned(),
+        actor: case.actor_name(),
         sent: Some(case.sent()),
         expected,
         counted,

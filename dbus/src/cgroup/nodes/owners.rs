@@ -16,12 +16,11 @@ const LOOKS: u8 = 3;
 pub type Known = HashMap<u64, Option<u32>>;
 
 impl Nodes {
-    /// Who owns a cgroup's directory.
-    pub fn set_directory_owner(&mut self, id: u64, uid: u32) {
-        if let Some(node) = self.by_id.get_mut(&id) {
-            node.directory_owner = uid;
-            node.owner_looks = node.owner_looks.saturating_add(1);
-        }
+    /// Who owns a cgroup's directory. Whether that is another than before.
+    pub fn set_directory_owner(&mut self, id: u64, uid: u32) -> bool {
+        let Some(node) = self.by_id.get_mut(&id) else { return false };
+        node.owner_looks = node.owner_looks.saturating_add(1);
+        std::mem::replace(&mut node.directory_owner, uid) != uid
     }
 
     /// Whose a cgroup is that exists or existed a while ago; `None`: root's.

@@ -32,7 +32,7 @@ use super::{Batch, Builder, Counter, Direction, INPUT, Kind, OUTPUT};
 /// The chain for packets of translated connections.
 const TRANSLATED: &str = "translated";
 /// `IPS_SRC_NAT | IPS_DST_NAT` of linux/netfilter/nf_conntrack_common.h: the connection's packets are translated.
-const IPS_NAT_MASK: u32 = 1 << 4 | 1 << 5;
+pub(super) const IPS_NAT_MASK: u32 = 1 << 4 | 1 << 5;
 
 /// Packets with this mark stay on this host: the routing policy leads them to the loopback interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -21,9 +21,24 @@
 //! }
 //! ```
 //!
+//! Where packets may be translated (see `redirected.rs`), the answers to what is sent go by the address and port that they really
+//! come from, as what is sent goes by those where it is bound for:
+//!
+//! ```text
+//! chain remotes_rx_6_1000 {
+//!     meta l4proto tcp ct status snat,dnat ct direction reply goto remotes_rx_6_1000_translated               # and udp
+//!     …
+//! }
+//! chain remotes_rx_6_1000_translated {
+//!     meta nfproto ipv4 meta l4proto tcp update @rx4_1000 { KEY 6 . ct reply ip saddr . meta l4proto . ct reply proto-src } accept
+//!     …
+//! }
+//! ```
+//!
 //! So what is booked by remote is what the counter of the same cgroup has just booked, and never more. What finds no room in a
-//! set falls through to the policy, accept; what belongs to a cgroup that is not asked for goes on to the rule that is there. No rule or chain that is there anyway
-//! is changed, so that the table is afterwards what it was. Each user has sets of their own, which nobody else can fill.
+//! set falls through to the policy, accept; what belongs to a cgroup that is not asked for goes on to the rule that is there. No
+//! rule or chain that is there anyway is changed, so that the table is afterwards what it was. Each user has sets of their own,
+//! which nobody else can fill.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -31,7 +46,7 @@ use netlink_packet_core::{NLM_F_APPEND, NLM_F_CREATE, NLM_F_DUMP};
 
 use super::{
     BLOCKS, Batch, Builder, Counter, Direction, Expressions, INPUT, Item, Key, Kind, OUTPUT, Request, Rule, block,
-    is_level,
+    is_level, redirected::IPS_NAT_MASK,
 };
 use crate::nft::{expression::byte_order, expression::comment};
 
@@ -93,6 +108,11 @@ impl Set {
         }
     }
 
+    /// `NFPROTO_IPV4`, `NFPROTO_IPV6`.
+    const fn nfproto(self) -> u8 {
+        if self.is_v4 { 2 } else { 10 }
+    }
+
     const fn address_bytes(self) -> u32 {
         if self.is_v4 { 4 } else { 16 }
     }
@@ -112,7 +132,7 @@ pub fn is_by_remote(chain: &str) -> bool {
 }
 
 /// What stands in the table now: to be read before it is changed.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Standing {
     /// All rules.
     pub rules: Vec<Rule>,
@@ -133,7 +153,7 @@ impl Standing {
         let leads = |rule: &&Rule| {
             rule.is_noted
                 && Counter::ALL.into_iter().any(|counter| is_level(counter, &rule.chain))
-                && rule.expressions.windows(CHAINS.len()).any(|part| part == CHAINS.as_bytes())
+                && rule.mentions(CHAINS)
         };
         self.rules.iter().filter(leads)
     }
@@ -149,8 +169,13 @@ impl Standing {
 }
 
 /// Makes the table count these cgroups by remote, by owner and with their levels, and nothing else. What sets have counted
-/// stays as long as their owner is named.
-pub fn count_by_remote(table: &str, standing: &Standing, asked: &BTreeMap<Owner, BTreeMap<Key, u8>>) -> Batch {
+/// stays as long as their owner is named. `translated`: see [`super::Redirected::translated`].
+pub fn count_by_remote(
+    table: &str,
+    standing: &Standing,
+    asked: &BTreeMap<Owner, BTreeMap<Key, u8>>,
+    translated: bool,
+) -> Batch {
     let mut b = Builder::new(table);
     let what = "counting by remote";
     for rule in standing.leading() {
@@ -194,13 +219,15 @@ pub fn count_by_remote(table: &str, standing: &Standing, asked: &BTreeMap<Owner,
     {
         for (owner, cgroups) in asked {
             let levels: BTreeSet<u8> = cgroups.values().copied().collect();
+            let sets: Vec<_> = Set::all(*owner).filter(|set| set.is_sent == direction.is_sent()).collect();
             for level in levels {
                 let way = if direction.is_sent() { "tx" } else { "rx" };
                 let chain = format!("{CHAINS}{way}_{level}_{}", owner_name(*owner));
                 b.chain(&chain, "books a packet by its remote too, while somebody asks for that", None);
-                Set::all(*owner)
-                    .filter(|set| set.is_sent == direction.is_sent())
-                    .for_each(|set| b.remote_rule(&chain, direction, level, set));
+                if translated && !direction.is_sent() {
+                    b.translated_remotes(&chain, level, &sets);
+                }
+                sets.iter().for_each(|set| b.remote_rule(&chain, direction, level, *set));
                 for counter in counters {
                     b.leading_rule(standing, counter, level, *owner, &chain);
                 }
@@ -284,16 +311,37 @@ impl Builder<'_> {
         self.elements(Kind::NewSetElem, NLM_F_CREATE, &name, "the cgroups that are asked for", keys.chain(nobody));
     }
 
+    /// The rules for what is received and translated, in a chain of their own. They are for the protocols by which a packet's socket
+    /// is found when it is received, one by one: nft knows what a connection's port is only behind a look at the protocol.
+    fn translated_remotes(&mut self, chain: &str, level: u8, sets: &[Set]) {
+        const REPLY: u8 = 1;
+        let own = format!("{chain}_translated");
+        self.chain(&own, "what network address translation has given another source", None);
+        for protocol in [6, 17] {
+            let text = "translated: the header does not say where it comes from";
+            self.rule(chain, "a rule for translated packets", text, |e| {
+                e.l4proto().equal(&[protocol]).ct_status().any_bit(IPS_NAT_MASK);
+                e.ct_direction().equal(&[REPLY]).goto(&own);
+            });
+            for set in sets.iter().filter(|set| set.has_ports) {
+                self.plain_rule(&own, NLM_F_APPEND, |e| {
+                    e.nfproto().equal(&[set.nfproto()]).l4proto().equal(&[protocol]);
+                    e.cgroup(level).ct_remote(REPLY, set.is_v4).update(&set.name()).accept();
+                });
+            }
+        }
+    }
+
     fn remote_rule(&mut self, chain: &str, direction: &Direction, level: u8, set: Set) {
         let [v4, v6] = direction.remote;
-        let (nfproto, address) = if set.is_v4 { (2, v4) } else { (10, v6) };
+        let address = if set.is_v4 { v4 } else { v6 };
         // The port of the other side: source and destination port are the first four bytes of these protocols' headers.
         let port = set.has_ports.then_some(if direction.is_sent() { 2 } else { 0 });
         let what = "socket cgroupv2 level, with an update of a set keyed by cgroup and remote";
         self.request(Kind::NewRule, NLM_F_CREATE | NLM_F_APPEND, what, |a| {
             a.string(2, chain).nest(4, |a| {
                 let mut e = Expressions::new(a);
-                e.nfproto().equal(&[nfproto]).l4proto();
+                e.nfproto().equal(&[set.nfproto()]).l4proto();
                 if set.has_ports {
                     e.lookup(WITH_PORTS)
                 } else {
