@@ -7,7 +7,7 @@ mod table;
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
-pub use table::{Changes, Judge, Look, Open, Place, Row, Table};
+pub use table::{Changes, Judge, Look, MOST_ROWS, Open, Place, Row, Table};
 
 use super::{live::Side, rate::Rate};
 

@@ -13,7 +13,7 @@ use super::{Figures, Remote, Whois, others::Others};
 use crate::look::{live::Judged, rate::Bytes, sampler::Source};
 
 /// Rows that are listed. When there are more, those go that have been idle for longest and that the source has no more.
-const MOST_ROWS: usize = 20_000;
+pub const MOST_ROWS: usize = 20_000;
 /// So many are left then, so that not every look has to make room.
 const ROWS_LEFT: usize = 19_000;
 

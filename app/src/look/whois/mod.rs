@@ -224,6 +224,26 @@ mod tests {
     }
 
     #[test]
+    fn of_as_many_rows_as_there_may_be_each_is_asked_about_once() {
+        let asked = Arc::new(AtomicU32::new(0));
+        let count = Arc::clone(&asked);
+        let services = Learner::new(system::SERVICES, move |_: &Port| {
+            count.fetch_add(1, Ordering::Relaxed);
+            Answer { answer: None, lasts: Duration::from_secs(3600) }
+        });
+        let lookup = Lookup { services, ..Lookup::new() };
+        let look = || (1..=20_000).for_each(|port| _ = lookup.look(address("93.184.216.34"), port, 6));
+        let asked = || asked.load(Ordering::Relaxed);
+        eventually(|| {
+            look();
+            asked() >= 20_000
+        });
+        look();
+        thread::sleep(Duration::from_millis(50));
+        assert_eq!(asked(), 20_000);
+    }
+
+    #[test]
     fn files_that_the_setting_names_are_read_while_somebody_looks() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("x.mmdb");

@@ -13,32 +13,25 @@ use super::{
     host_name::host_name,
     learner::{Answer, Bounds},
 };
+use crate::look::remotes::MOST_ROWS;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
 /// A service's name is not longer than so many bytes; RFC 6335 (section 5.1) allows 15, but files have older ones.
 const SERVICE_MOST: usize = 32;
 
+/// As many answers are kept as there are rows: with fewer, those that are all looked at would be asked about again and again.
+const KEPT: NonZeroUsize = NonZeroUsize::new(MOST_ROWS).unwrap();
+
 /// A port and an IP protocol.
 pub type Port = (u16, u8);
 
 /// A file is read quickly, unless the administrator has put a directory server in its place.
-pub const SERVICES: Bounds = Bounds {
-    name: "services",
-    threads: 1,
-    waiting: 4096,
-    kept: NonZeroUsize::new(4096).unwrap(),
-    apart: Duration::ZERO,
-};
+pub const SERVICES: Bounds = Bounds { name: "services", threads: 1, waiting: 4096, kept: KEPT, apart: Duration::ZERO };
 
 /// Ten addresses a second, four of them at a time: a resolver may wait long for a server that doesn't answer.
-pub const REVERSE: Bounds = Bounds {
-    name: "reverse-dns",
-    threads: 4,
-    waiting: 1024,
-    kept: NonZeroUsize::new(4096).unwrap(),
-    apart: Duration::from_millis(100),
-};
+pub const REVERSE: Bounds =
+    Bounds { name: "reverse-dns", threads: 4, waiting: 1024, kept: KEPT, apart: Duration::from_millis(100) };
 
 /// What the services file calls a port of TCP or UDP. The C library knows no other protocols here.
 pub fn service((port, protocol): &Port) -> Answer<String> {
