@@ -295,7 +295,8 @@ impl Table {
             Joint::Secs(secs) if !is_smaller => Some(grown.rate(secs)),
             _ => None,
         };
-        if grown != nothing {
+        // Where counting has started again for others alone, this one may have moved nothing.
+        if grown != nothing && now != before {
             entry.figures.seen_ns = boottime_ns;
         }
         grown
@@ -588,6 +589,20 @@ mod tests {
         );
         assert_eq!([rate(1, 4, true, &[]), rate(1, 5, true, &[5])], [Some(0.0), Some(5.0)], "it began anew");
         assert_eq!([rate(2, 6, false, &[]), rate(2, 7, true, &[9])], [None, Some(9.0)], "and so did all");
+    }
+
+    #[test]
+    fn a_row_that_is_as_it_was_was_not_seen() {
+        let mut table = Table::default();
+        let mut fake = Fake { is_asked: true, ..Fake::default() };
+        let mut seen = |epoch, secs, rx| {
+            table.take(look(Source::Exact, epoch, secs), [row("/a", "8.8.8.8", rx)], &mut fake);
+            table.rows().next().unwrap().1.seen_ns / SEC
+        };
+        assert_eq!(
+            [seen(1, 1, 100), seen(1, 2, 100), seen(1, 3, 101), seen(2, 4, 101), seen(3, 5, 7)],
+            [1, 1, 3, 3, 5]
+        );
     }
 
     #[test]
