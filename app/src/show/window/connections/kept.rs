@@ -97,7 +97,7 @@ impl Kept {
         let Some(news) = &update.connections else { return };
         // What comes before everything has come is about another table.
         self.has_all |= news.is_whole;
-        if !self.has_all {
+        if !self.has_all && news.failure.is_none() {
             return;
         }
         self.version += 1;
