@@ -539,7 +539,11 @@ async fn remotes_of_cgroups_that_come_and_go_cost_nobody_else_anything() {
         });
         let (start, cpu) = (Instant::now(), cpu_ns(host.daemon.pid()));
         let mut slowest = Duration::ZERO;
-        while start.elapsed() < Duration::from_secs(4) {
+        // On a slow machine it takes a while until more were made than are let pass.
+        let is_due = async |host: &Host| is_let_pass || host.warning().await.starts_with(SLICE);
+        while start.elapsed() < Duration::from_secs(4)
+            || (start.elapsed() < Duration::from_secs(60) && !is_due(&host).await)
+        {
             asks.read_remotes(of_all.clone()).await.unwrap();
             let newest = fs::read_dir(&manager).unwrap().flatten().find(|entry| entry.path().is_dir());
             if let Some(newest) = newest

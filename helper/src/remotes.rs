@@ -27,6 +27,9 @@ pub const LASTS: Duration = Duration::from_secs(10);
 pub const LEASES: usize = 512;
 /// Owners whose cgroups are counted by remote at a time: each costs the packets of asked cgroups a look.
 const OWNERS: usize = 8;
+/// Levels of one owner's cgroups that are counted by remote, the shallowest: each takes some 10 kB of the one message that changes
+/// the rules of all owners, which the kernel takes up to 4 MiB of.
+const LEVELS: usize = 32;
 /// The rules are changed at most so often, no more than a tenth of a core goes into it, and no more than half of the time, which the
 /// kernel may let pass in it: anybody may make cgroups, and nobody is served meanwhile.
 const REST: Duration = Duration::from_millis(20);
@@ -98,6 +101,8 @@ struct Group {
     lapsed: HashSet<Key>,
     /// A set was at its limit when last read.
     is_full: bool,
+    /// Some of the cgroups are too deep.
+    is_deep: bool,
 }
 
 /// What outlives the process.
@@ -266,7 +271,10 @@ impl Remotes {
         self.left_out.clear();
         // Those who ask themselves come before those whom root asks about.
         let (own, others): (Vec<_>, Vec<_>) = found.into_iter().partition(|(owner, _)| leased.contains(owner));
-        for (owner, cgroups) in own.into_iter().chain(others) {
+        for (owner, mut cgroups) in own.into_iter().chain(others) {
+            let levels: BTreeSet<u8> = cgroups.values().map(|cgroup| cgroup.level).collect();
+            let too_deep = levels.into_iter().nth(LEVELS);
+            cgroups.retain(|_, cgroup| too_deep.is_none_or(|too_deep| cgroup.level < too_deep));
             if !self.groups.contains_key(&owner) {
                 if self.groups.len() >= OWNERS {
                     self.left_out.insert(owner);
@@ -277,6 +285,7 @@ impl Remotes {
             }
             if let Some(group) = self.groups.get_mut(&owner) {
                 group.cgroups = cgroups;
+                group.is_deep = too_deep.is_some();
             }
         }
     }
@@ -352,7 +361,7 @@ impl Remotes {
             let cgroups: HashMap<_, _> =
                 group.cgroups.iter().filter(|(_, cgroup)| is_asked(cgroup)).map(|(key, c)| (*key, &c.path)).collect();
             remotes.epoch = remotes.epoch.max(group.epoch);
-            remotes.is_complete &= !group.is_full;
+            remotes.is_complete &= !group.is_full && !group.is_deep;
             for (booked, seen) in &group.seen {
                 // One path may have had several cgroups, one after the other.
                 let Some(path) = cgroups.get(&booked.cgroup) else { continue };

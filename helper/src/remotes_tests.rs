@@ -174,6 +174,19 @@ fn one_user_has_so_many_leases_and_the_table_so_many_owners() {
 }
 
 #[test]
+fn the_deepest_of_too_many_levels_are_left_out() {
+    let mut cgroups = vec![(1, "user.slice"), (2, "user-7.slice")];
+    cgroups.extend((3..40).map(|above| (above, "d")));
+    let (nodes, now) = (nodes(&cgroups), Instant::now());
+    let mut remotes = Remotes::default();
+    remotes.ask(SLICE, Some(7), true, now).unwrap();
+    let Plan::Change(asked) = remotes.plan(&nodes, 128, 1, now) else { panic!() };
+    let levels: Vec<_> = asked[&Some(7)].values().copied().collect::<BTreeSet<_>>().into_iter().collect();
+    assert_eq!(levels, (2..34).collect::<Vec<_>>());
+    assert!(!remotes.rows(Some(7), &[SLICE], 0).is_complete);
+}
+
+#[test]
 fn rows_are_by_path_and_a_counter_that_was_set_back_goes_on() {
     let (mut nodes, now) = (users(), Instant::now());
     let mut remotes = Remotes::default();

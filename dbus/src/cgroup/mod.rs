@@ -195,7 +195,7 @@ impl Tree {
     }
 
     /// Looks again whose the cgroups are that root can give away, because that happens after they are made, and without an
-    /// event. It isn't urgent, and is done at most once a second.
+    /// event. It isn't urgent, and is done at most once a second. Whether any is another's now.
     pub fn refresh_owners(&mut self) -> bool {
         if self.owners_due > Instant::now() {
             return false;
