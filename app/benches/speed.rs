@@ -457,6 +457,8 @@ struct Helper {
     stb: String,
     bytes_per_read: Arc<AtomicU64>,
     bytes: AtomicU64,
+    /// Calls for remotes.
+    asked: Arc<AtomicU64>,
 }
 
 impl Counters for Helper {
@@ -489,6 +491,7 @@ impl Counters for Helper {
     }
     /// A thousand, all of which move at each call.
     async fn read_remotes(&self, _: &Header<'_>, _: &[String]) -> Result<Remotes, Error> {
+        self.asked.fetch_add(1, Ordering::Relaxed);
         let bytes = self.bytes.load(Ordering::Relaxed);
         let row = |i: u32| Remote {
             cgroup: self.stb.clone(),
@@ -545,7 +548,9 @@ fn desktop() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let item = Arc::default();
     let bytes_per_read = Arc::new(AtomicU64::new(0));
-    let helper = Helper { stb, bytes_per_read: Arc::clone(&bytes_per_read), bytes: 0.into() };
+    let asked = Arc::new(AtomicU64::new(0));
+    let helper =
+        Helper { stb, bytes_per_read: Arc::clone(&bytes_per_read), bytes: 0.into(), asked: Arc::clone(&asked) };
     let connection = runtime.block_on(async {
         let connection = Builder::address(address.as_str())
             .serve_at("/StatusNotifierWatcher", Watcher(Arc::clone(&item)))
@@ -620,7 +625,10 @@ fn desktop() {
     let window = ask(&["search", "--onlyvisible", "--name", "^netglance$"]);
     ask(&["windowfocus", "--sync", &window]);
     ask(&["key", "--window", &window, "ctrl+n"]);
+    let before = asked.load(Ordering::Relaxed);
     program.cost("page Connections, 1,000 remotes that all move (program + window)");
+    let beats = asked.load(Ordering::Relaxed) - before;
+    assert!(beats >= 10, "the page is open: {beats} calls");
     ask(&["key", "--window", &window, "Escape"]);
     ask(&["windowminimize", "--sync", &window]);
     program.cost("window minimised (program + window)");

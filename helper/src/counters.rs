@@ -257,11 +257,12 @@ impl Counters for Service {
             let text = format!("at most {LEASES} control groups can be named at a time; name one that is above them");
             return Err(Error::LimitsExceeded(text));
         }
-        let mut later = self.with(|table| table.ask_remotes(user, cgroups))?;
+        let later = self.with(|table| table.ask_remotes(user, cgroups))?;
         self.changed_due.notify_one();
-        while let Some(due) = later {
+        if let Some(due) = later {
+            // Once: if something else comes in between, it will be counted a moment later.
             sleep_until(due.into()).await;
-            later = self.with(Table::settle_remotes)?;
+            self.with(Table::settle_remotes)?;
         }
         self.remote_looks.later(|| self.with(Table::look_at_remotes)).await?;
         let turn = self.turn(uid).await?;

@@ -274,20 +274,34 @@ impl Remotes {
         for (owner, mut cgroups) in own.into_iter().chain(others) {
             let levels: BTreeSet<u8> = cgroups.values().map(|cgroup| cgroup.level).collect();
             let too_deep = levels.into_iter().nth(LEVELS);
-            cgroups.retain(|_, cgroup| too_deep.is_none_or(|too_deep| cgroup.level < too_deep));
+            let mut left_out = HashSet::new();
+            cgroups.retain(|key, cgroup| {
+                let stays = too_deep.is_none_or(|too_deep| cgroup.level < too_deep);
+                stays || !left_out.insert(*key)
+            });
             if !self.groups.contains_key(&owner) {
                 if self.groups.len() >= OWNERS {
-                    self.left_out.insert(owner);
-                    continue;
+                    let spare = self.groups.keys().find(|spare| !leased.contains(spare)).copied();
+                    let Some(spare) = spare.filter(|_| leased.contains(&owner)) else {
+                        self.left_out.insert(owner);
+                        continue;
+                    };
+                    self.groups.remove(&spare);
                 }
                 self.last_epoch = epoch.max(self.last_epoch.saturating_add(1));
                 self.groups.insert(owner, Group { epoch: self.last_epoch, ..Group::default() });
             }
             if let Some(group) = self.groups.get_mut(&owner) {
+                group.lapsed.extend(left_out.into_iter().filter(|key| group.cgroups.contains_key(key)));
                 group.cgroups = cgroups;
                 group.is_deep = too_deep.is_some();
             }
         }
+    }
+
+    /// Whether all of these cgroups are counted.
+    pub fn counts(&self, mut cgroups: impl Iterator<Item = Key>) -> bool {
+        cgroups.all(|key| self.standing.values().any(|of| of.contains_key(&key)))
     }
 
     fn covers(&self, path: &str) -> bool {

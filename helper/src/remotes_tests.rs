@@ -164,6 +164,7 @@ fn one_user_has_so_many_leases_and_the_table_so_many_owners() {
     // Those who ask themselves come first.
     let mut remotes = Remotes::default();
     remotes.ask("/user.slice", None, true, now).unwrap();
+    assert!(!change(&mut remotes, &nodes, now).contains_key(&Some(39)));
     remotes.ask("/user.slice/user-39.slice", Some(39), true, now).unwrap();
     let counted = change(&mut remotes, &nodes, now);
     assert_eq!(counted.len(), OWNERS);

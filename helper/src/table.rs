@@ -138,6 +138,8 @@ pub struct Table {
     trouble: Option<String>,
     /// Why what is redirected is not judged as it should be.
     misled: Option<String>,
+    /// Why what is asked for is not counted by remote.
+    refused: Option<String>,
 }
 
 impl Table {
@@ -178,6 +180,7 @@ impl Table {
             kept,
             trouble: None,
             misled: None,
+            refused: None,
         };
         table.host = table.onlink.changed()?.unwrap_or_default();
         table.prefixes = table.judged();
@@ -299,10 +302,15 @@ impl Table {
     pub fn follow(&mut self) -> Result<bool, Error> {
         // Whatever is wrong with these says nothing about the routes.
         let retried = if self.is_troubled() && self.tried.elapsed() >= RETRIED_AFTER { self.retry() } else { Ok(()) };
-        let followed = [retried, self.follow_cgroups(), self.follow_redirects(), self.settle_remotes().map(drop)];
-        for error in followed.into_iter().filter_map(Result::err) {
+        for error in [retried, self.follow_cgroups(), self.follow_redirects()].into_iter().filter_map(Result::err) {
             log(chain(&error));
         }
+        // The kernel may refuse each time.
+        let refused = self.settle_remotes().err().map(|error| chain(&error));
+        if let Some(text) = refused.as_ref().filter(|_| refused != self.refused) {
+            log(text);
+        }
+        self.refused = refused;
         if self.boots.go_on() {
             self.save(When::Soon);
         }
@@ -403,7 +411,9 @@ impl Table {
         let own = self.own(user, cgroups);
         let counting = self.counting.as_mut().ok_or(Error::NotInstalled)?;
         counting.ask_remotes(&self.tree, &own)?;
-        self.settle_remotes()
+        let later = counting.settle_remotes(&self.tree)?;
+        // Who has been asking for long doesn't wait for others' cgroups.
+        Ok(later.filter(|_| !counting.counts_remotes(&self.tree, &own)))
     }
 
     fn refresh_owners(&mut self) {

@@ -41,6 +41,13 @@ impl Counting {
         Ok(())
     }
 
+    /// Whether all cgroups of these paths are counted by remote; what is below them may be on its way.
+    pub fn counts_remotes(&self, tree: &Tree, paths: &[(&str, Owner)]) -> bool {
+        let cgroups = paths.iter().filter_map(|(path, _)| tree.nodes().at(path));
+        // The root has no counter.
+        self.remotes.counts(cgroups.filter(|id| *id != tree.nodes().root()).map(Key::of))
+    }
+
     /// Some cgroups are somebody else's now.
     pub fn owners_changed(&mut self) {
         self.remotes.tree_changed();
