@@ -51,13 +51,14 @@ enum Command {
     /// Without --app, --unit or --cgroup, it shows all of your applications together (StB alone if it is running). If nothing
     /// matches, it waits; with --count, it then exits with status 3.
     Watch(WatchArgs),
-    /// Show which addresses an application is talking to, and how much it exchanges with each
+    /// Show which addresses an application talks to, and how much it exchanges with each
     ///
-    /// Internal addresses are listed too, and each line says which of the two it is. With exact counting, every packet is counted.
-    /// Without it, this is an estimate of TCP connections; UDP sockets are listed, but not measured.
+    /// External and internal addresses are listed, and each line says which it is. With exact counting, every IP packet is counted.
+    /// Without it, TCP payload is estimated; UDP sockets are listed, but not measured.
     ///
-    /// Counting by address begins with this command and ends with it. Without --app, --unit or --cgroup, it shows all of your
-    /// applications (StB alone if it is running). If nothing matches, it waits; with --count, it then exits with status 3.
+    /// Traffic is counted by address only while somebody looks, so totals begin when this command starts, or earlier if the window's
+    /// Connections page is open. Without --app, --unit or --cgroup, it shows all of your applications (StB alone if it is running). If
+    /// nothing matches, it waits; with --count, it then exits with status 3.
     Connections(connections::ConnectionsArgs),
     /// List the applications that can be watched, busiest first
     Apps {
