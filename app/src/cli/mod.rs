@@ -196,7 +196,7 @@ struct WatchArgs {
     #[arg(long, value_name = "SECONDS", value_parser = interval)]
     interval: Option<Duration>,
     /// Exit after N updates
-    #[arg(long, short = 'n', value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, short = 'n', value_name = "N", value_parser = count)]
     count: Option<u64>,
     /// Use this source only, instead of the best one available
     #[arg(long, value_enum)]
@@ -219,6 +219,10 @@ fn interval(text: &str) -> Result<Duration, String> {
     } else {
         Err(format!("not between {} and {} seconds", BEAT_SECS.start(), BEAT_SECS.end()))
     }
+}
+
+fn count(text: &str) -> Result<u64, String> {
+    text.parse().ok().filter(|count| *count > 0).ok_or_else(|| "not a whole number from 1 on".to_owned())
 }
 
 /// Exit status where nothing matches what was asked for, so that a script can tell that from "nothing moved".
@@ -354,8 +358,11 @@ fn exists(target: &Target, monitor: &Monitor, then: &str) -> bool {
     let exists = monitor.exists(target);
     if !exists {
         let near: Vec<_> = target.near(monitor.paths()).into_iter().map(printable).collect();
-        let near = if near.is_empty() { String::new() } else { format!(" Similar names: {}.", near.join(", ")) };
-        say(format_args!("nothing matches {} now.{near}{then}", target.describe()));
+        let (near, hint) = match near.as_slice() {
+            [] => (String::new(), " `netglance apps` lists what can be watched."),
+            near => (format!(" Similar names: {}.", near.join(", ")), ""),
+        };
+        say(format_args!("nothing matches {} now.{near}{then}{hint}", target.describe()));
     }
     exists
 }
