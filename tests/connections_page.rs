@@ -1,4 +1,4 @@
-//! The page Connections: to whom an app talks, and how much.
+//! The Connections page: whom an app talks to, and how much.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test stops at the first surprise")]
 
 #[path = "support/screen.rs"]
@@ -222,6 +222,26 @@ fn rows_are_sorted_by_any_column_and_hold_still_under_the_pointer() {
 }
 
 #[test]
+fn a_pointer_that_rests_where_it_opened_the_page_holds_no_rows() {
+    let mut screen = Screen::new();
+    screen.show(reading(Ok(RATE)));
+    let button = screen.harness.get_by_label("Connections").rect().center();
+    screen.harness.hover_at(button);
+    screen.harness.run();
+    screen.click("Connections");
+    let at_first = |id| Figures { rate: None, ..moved(id, [1000 - u64::from(id), 0], [0.0, 0.0]) };
+    let many: Vec<Remote> = (1..40).map(|id| remote(id, &format!("1.1.1.{id}"), 443, None)).collect();
+    screen.show(with_connections(whole(many, (1..40).map(at_first).collect())));
+    assert!(order(&screen).starts_with("1.1.1.1 1.1.1.2 "));
+    // The first rates come, and two seconds later others.
+    screen.show(with_connections(news(vec![moved(9, [5, 0], [9e6, 0.0]), moved(8, [5, 0], [8e6, 0.0])])));
+    assert!(order(&screen).starts_with("1.1.1.9 1.1.1.8 "));
+    screen.beats += 4;
+    screen.show(with_connections(news(vec![moved(7, [5, 0], [9e7, 0.0])])));
+    assert!(order(&screen).starts_with("1.1.1.7 1.1.1.9 1.1.1.8 "));
+}
+
+#[test]
 fn the_filter_finds_any_of_it_and_escape_goes_back_step_by_step() {
     let mut screen = opened(all());
     for (text, expected) in [
@@ -243,7 +263,7 @@ fn the_filter_finds_any_of_it_and_escape_goes_back_step_by_step() {
     }
     click_row(&mut screen, "example.org, port");
     screen.type_into("Filter the connections", "<b>nobody");
-    screen.says("No connection matches “<b>nobody”.");
+    screen.says("No remote matches “<b>nobody”.");
     picture(&screen, "nothing-found.png");
     screen.click("Clear Filter");
     screen.says("Show All");
@@ -354,7 +374,7 @@ fn rows_are_copied_as_a_table() {
 fn what_is_not_known_is_said() {
     let mut screen = opened(whole(Vec::new(), Vec::new()));
     screen.says("No connections yet");
-    screen.says("StB has talked to nobody since this page was opened.");
+    screen.says("Nothing was sent or received since this page was opened");
     picture(&screen, "empty.png");
     screen.show(with_connections(whole(vec![remotes()[3].clone()], Vec::new())));
     screen.says("No external connections");
@@ -368,7 +388,7 @@ fn what_is_not_known_is_said() {
     screen.says("Paused in the tray");
     let others = Some([5_000_000, 1000]);
     screen.show(with_connections(Connections { is_complete: false, others, ..all() }));
-    screen.says("More remotes than can be told apart: the rest is in “Other”.");
+    screen.says("There are more remotes than can be told apart.");
     screen.says("Other, received 5.00 MB, sent 1.00 kB");
     screen.says_not("Estimate: only");
     picture(&screen, "incomplete.png");
@@ -376,12 +396,12 @@ fn what_is_not_known_is_said() {
         .show(with_connections(Connections { failure: Some("the helper does not answer".into()), ..news(Vec::new()) }));
     screen.says("The helper does not answer.");
     assert_eq!(rows(&screen).len(), 5, "the last ones stay");
-    screen.says_not("treat the highlighted connections differently");
+    screen.says_not("treat the highlighted remotes differently");
     let mut disagree = remotes();
     disagree[3].counters = Some(Side::External);
     disagree[0].counters = Some(Side::External);
     screen.show(with_connections(whole(disagree, figures())));
-    screen.says("treat the highlighted connections differently");
+    screen.says("treat the highlighted remotes differently");
     picture(&screen, "disagree.png");
     let mut screen = Screen::new();
     open(&mut screen, Connections { failure: Some("no".into()), ..news(Vec::new()) });

@@ -268,7 +268,7 @@ fn names_of_remotes_are_asked_for_only_on_a_click() {
     };
     screen.show(shown(Queries::Unavailable));
     screen.press_with(Modifiers::COMMAND, Key::Comma);
-    screen.says("Sends the addresses that you look at under Connections to your DNS server.");
+    screen.says("Sends the addresses shown under Connections to your DNS server.");
     screen.says("because no file in MaxMind's format (.mmdb) was found");
     screen.says("in /usr/share/GeoIP, /var/lib/GeoIP. It downloads nothing.");
     screen.says_not("Lookups");
@@ -289,10 +289,10 @@ fn names_of_remotes_are_asked_for_only_on_a_click() {
     screen.click("Cancel");
     assert_eq!(screen.wishes(), [Wish::FollowQueries(false)]);
     screen.show(shown(Queries::Failed("systemd-resolved has ended the connection".to_owned())));
-    screen.says("This computer's lookups are not followed: systemd-resolved has ended the connection.");
+    screen.says("Cannot follow this computer's lookups: systemd-resolved has ended the connection.");
     screen.click("Follow Lookups…");
     screen.show(shown(Queries::Followed));
-    screen.says("Addresses have the names that this computer looked up, until netglance quits.");
+    screen.says("Addresses are shown with the names that this computer looks up, until netglance quits.");
     screen.click("Stop Following Lookups");
     assert_eq!(screen.wishes(), [true, false].map(Wish::FollowQueries));
     screen.is_accessible();

@@ -195,7 +195,7 @@ impl<C: Counters> Helper1<C> {
     /// remote's address in network byte order (4 or 16 bytes), its port (0 where the protocol has none), the IP protocol, bytes
     /// received and sent. Cgroups that are not the caller's own are left out; all are root's. Counting by remote begins with the
     /// first call that names a cgroup, and ends ten seconds after the last one. The epoch changes whenever all of it starts again.
-    /// Not complete: there were more remotes than are told apart; what is in no row is in the cgroup's own counter (see Read).
+    /// If complete is false, there were more remotes than can be told apart; the rest is only in the cgroup's own counter (see Read).
     #[zbus(out_args("epoch", "boottime_ns", "complete", "rows"))]
     async fn read_remotes(
         &self,

@@ -88,7 +88,7 @@ pub struct Settings {
     pub theme: Theme,
     /// `colours`: "blue-orange" (default), "green-purple" or "green-red".
     pub colours: Palette,
-    /// `reverse_dns`: ask the system's resolver how the owners of addresses call them. False by default.
+    /// `reverse_dns`: ask the system's resolver for the names of remote addresses (reverse DNS). False by default.
     pub reverse_dns: bool,
     /// `geoip`: files in MaxMind's format, as they are written; see [`Self::geoip_files`]. `None` (default): those in the usual
     /// places. Empty: none.
@@ -281,7 +281,7 @@ impl Settings {
         let geoip = |path: Spanned<String>| match home_path(path.get_ref()) {
             Some(_) => Ok(path.into_inner()),
             None => {
-                let reason = format!("\"{}\" is not the path of a file: it should begin with / or ~/", path.get_ref());
+                let reason = format!("\"{}\" is not an absolute path: it must begin with / or ~/", path.get_ref());
                 Err((path.span().start, reason))
             }
         };
@@ -553,7 +553,7 @@ mod tests {
         for path in ["a.mmdb", "", "~user/a.mmdb", "~"] {
             check(
                 &format!("geoip = [\"/a.mmdb\",\n\"{path}\"]"),
-                &format!("2: \"{path}\" is not the path of a file: it should begin with / or ~/"),
+                &format!("2: \"{path}\" is not an absolute path: it must begin with / or ~/"),
             );
         }
         for (text, line) in [("beat = 1\nreverse_dns = 1", 2), ("geoip = \"/a.mmdb\"", 1), ("geoip = [7]", 1)] {

@@ -40,7 +40,7 @@ const LINES_PRINTED: usize = 20;
 pub struct ConnectionsArgs {
     #[command(flatten)]
     watch: WatchArgs,
-    /// What makes a line
+    /// What each line stands for
     #[arg(long, value_enum, default_value_t = By::Remote)]
     by: By,
 }
@@ -50,8 +50,7 @@ pub struct ConnectionsArgs {
 pub enum By {
     /// Each address, port and protocol
     Remote,
-    /// Each network: its autonomous system where that is known, otherwise the first 24 bits of an IPv4 address or 48 bits of an IPv6
-    /// address
+    /// Each network: its autonomous system (AS) if that is known, otherwise the /24 of an IPv4 address or the /48 of an IPv6 address
     Network,
     /// Each port and protocol
     Port,

@@ -51,13 +51,14 @@ enum Command {
     /// Without --app, --unit or --cgroup, it shows all of your applications together (StB alone if it is running). If nothing
     /// matches, it waits; with --count, it then exits with status 3.
     Watch(WatchArgs),
-    /// Show which addresses an application is talking to, and how much it exchanges with each
+    /// Show which addresses an application talks to, and how much it exchanges with each
     ///
-    /// Internal addresses are listed too, and each line says which of the two it is. With exact counting, every packet is counted.
-    /// Without it, this is an estimate of TCP connections; UDP sockets are listed, but not measured.
+    /// External and internal addresses are listed, and each line says which it is. With exact counting, every IP packet is counted.
+    /// Without it, TCP payload is estimated; UDP sockets are listed, but not measured.
     ///
-    /// Counting by address begins with this command and ends with it. Without --app, --unit or --cgroup, it shows all of your
-    /// applications (StB alone if it is running). If nothing matches, it waits; with --count, it then exits with status 3.
+    /// Traffic is counted by address only while somebody looks, so totals begin when this command starts, or earlier if the window's
+    /// Connections page is open. Without --app, --unit or --cgroup, it shows all of your applications (StB alone if it is running). If
+    /// nothing matches, it waits; with --count, it then exits with status 3.
     Connections(connections::ConnectionsArgs),
     /// List the applications that can be watched, busiest first
     Apps {
@@ -195,7 +196,7 @@ struct WatchArgs {
     #[arg(long, value_name = "SECONDS", value_parser = interval)]
     interval: Option<Duration>,
     /// Exit after N updates
-    #[arg(long, short = 'n', value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, short = 'n', value_name = "N", value_parser = count)]
     count: Option<u64>,
     /// Use this source only, instead of the best one available
     #[arg(long, value_enum)]
@@ -218,6 +219,10 @@ fn interval(text: &str) -> Result<Duration, String> {
     } else {
         Err(format!("not between {} and {} seconds", BEAT_SECS.start(), BEAT_SECS.end()))
     }
+}
+
+fn count(text: &str) -> Result<u64, String> {
+    text.parse().ok().filter(|count| *count > 0).ok_or_else(|| "not a whole number from 1 on".to_owned())
 }
 
 /// Exit status where nothing matches what was asked for, so that a script can tell that from "nothing moved".
@@ -353,8 +358,11 @@ fn exists(target: &Target, monitor: &Monitor, then: &str) -> bool {
     let exists = monitor.exists(target);
     if !exists {
         let near: Vec<_> = target.near(monitor.paths()).into_iter().map(printable).collect();
-        let near = if near.is_empty() { String::new() } else { format!(" Similar names: {}.", near.join(", ")) };
-        say(format_args!("nothing matches {} now.{near}{then}", target.describe()));
+        let (near, hint) = match near.as_slice() {
+            [] => (String::new(), " `netglance apps` lists what can be watched."),
+            near => (format!(" Similar names: {}.", near.join(", ")), ""),
+        };
+        say(format_args!("nothing matches {} now.{near}{then}{hint}", target.describe()));
     }
     exists
 }

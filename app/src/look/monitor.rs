@@ -82,7 +82,7 @@ pub struct Monitor {
     names: Names,
     /// The last look; `None`: there was only the first.
     beat: Option<Beat>,
-    /// To whom what is watched talks; `None`: nobody asks.
+    /// Whom the watched apps talk to; `None`: nobody asks.
     remotes: Option<Box<remotes::Remotes>>,
     /// What is known of them.
     lookup: Lookup,

@@ -1,4 +1,4 @@
-//! To whom an app talks: a row for each remote of each of its cgroups, and what it has moved with it. Plain data; the rows are
+//! Whom an app talks to: a row for each remote of each of its cgroups, and what it has moved with it. Plain data; the rows are
 //! kept by [`Table`].
 
 mod others;

@@ -1,4 +1,4 @@
-//! What the page Connections gets: the remotes of what is shown, each told once and again when something about it is different.
+//! What the Connections page gets: the remotes of what is shown, each told once and again when something about it is different.
 //! While the page is closed, nobody is asked for remotes.
 
 use std::{mem, time::Duration};

@@ -46,7 +46,7 @@ pub struct Update {
     pub warning: Option<String>,
     /// What the proof page shows; `None` while it is closed.
     pub proof: Option<ProofPage>,
-    /// What the page Connections shows; `None` while it is closed.
+    /// What the Connections page shows; `None` while it is closed.
     pub connections: Option<Connections>,
     /// Where the names of remotes come from.
     pub names: Sources,
@@ -262,7 +262,7 @@ pub enum Command {
     StartAtLogin(bool),
     /// The proof page was opened, or closed.
     ProofPage(bool),
-    /// The page Connections was opened, or closed.
+    /// The Connections page was opened, or closed.
     Connections(bool),
     /// Follow the names that this computer asks systemd-resolved for, until netglance ends, or stop that. A person may be asked for a
     /// password.

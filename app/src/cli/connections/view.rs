@@ -67,7 +67,7 @@ fn summary(beat: &Beat<'_>, lines: &[Line<'_>], by: By) -> String {
     };
     let source = match beat.source {
         Source::Exact if beat.is_complete => "exact",
-        Source::Exact => "exact, more remotes than can be told apart",
+        Source::Exact => "exact, too many remotes to tell apart",
         Source::Estimate => "estimate, TCP only",
     };
     format!("{} {}; {source}", lines.len(), if lines.len() == 1 { one } else { many })
@@ -138,7 +138,7 @@ fn rows<'a>(beat: &Beat<'_>, lines: &[Line<'_>], settings: &Settings, width: u16
 
 /// What is in no line.
 fn others([rx, tx]: [u64; 2]) -> String {
-    format!("others: {} down, {} up", format::bytes(rx), format::bytes(tx))
+    format!("other: {} down, {} up", format::bytes(rx), format::bytes(tx))
 }
 
 fn rates(line: &Line<'_>, unit: Unit) -> [String; 2] {
@@ -161,7 +161,7 @@ fn name(line: &Line<'_>) -> String {
         None => port.to_string(),
     };
     let text = match &line.what {
-        What::Remote(None, ..) => "no particular remote".to_owned(),
+        What::Remote(None, ..) => "no fixed remote".to_owned(),
         What::Remote(Some(address), number, _) => {
             let host = match &whois.name {
                 Some(name) => format!("{} ({address})", name.name),
@@ -172,7 +172,7 @@ fn name(line: &Line<'_>) -> String {
         }
         What::System(number, name) => format!("{name} (AS{number})"),
         What::Prefix(Some(prefix)) => prefix.to_string(),
-        What::Prefix(None) => "no particular remote".to_owned(),
+        What::Prefix(None) => "no fixed remote".to_owned(),
         What::Port(0, number) => format!("{} (no port)", protocol(*number)),
         What::Port(number, _) => port(*number),
     };
@@ -287,13 +287,13 @@ mod tests {
             132,
             8,
             &[
-                "an app�  4 remotes; exact, more remotes than can be told apart",
+                "an app�  4 remotes; exact, too many remotes to tell apart",
                 "Application       Remote                                            Proto   Scope       Download      Upload    Received        Sent",
                 "an app�           [2606:2800:220:1::1]:443 (https)                  tcp     external   9.00 MB/s   1.00 kB/s     5.00 MB     70.0 kB",
                 "an app�           evil�]0;x��.example (10.0.0.1):443 (https)        tcp     internal   2.00 MB/s   1.00 kB/s     5.00 MB     70.0 kB",
                 "another           8.8.8.8:443 (https)                               tcp     external       0 B/s   1.00 kB/s     5.00 MB     70.0 kB",
-                "an app�           no particular remote                              udp     -                  -           -           -           -",
-                "others: 123 kB down, 456 kB up",
+                "an app�           no fixed remote                                   udp     -                  -           -           -           -",
+                "other: 123 kB down, 456 kB up",
                 "press Ctrl+C to quit",
             ],
         );
@@ -301,12 +301,12 @@ mod tests {
             70,
             7,
             &[
-                "an app�  4 remotes; exact, more remotes than can be told apart",
+                "an app�  4 remotes; exact, too many remotes to tell apart",
                 "Applica Remote                Proto   Scope       Download      Upload",
                 "an app� [2606:2800:220:1::1]: tcp     external   9.00 MB/s   1.00 kB/s",
                 "an app� evil�]0;x��.example ( tcp     internal   2.00 MB/s   1.00 kB/s",
                 "        … and 2 more",
-                "others: 123 kB down, 456 kB up",
+                "other: 123 kB down, 456 kB up",
                 "press Ctrl+C to quit",
             ],
         );
@@ -314,16 +314,16 @@ mod tests {
             50,
             6,
             &[
-                "an app�  4 remotes; exact, more remotes than can b",
+                "an app�  4 remotes; exact, too many remotes to tel",
                 "Appl Remote        Proto      Download      Upload",
                 "an a [2606:2800:22 tcp       9.00 MB/s   1.00 kB/s",
                 "     … and 3 more",
-                "others: 123 kB down, 456 kB up",
+                "other: 123 kB down, 456 kB up",
                 "press Ctrl+C to quit",
             ],
         );
         let text = text(&beat, By::Remote, Unit::Bytes, 3);
         assert!(text.chars().all(|c| c == '\n' || netglance_dbus::text::is_shown(c)), "{text:?}");
-        assert!(text.ends_with("\n  … and 1 more\n  others: 123 kB down, 456 kB up"), "{text}");
+        assert!(text.ends_with("\n  … and 1 more\n  other: 123 kB down, 456 kB up"), "{text}");
     }
 }

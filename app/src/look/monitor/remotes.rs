@@ -1,4 +1,4 @@
-//! To whom what is watched talks, or all apps of the caller together. Nothing of this costs anything while nobody asks.
+//! Whom the watched apps talk to, or all apps of the caller together. Nothing of this costs anything while nobody asks.
 
 use std::{
     cmp::Ordering,

@@ -1,4 +1,4 @@
-//! The page Connections, in place of all else: to whom what is shown talks, and how much. It reads nothing itself: while it is open,
+//! The Connections page, in place of all else: whom the apps that are shown talk to, and how much. It reads nothing itself: while it is open,
 //! updates say which remotes there are and what has changed.
 
 mod copy;
@@ -192,8 +192,8 @@ impl ConnectionsPage {
             ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
                 outcome.close = ui.button("Close").on_hover_text(Action::Close.text()).clicked();
                 let hint = format!(
-                    "Copy the rows for a spreadsheet, with exact byte counts. {} copies the row that has the focus or is \
-                     chosen, or else all",
+                    "Copy the rows for a spreadsheet, with unrounded byte counts. {} copies only the row that has the \
+                     focus or is shown in the chart, if there is one",
                     Action::Copy.text()
                 );
                 let copied = self.copied_ns.is_some_and(|ns| self.kept.now_ns.saturating_sub(ns) < COPIED_NS);
@@ -331,17 +331,17 @@ impl ConnectionsPage {
             ui.label(RichText::new(format::sentence(failure)).color(error));
         }
         if update.paused {
-            ui.label(RichText::new("Paused in the tray: these are the figures of the last look.").strong());
+            ui.label(RichText::new("Paused in the tray: these figures are from the last update.").strong());
         }
         if self.kept.source == Some(Source::Estimate) {
             let text = "Estimate: only the payload of TCP is measured. UDP is listed, but not measured.";
             ui.label(RichText::new(text).weak());
         }
         if self.kept.source.is_some() && !self.kept.is_complete {
-            ui.label("More remotes than can be told apart: the rest is in “Other”.");
+            ui.label("There are more remotes than can be told apart. What is missing is in the row “Other”.");
         }
         if self.kept.disagreeing > 0 {
-            let text = "The exact counters treat the highlighted connections differently, because they do not use the \
+            let text = "The exact counters treat the highlighted remotes differently, because they do not use the \
                         prefixes in your settings. To apply all of your prefixes, change one of them in the settings and \
                         enter the password.";
             ui.label(RichText::new(text).color(warn));
@@ -363,16 +363,19 @@ impl ConnectionsPage {
                 }
             } else if self.kept.len() == 0 {
                 ui.heading("No connections yet");
-                ui.label(format!("{} has talked to nobody since this page was opened.", title(update.shown())));
+                ui.label("Nothing was sent or received since this page was opened.");
             } else if !self.view.search.trim().is_empty() {
-                ui.label(format!("No connection matches “{}”.", self.view.search.trim()));
+                ui.label(format!("No remote matches “{}”.", self.view.search.trim()));
                 if ui.button("Clear Filter").clicked() {
                     self.view.search.clear();
                 }
             } else {
                 let (none, others) = match self.view.part {
                     Part::Internal => ("No internal connections", "All of them are external."),
-                    _ => ("No external connections", "All of them are internal: they are not counted."),
+                    _ => (
+                        "No external connections",
+                        "All of them are internal, so their traffic is not part of the figures.",
+                    ),
                 };
                 ui.heading(none);
                 ui.label(others);

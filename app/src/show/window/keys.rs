@@ -95,7 +95,7 @@ const fn ctrl(key: Key) -> Press {
 /// All there are, in the order of the help.
 #[rustfmt::skip]
 pub const SHORTCUTS: &[Shortcut] = &[
-    Shortcut { action: Action::Search, presses: &[ctrl(Key::F)], does: "Search for an application, or for a connection" },
+    Shortcut { action: Action::Search, presses: &[ctrl(Key::F)], does: "Search for an application, or filter the connections" },
     Shortcut { action: Action::ShowFirst, presses: &[key(Key::Enter)], does: "In the search field: show the first match" },
     Shortcut { action: Action::AddFirst, presses: &[ctrl(Key::Enter)], does: "In the search field: add the first match to the charts" },
     Shortcut { action: Action::Step, presses: &[key(Key::ArrowUp), key(Key::ArrowDown)], does: "Show the previous or next application" },
@@ -106,15 +106,15 @@ pub const SHORTCUTS: &[Shortcut] = &[
     Shortcut { action: Action::Zoom, presses: &[key(Key::Minus), key(Key::Plus)], does: "Show more or less time in the chart" },
     Shortcut { action: Action::Now, presses: &[key(Key::Home)], does: "Move the chart back to now" },
     Shortcut { action: Action::Pause, presses: &[key(Key::Space)], does: "Pause or resume the chart (counting continues)" },
-    Shortcut { action: Action::Copy, presses: &[ctrl(Key::C)], does: "Copy the figures of the chart, or the connections" },
+    Shortcut { action: Action::Copy, presses: &[ctrl(Key::C)], does: "Copy the figures of the chart, or the table of connections" },
     Shortcut { action: Action::Save, presses: &[ctrl(Key::S)], does: "Save the chart as a picture" },
     Shortcut { action: Action::MoveFocus, presses: &[key(Key::Tab), Press::Key(Modifiers::SHIFT, Key::Tab)], does: "Move to the next or previous control" },
     Shortcut { action: Action::Press, presses: &[key(Key::Enter), key(Key::Space)], does: "Press the control that has the focus" },
     Shortcut { action: Action::Choose, presses: &[key(Key::ArrowLeft), key(Key::ArrowRight)], does: "Choose the previous or next option of a group" },
     Shortcut { action: Action::Usage, presses: &[ctrl(Key::U)], does: "Open today's usage" },
-    Shortcut { action: Action::Connections, presses: &[ctrl(Key::N)], does: "Open the connections: to whom, and how much" },
+    Shortcut { action: Action::Connections, presses: &[ctrl(Key::N)], does: "Open the connections: which addresses an application talks to" },
     Shortcut { action: Action::Settings, presses: &[ctrl(Key::Comma)], does: "Open the settings" },
-    Shortcut { action: Action::Proof, presses: &[ctrl(Key::P)], does: "Open the proof" },
+    Shortcut { action: Action::Proof, presses: &[ctrl(Key::P)], does: "Open the proof that the figures are right" },
     Shortcut { action: Action::Help, presses: &[key(Key::F1), key(Key::Questionmark)], does: "Show this help" },
     Shortcut { action: Action::Close, presses: &[key(Key::Escape)], does: "Close the open page" },
     Shortcut { action: Action::CloseWindow, presses: &[ctrl(Key::W)], does: "Close this window" },

@@ -10,12 +10,12 @@ use crate::{
 };
 
 /// What turning on reverse DNS means.
-const REVERSE_DNS: &str = "Sends the addresses that you look at under Connections to your DNS server. A name is what the owner of the \
-     address says, and is not checked.";
+const REVERSE_DNS: &str = "Sends the addresses shown under Connections to your DNS server. A name is whatever the owner of the address has \
+     chosen; it is not verified.";
 /// What following the queries means.
-const QUERIES: &str = "systemd-resolved can tell netglance which names this computer looks up, so that addresses get the names that were \
-     asked for. netglance then sees the lookups of all programs and users of this computer, not only of the apps that you watch. An \
-     administrator's password is needed. It ends when netglance quits, and names are kept in memory only.";
+const QUERIES: &str = "systemd-resolved can tell netglance which names this computer looks up, so that each address is shown with the name \
+     that led to it. netglance then sees the lookups of all programs and users of this computer, not only of the apps that you watch. \
+     This needs an administrator's password and ends when netglance quits. Names are kept in memory only.";
 
 /// Draws the choices, takes what is chosen into `settings` and gives a wish beside them.
 pub fn ui(ui: &mut Ui, sources: &Sources, settings: &mut Settings) -> Option<Command> {
@@ -39,7 +39,8 @@ fn queries(ui: &mut Ui, queries: &Queries) -> Option<Command> {
         Queries::Available | Queries::Failed(_) => {
             ui.label(RichText::new(QUERIES).small().weak());
             if let Queries::Failed(why) = queries {
-                ui.label(format::sentence(&format!("This computer's lookups are not followed: {why}")));
+                let wrong = ui.visuals().error_fg_color;
+                ui.colored_label(wrong, format::sentence(&format!("Cannot follow this computer's lookups: {why}")));
             }
             if ui.add(Button::new("Follow Lookups…")).clicked() {
                 wish = Some(Command::FollowQueries(true));
@@ -52,7 +53,7 @@ fn queries(ui: &mut Ui, queries: &Queries) -> Option<Command> {
             }
         }
         Queries::Followed => {
-            ui.label("Addresses have the names that this computer looked up, until netglance quits.");
+            ui.label("Addresses are shown with the names that this computer looks up, until netglance quits.");
             if ui.button("Stop Following Lookups").clicked() {
                 wish = Some(Command::FollowQueries(false));
             }
@@ -69,7 +70,7 @@ fn files(ui: &mut Ui, sources: &Sources, setting: Option<&[String]>) {
         ui.label("Countries and networks are not shown, because no file in MaxMind's format (.mmdb) was found.");
         let places = sources.places.join(", ");
         let text = format!(
-            "netglance looks for country, city and ASN files in {places}. It downloads nothing. The setting geoip names other files."
+            "netglance looks for country, city and ASN files in {places}. It downloads nothing. To use other files, set geoip in the settings file."
         );
         ui.label(RichText::new(text).small().weak());
     } else {

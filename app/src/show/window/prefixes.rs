@@ -47,7 +47,7 @@ impl PrefixLists {
         ui.label(
             "Only traffic with external addresses is counted. Addresses of this computer, of its own networks and of private \
              networks are internal. The most specific prefix that contains an address decides. You can add your own prefixes. The \
-             page Connections shows which prefix decides for each remote.",
+             Connections page shows which prefix decides for each remote.",
         );
         if update.exact == Exact::Counting {
             ui.label(

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use eframe::egui::{FontId, Id, ScrollArea, Sense, Ui, WidgetInfo, accesskit::Role, vec2};
+use eframe::egui::{FontId, Id, ScrollArea, Sense, Ui, Vec2, WidgetInfo, accesskit::Role, vec2};
 
 use super::{
     BAR_WIDTH,
@@ -30,6 +30,8 @@ const HEAD_HEIGHT: f32 = 24.0;
 pub struct Table {
     /// The pointer is over the rows: none slips away under it.
     pub hovered: bool,
+    /// The pointer has moved since the page was opened. Until then it rests where the button was clicked, which may be over the rows.
+    has_moved: bool,
     /// The part of the rows that was drawn, from the first one's top.
     seen: Range<f32>,
     /// The spark lines of the rows that are seen, and what they were made of.
@@ -92,7 +94,8 @@ impl Table {
             }
             scroll_by_keys(ui);
         });
-        self.hovered = ui.rect_contains_pointer(scrolled.inner_rect);
+        self.has_moved |= ui.input(|input| input.pointer.delta() != Vec2::ZERO);
+        self.hovered = self.has_moved && ui.rect_contains_pointer(scrolled.inner_rect);
         let top = scrolled.state.clamped_offset().y;
         self.seen = top..top + scrolled.inner_rect.height();
         if others {

@@ -208,6 +208,8 @@ pub struct View {
     /// What they were made of.
     made_of: Option<(u64, Chosen)>,
     sorted_ns: u64,
+    /// No rate was known when they were sorted.
+    is_blind: bool,
     /// How many remotes they are.
     shown: usize,
 }
@@ -234,6 +236,7 @@ impl View {
             lines: Vec::new(),
             made_of: None,
             sorted_ns: 0,
+            is_blind: true,
             shown: 0,
         }
     }
@@ -264,10 +267,14 @@ impl View {
         }
         let places: HashMap<Key, usize> = self.lines.drain(..).enumerate().map(|(at, line)| (line.key, at)).collect();
         self.lines = self.made(kept, &chosen);
-        let due = kept.now_ns.saturating_sub(self.sorted_ns) >= SORTED_EVERY_NS || places.is_empty();
-        if !same || (due && !held) {
+        let unknown = self.lines.iter().filter(|line| !places.contains_key(&line.key)).count();
+        let due = kept.now_ns.saturating_sub(self.sorted_ns) >= SORTED_EVERY_NS || 2 * unknown > self.lines.len();
+        let knows_rates = self.lines.iter().any(|line| line.rate.is_some());
+        // The page opens before there are rates, so the first order is not yet the one that was asked for.
+        if !same || (self.is_blind && knows_rates) || (due && !held) {
             self.sort(kept);
             self.sorted_ns = kept.now_ns;
+            self.is_blind = !knows_rates;
         } else {
             // What has appeared since comes last.
             self.lines.sort_by_cached_key(|line| {

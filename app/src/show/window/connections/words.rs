@@ -128,7 +128,7 @@ pub fn all(remote: &Remote, owner: &str) -> String {
     if let Some(Name { name, by }) = name {
         let by = match by {
             NamedBy::ReverseDns => "reverse DNS",
-            NamedBy::Query => "asked for by this computer",
+            NamedBy::Query => "looked up by this computer",
         };
         lines.push(format!("{name} ({by})"));
     }
