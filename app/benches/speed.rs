@@ -626,7 +626,7 @@ fn desktop() {
     ask(&["windowfocus", "--sync", &window]);
     ask(&["key", "--window", &window, "ctrl+n"]);
     let before = asked.load(Ordering::Relaxed);
-    program.cost("page Connections, 1,000 remotes that all move (program + window)");
+    program.cost("Connections page, 1,000 remotes that all move (program + window)");
     let beats = asked.load(Ordering::Relaxed) - before;
     assert!(beats >= 10, "the page is open: {beats} calls");
     ask(&["key", "--window", &window, "Escape"]);
