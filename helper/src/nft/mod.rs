@@ -328,16 +328,23 @@ impl Nft {
         Ok(Standing { rules: self.rules()?, chains, sets })
     }
 
-    /// Counts these cgroups by remote, by owner and with their levels, and nothing else by remote; in one transaction.
-    /// `translated`: see [`Redirected::translated`].
+    /// Counts these cgroups by remote, by owner and with their levels, and nothing else by remote. What rules look into is made
+    /// before; then all rules change in one transaction. `translated`: see [`Redirected::translated`].
     pub fn count_by_remote(
         &mut self,
         asked: &BTreeMap<Owner, BTreeMap<Key, u8>>,
         translated: bool,
     ) -> Result<(), Error> {
         let standing = self.standing()?;
-        let batch = ruleset::count_by_remote(TABLE, &standing, asked, translated);
-        if batch.requests.is_empty() { Ok(()) } else { self.commit(&batch).map(drop) }
+        for batch in [
+            ruleset::prepare_remotes(TABLE, &standing, asked),
+            ruleset::count_by_remote(TABLE, &standing, asked, translated),
+        ] {
+            if !batch.requests.is_empty() {
+                self.commit(&batch)?;
+            }
+        }
+        Ok(())
     }
 
     /// Reads a set of remotes: gives each element's key and bytes. See [`Self::read`] for what may be missing.

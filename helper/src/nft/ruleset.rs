@@ -63,6 +63,7 @@ mod scratch;
 pub use redirected::{Marked, Redirected, redirect};
 pub use remotes::{
     MOST_REMOTES, Owner, Set, Standing, count_by_remote, delete_remotes, dump_chains, dump_sets, is_by_remote,
+    prepare_remotes,
 };
 pub use scratch::translate;
 

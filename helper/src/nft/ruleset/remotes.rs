@@ -62,6 +62,9 @@ const CHAINS: &str = "remotes_";
 /// How the names of the sets of asked cgroups begin.
 const ASKED: &str = "asked_";
 
+/// How the name of the other set of an owner's asked cgroups ends. See [`prepare_remotes`].
+const OTHER: &str = "_2";
+
 /// Whose cgroups they are: `None` root's.
 pub type Owner = Option<u32>;
 
@@ -102,7 +105,7 @@ impl Set {
     /// Whose set has this name.
     fn owner_of(name: &str) -> Option<Owner> {
         let rest = ["tx4_", "tx6_", "rx4_", "rx6_", ASKED].iter().find_map(|start| name.strip_prefix(start))?;
-        match rest.strip_suffix("_portless").unwrap_or(rest) {
+        match rest.strip_suffix("_portless").or(rest.strip_suffix(OTHER)).unwrap_or(rest) {
             "root" => Some(None),
             uid => uid.parse().ok().map(Some),
         }
@@ -120,10 +123,6 @@ impl Set {
 
 fn owner_name(owner: Owner) -> String {
     owner.map_or_else(|| "root".to_owned(), |uid| uid.to_string())
-}
-
-fn asked_name(owner: Owner) -> String {
-    format!("{ASKED}{}", owner_name(owner))
 }
 
 /// Whether rules in a chain of this name count by remote.
@@ -148,6 +147,13 @@ impl Standing {
         self.sets.iter().filter_map(|name| Set::owner_of(name)).collect()
     }
 
+    /// The set of asked cgroups that an owner's rules do not look into now: the next ones' are to.
+    fn next_asked(&self, owner: Owner) -> String {
+        let name = format!("{ASKED}{}", owner_name(owner));
+        let is_in_use = self.rules.iter().any(|rule| rule.mentions(&format!("{name}\0")));
+        if is_in_use { name + OTHER } else { name }
+    }
+
     /// The rules that lead from the levels to the chains.
     fn leading(&self) -> impl Iterator<Item = &Rule> {
         let leads = |rule: &&Rule| {
@@ -168,8 +174,35 @@ impl Standing {
     }
 }
 
+/// Makes the sets that [`count_by_remote`] needs, in a transaction of their own before.
+///
+/// A rule adds a cgroup's key to the full set of those that are asked for, which succeeds only where it is in it. The kernel
+/// looks for it among the elements of no transaction that is being carried out (`NFT_GENMASK_ANY` in `nft_rhash_update`), and new
+/// rules apply a moment before the elements of the same transaction count as there. Packets of that moment would be booked by
+/// the counter alone. So each owner has two such sets in turn.
+pub fn prepare_remotes(table: &str, standing: &Standing, asked: &BTreeMap<Owner, BTreeMap<Key, u8>>) -> Batch {
+    let mut b = Builder::new(table);
+    let (owners, mut ids) = (standing.owners(), 100..);
+    let stands = |name: &str| standing.sets.iter().any(|set| set == name);
+    if !asked.is_empty() && !stands(WITH_PORTS) {
+        b.protocols(ids.next().unwrap_or_default());
+    }
+    for (owner, cgroups) in asked {
+        if !owners.contains(owner) {
+            Set::all(*owner).for_each(|set| b.remote_set(set, ids.next().unwrap_or_default()));
+        }
+        let name = standing.next_asked(*owner);
+        if stands(&name) {
+            b.delete_set(&name);
+        }
+        b.asked_set(&name, cgroups.keys().copied(), ids.next().unwrap_or_default());
+    }
+    b.batch
+}
+
 /// Makes the table count these cgroups by remote, by owner and with their levels, and nothing else. What sets have counted
-/// stays as long as their owner is named. `translated`: see [`super::Redirected::translated`].
+/// stays as long as their owner is named. `translated`: see [`super::Redirected::translated`]. Comes after [`prepare_remotes`];
+/// `standing` is what stood before that.
 pub fn count_by_remote(
     table: &str,
     standing: &Standing,
@@ -194,31 +227,18 @@ pub fn count_by_remote(
             a.string(3, chain);
         });
     }
-    let owners = standing.owners();
     let is_needless = |name: &str| match Set::owner_of(name) {
-        Some(owner) => name.starts_with(ASKED) || !asked.contains_key(&owner),
+        Some(owner) if asked.contains_key(&owner) => name.starts_with(ASKED) && name != standing.next_asked(owner),
+        Some(_) => true,
         None => name == WITH_PORTS && asked.is_empty(),
     };
-    for set in standing.sets.iter().filter(|name| is_needless(name)) {
-        b.request(Kind::DelSet, 0, what, |a| {
-            a.string(2, set);
-        });
-    }
-    let mut ids = 100..;
-    if !asked.is_empty() && !standing.sets.iter().any(|name| name == WITH_PORTS) {
-        b.protocols(ids.next().unwrap_or_default());
-    }
-    for (owner, cgroups) in asked {
-        if !owners.contains(owner) {
-            Set::all(*owner).for_each(|set| b.remote_set(set, ids.next().unwrap_or_default()));
-        }
-        b.asked_set(*owner, cgroups.keys().copied(), ids.next().unwrap_or_default());
-    }
+    standing.sets.iter().filter(|name| is_needless(name)).for_each(|set| b.delete_set(set));
     for (direction, counters) in
         [(&OUTPUT, [Counter::TxExternal, Counter::TxInternal]), (&INPUT, [Counter::RxExternal, Counter::RxInternal])]
     {
         for (owner, cgroups) in asked {
             let levels: BTreeSet<u8> = cgroups.values().copied().collect();
+            let asked_set = standing.next_asked(*owner);
             let sets: Vec<_> = Set::all(*owner).filter(|set| set.is_sent == direction.is_sent()).collect();
             for level in levels {
                 let way = if direction.is_sent() { "tx" } else { "rx" };
@@ -229,7 +249,7 @@ pub fn count_by_remote(
                 }
                 sets.iter().for_each(|set| b.remote_rule(&chain, direction, level, *set));
                 for counter in counters {
-                    b.leading_rule(standing, counter, level, *owner, &chain);
+                    b.leading_rule(standing, counter, level, &asked_set, &chain);
                 }
             }
         }
@@ -302,13 +322,18 @@ impl Builder<'_> {
         });
     }
 
-    fn asked_set(&mut self, owner: Owner, keys: impl ExactSizeIterator<Item = Key>, id: u32) {
+    fn delete_set(&mut self, name: &str) {
+        self.request(Kind::DelSet, 0, "deleting a set", |a| {
+            a.string(2, name);
+        });
+    }
+
+    fn asked_set(&mut self, name: &str, keys: impl ExactSizeIterator<Item = Key>, id: u32) {
         let size = u32::try_from(keys.len()).unwrap_or(u32::MAX).max(1);
-        let name = asked_name(owner);
-        self.key_set(&name, id, size, "cgroups that somebody asks for: two hashes of their ids", |_| {});
+        self.key_set(name, id, size, "cgroups that somebody asks for: two hashes of their ids", |_| {});
         // One that nobody has fills a set for which there is no cgroup now.
         let nobody = (keys.len() == 0).then_some(Key::NOBODY);
-        self.elements(Kind::NewSetElem, NLM_F_CREATE, &name, "the cgroups that are asked for", keys.chain(nobody));
+        self.elements(Kind::NewSetElem, NLM_F_CREATE, name, "the cgroups that are asked for", keys.chain(nobody));
     }
 
     /// The rules for what is received and translated, in a chain of their own. They are for the protocols by which a packet's socket
@@ -355,11 +380,11 @@ impl Builder<'_> {
 
     /// A rule in front of the one that books this counter at the level: does the same for cgroups that are asked for, and goes on
     /// to the chain.
-    fn leading_rule(&mut self, standing: &Standing, counter: Counter, level: u8, owner: Owner, to: &str) {
+    fn leading_rule(&mut self, standing: &Standing, counter: Counter, level: u8, asked: &str, to: &str) {
         let Some(rule) = standing.level(counter, level) else { return };
         self.request(Kind::NewRule, NLM_F_CREATE, "a rule in front of a level's", |a| {
             a.string(2, &rule.chain).nest(4, |a| {
-                Expressions::new(a).cgroup(level).in_full(&asked_name(owner)).update(counter.name()).goto(to);
+                Expressions::new(a).cgroup(level).in_full(asked).update(counter.name()).goto(to);
             });
             a.u64(6, rule.handle).bytes(7, &comment(0, "somebody asks for remotes"));
         });
@@ -375,7 +400,8 @@ mod tests {
         for owner in [None, Some(0), Some(1000), Some(u32::MAX)] {
             let names: BTreeSet<_> = Set::all(owner).map(Set::name).collect();
             assert_eq!(names.len(), 8);
-            for name in names.into_iter().chain([asked_name(owner)]) {
+            let asked = format!("{ASKED}{}", owner_name(owner));
+            for name in names.into_iter().chain([asked.clone(), asked + OTHER]) {
                 assert_eq!(Set::owner_of(&name), Some(owner), "{name}");
             }
         }
