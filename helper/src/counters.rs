@@ -3,6 +3,7 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use netglance_dbus::{
@@ -25,6 +26,8 @@ use crate::{
     table::{self, Table},
 };
 
+/// A call that has its cgroups counted by remote waits so long for that. What comes after it is counted in any case.
+const BEGINS_WITHIN: Duration = Duration::from_secs(5);
 /// root's uid.
 const ROOT: u32 = 0;
 /// Calls that one user may have under way at a time: enough for any client, too few to keep others waiting. Who has more is
@@ -257,12 +260,12 @@ impl Counters for Service {
             let text = format!("at most {LEASES} control groups can be named at a time; name one that is above them");
             return Err(Error::LimitsExceeded(text));
         }
-        let later = self.with(|table| table.ask_remotes(user, cgroups))?;
+        let patience = Instant::now() + BEGINS_WITHIN;
+        let mut later = self.with(|table| table.ask_remotes(user, cgroups))?;
         self.changed_due.notify_one();
-        if let Some(due) = later {
-            // Once: if something else comes in between, it will be counted a moment later.
+        while let Some(due) = later.filter(|_| Instant::now() < patience) {
             sleep_until(due.into()).await;
-            self.with(Table::settle_remotes)?;
+            later = self.with(|table| table.ask_remotes(user, cgroups))?;
         }
         self.remote_looks.later(|| self.with(Table::look_at_remotes)).await?;
         let turn = self.turn(uid).await?;

@@ -450,10 +450,13 @@ impl Table {
         Ok(())
     }
 
-    /// The rows of the latest look at these cgroups, as far as they are a user's own, and those below them.
+    /// The rows of the latest look at these cgroups, as far as they are a user's own, and those below them. They are asked for
+    /// until now: the caller may have waited for long.
     pub fn remotes(&mut self, user: Option<u32>, cgroups: &[String]) -> Result<Remotes, Error> {
-        let own: Vec<_> = self.own(user, cgroups).into_iter().map(|(path, _)| path).collect();
-        let counting = self.counting.as_ref().ok_or(Error::NotInstalled)?;
+        let own = self.own(user, cgroups);
+        let counting = self.counting.as_mut().ok_or(Error::NotInstalled)?;
+        counting.ask_remotes(&self.tree, &own)?;
+        let own: Vec<_> = own.into_iter().map(|(path, _)| path).collect();
         Ok(counting.remotes(&self.tree, user, &own, self.looked_at_remotes_ns))
     }
 
