@@ -22,7 +22,8 @@ impl Drop for Server {
 fn a_real_window_shows_stb_by_itself() {
     let missing = |program: &str| format!("{program} does not start: run tests/all, which installs it");
     let display = format!(":{}", 200 + std::process::id() % 700);
-    let server = Command::new("Xvfb").args([&display, "-screen", "0", "1000x700x24", "-nolisten", "tcp"]).spawn();
+    let server =
+        Command::new("Xvfb").args([&display, "-screen", "0", "1000x700x24", "-nolisten", "tcp", "-noreset"]).spawn();
     let _server = Server(server.unwrap_or_else(|_| panic!("{}", missing("Xvfb"))));
     let ask = |program: &str, args: &[&str]| {
         let out = Command::new(program).args(args).env("DISPLAY", &display).stderr(Stdio::null()).output();

@@ -523,7 +523,7 @@ impl Counters for Helper {
 fn desktop() {
     let home = tempfile::tempdir().unwrap();
     let mut server = Command::new("Xvfb");
-    server.args(["-displayfd", "1", "-screen", "0", "1000x700x24", "-nolisten", "tcp"]);
+    server.args(["-displayfd", "1", "-screen", "0", "1000x700x24", "-nolisten", "tcp", "-noreset"]);
     let mut server = Running(server.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("Xvfb"));
     let mut bus = Command::new("dbus-daemon");
     bus.args(["--session", "--nofork", "--print-address"]).stdout(Stdio::piped());

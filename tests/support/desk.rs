@@ -109,8 +109,11 @@ impl Desk {
     pub fn x11() -> Self {
         let mut desk = Self::new();
         // The server itself finds a number that is free.
-        let mut server =
-            Server::start("Xvfb", &["-displayfd", "1", "-screen", "0", "1000x700x24", "-nolisten", "tcp"], &[]);
+        let mut server = Server::start(
+            "Xvfb",
+            &["-displayfd", "1", "-screen", "0", "1000x700x24", "-nolisten", "tcp", "-noreset"],
+            &[],
+        );
         let mut line = String::new();
         BufReader::new(server.0.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let display = format!(":{}", line.trim());

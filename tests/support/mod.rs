@@ -205,6 +205,9 @@ impl Program {
 
 impl Drop for Program {
     fn drop(&mut self) {
+        if thread::panicking() {
+            eprintln!("a program that ended with {:?} has said:\n{}", self.child.try_wait(), self.stderr());
+        }
         drop(self.child.kill());
         drop(self.child.wait());
     }
