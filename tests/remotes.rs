@@ -518,23 +518,13 @@ async fn whose_a_cgroup_is_now_decides() {
         for user in others {
             assert_eq!(host.remotes(user, &[SERVICE]).await.rows, [], "{user}");
         }
-        let before = sum(&host
-            .remotes(ROOT, &[""])
-            .await
-            .rows
-            .iter()
-            .filter(|row| covers(SERVICE, &row.cgroup))
-            .cloned()
-            .collect::<Vec<_>>());
+        let of_service = async || {
+            let rows = host.remotes(ROOT, &[""]).await.rows;
+            sum(rows.iter().filter(|row| covers(SERVICE, &row.cgroup)))
+        };
+        let before = of_service().await;
         app.run(&format!("udp {} 1 100", OUTSIDE[0]));
-        let now = sum(&host
-            .remotes(ROOT, &[""])
-            .await
-            .rows
-            .iter()
-            .filter(|row| covers(SERVICE, &row.cgroup))
-            .cloned()
-            .collect::<Vec<_>>());
+        let now = of_service().await;
         assert_eq!(now, before.map(|bytes| bytes + DATAGRAM), "{owner:?}");
     }
 }

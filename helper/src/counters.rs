@@ -174,7 +174,7 @@ impl Service {
         let turn = self.turn(uid).await?;
         let sample = self.with(|table| table.rows((!all).then_some(uid)))?;
         self.last_until_sent(call, turn);
-        may_be_sent(sample.rows.len(), bytes(&sample.rows))?;
+        may_be_sent(&sample.rows)?;
         Ok(sample)
     }
 
@@ -198,11 +198,12 @@ impl Service {
     }
 }
 
-fn may_be_sent(rows: usize, bytes: usize) -> Result<(), Error> {
+fn may_be_sent(rows: &[Row]) -> Result<(), Error> {
+    let bytes = bytes(rows);
     if bytes <= MOST_BYTES {
         return Ok(());
     }
-    let mib = bytes >> 20;
+    let (mib, rows) = (bytes >> 20, rows.len());
     Err(Error::LimitsExceeded(format!(
         "the answer would have {mib} MiB in {rows} rows, but at most {} MiB are allowed: there are too many control groups",
         MOST_BYTES >> 20
@@ -248,7 +249,7 @@ impl Counters for Service {
         let turn = self.turn(underway.uid).await?;
         let last = self.with(|table| table.last(underway.uid))?;
         self.last_until_sent(call, turn);
-        may_be_sent(last.rows.len(), bytes(&last.rows))?;
+        may_be_sent(&last.rows)?;
         Ok(last)
     }
 

@@ -426,7 +426,7 @@ fn leave_out_smallest<T>(rows: &mut Vec<T>, bytes: impl Fn(&T) -> usize, moved: 
 }
 
 /// Whether a path, or one above it, is one of them.
-fn covers(path: &str, is_one: impl Fn(&str) -> bool) -> bool {
+pub(crate) fn covers(path: &str, is_one: impl Fn(&str) -> bool) -> bool {
     let above = path.match_indices('/').skip(1).filter_map(|(at, _)| path.get(..at));
     is_one(path) || is_one("/") || above.into_iter().any(is_one)
 }

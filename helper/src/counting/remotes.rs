@@ -14,7 +14,7 @@ use crate::{
         key::Key,
         ruleset::{Owner, Set},
     },
-    remotes::{Asked, Plan, Remotes, TooMany},
+    remotes::{Asked, Plan, Remotes, TooMany, covers},
 };
 
 /// Elements that are deleted in one transaction.
@@ -144,10 +144,8 @@ impl Counting {
         let mut remotes = self.remotes.rows(user, paths, boottime_ns);
         // What is booked as a whole is not booked by remote.
         remotes.is_complete &= !self.opaque.iter().filter_map(|(_, id)| tree.path(*id)).any(|whole| {
-            let is_below = |path: &str, above: &str| {
-                path.strip_prefix(above).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-            };
-            paths.iter().any(|path| *path == "/" || is_below(path, &whole) || is_below(&whole, path))
+            let is_at = |path: &str, above: &str| covers(path, |one| one == above);
+            paths.iter().any(|path| is_at(path, &whole) || is_at(&whole, path))
         });
         remotes
     }
