@@ -1,10 +1,12 @@
 //! The settings file `netglance/config.toml` in the user's configuration directory. It is read, checked, and written in a way
 //! that keeps the user's own comments, order and spelling.
 
+mod apps;
 mod budget;
 mod written;
 
 use std::{
+    collections::BTreeMap,
     fmt::Display,
     fs, io,
     ops::RangeInclusive,
@@ -17,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
 use super::file;
+pub use apps::{OwnApp, cgroup, colour, colour_text, own_name, pattern};
 pub use budget::RATE_SECS;
 
 /// Bytes or bits on screen; inside it is always bytes.
@@ -105,6 +108,8 @@ pub struct Settings {
     pub billing_day: u8,
     /// `[[budget]]`: limits for what is moved.
     pub budgets: Vec<Budget>,
+    /// `[apps."NAME"]`: apps as a person defines them, without those that are built in; see [`Self::own_apps`].
+    pub apps: Vec<OwnApp>,
 }
 
 impl Default for Settings {
@@ -122,6 +127,7 @@ impl Default for Settings {
             history_limit_mb: 50,
             billing_day: 1,
             budgets: Vec::new(),
+            apps: Vec::new(),
         }
     }
 }
@@ -226,6 +232,8 @@ struct File {
     history: History,
     #[serde(default)]
     budget: Vec<Spanned<budget::Entry>>,
+    #[serde(default)]
+    apps: BTreeMap<Spanned<String>, apps::Entry>,
 }
 
 #[derive(Default, Deserialize)]
@@ -302,7 +310,16 @@ impl Settings {
             history_limit_mb: limit_mb.unwrap_or(default.history_limit_mb),
             billing_day: billing_day.unwrap_or(default.billing_day),
             budgets: budgets.collect::<Result<_, _>>()?,
+            apps: apps::read(file.apps)?,
         })
+    }
+
+    /// The apps that a person has defined, and the built-in ones that no entry of the same name replaces. A cgroup that several of
+    /// them name belongs to the first.
+    pub fn own_apps(&self) -> Vec<OwnApp> {
+        let is_replaced = |app: &OwnApp| self.apps.iter().any(|own| own.name == app.name);
+        let built_in = OwnApp::built_in().into_iter().filter(|app| !is_replaced(app));
+        self.apps.iter().filter(|app| !app.is_empty()).cloned().chain(built_in).collect()
     }
 
     /// The files that [`Self::geoip`] names, with the home directory in place of `~`.
@@ -557,6 +574,58 @@ mod tests {
             );
         }
         for (text, line) in [("beat = 1\nreverse_dns = 1", 2), ("geoip = \"/a.mmdb\"", 1), ("geoip = [7]", 1)] {
+            let message = read(text).unwrap_err().to_string();
+            assert!(message.starts_with(&format!("/c.toml, line {line}: ")), "{message}");
+        }
+    }
+
+    #[test]
+    fn apps_are_taken_and_mistakes_in_them_named() {
+        let read = |text: &str| Settings::parse(text, Path::new("/c.toml"));
+        let list = |list: &[&str]| list.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+        let text = "[apps.\"Z\"]\nunits = [\"a-*.service\"]\ncolour = \"#3584E4\"\nicon = \"web\"\n[apps.A]\n\
+                    cgroups = [\"/x\"]\napps = [\"firefox\"]\ncontainers = [\"db-?\"]\n";
+        let z = OwnApp {
+            name: "Z".to_owned(),
+            units: list(&["a-*.service"]),
+            colour: Some([0x35, 0x84, 0xe4]),
+            icon: Some("web".to_owned()),
+            ..OwnApp::default()
+        };
+        let a = OwnApp {
+            name: "A".to_owned(),
+            cgroups: list(&["/x"]),
+            apps: list(&["firefox"]),
+            containers: list(&["db-?"]),
+            ..OwnApp::default()
+        };
+        assert_eq!(read(text).unwrap().apps, [z, a], "in the order of the file");
+        let names = |text: &str| read(text).unwrap().own_apps().into_iter().map(|app| app.name).collect::<Vec<_>>();
+        assert_eq!(names(text), ["Z", "A", "StB"]);
+        assert_eq!(names(""), ["StB"]);
+        assert_eq!(names("[apps.StB]\nunits = []\n"), [""; 0], "taken away");
+        let own = read("[apps.StB]\napps = [\"stb\"]\n").unwrap().own_apps();
+        assert_eq!((own.len(), own[0].apps.clone()), (1, list(&["stb"])), "replaced");
+        let check = |text: &str, message: &str| {
+            assert_eq!(read(text).unwrap_err().to_string(), format!("/c.toml, line {message}"));
+        };
+        check("[apps.a]\n", "1: the app \"a\" names nothing: it needs units, cgroups, apps or containers");
+        check("[apps.\" \"]\napps = [\"b\"]", "1: an app's name can't be empty");
+        check(
+            "[apps.\"a\\n\"]\napps = [\"b\"]",
+            "1: an app's name can't contain control characters such as line breaks",
+        );
+        check("beat = 1\n[apps.a]\nunits = [\"ok\",\n\"[a\"]", "4: \"[a\" is not a pattern: invalid range pattern");
+        check("[apps.a]\ncontainers = [\"\"]", "2: a pattern can't be empty");
+        check(
+            "[apps.a]\ncgroups = [\"x\"]",
+            "2: \"x\" is not a cgroup's path: it must begin with /, as in /proc/PID/cgroup",
+        );
+        check(
+            "[apps.a]\napps = [\"b\"]\ncolour = \"red\"",
+            "3: \"red\" is not a colour: it should read like \"#3584e4\", with two hexadecimal digits each for red, green and blue",
+        );
+        for (text, line) in [("[apps.a]\nunit = [\"b\"]", 2), ("[apps]\na = 3", 2), ("[apps.a]\napps = \"b\"", 2)] {
             let message = read(text).unwrap_err().to_string();
             assert!(message.starts_with(&format!("/c.toml, line {line}: ")), "{message}");
         }

@@ -3,7 +3,7 @@
 use ipnet::IpNet;
 use toml_edit::{Array, ArrayOfTables, DocumentMut, Item, RawString, Table, TableLike, Value};
 
-use super::{Budget, Limit, Per, Settings, Theme, Unit, prefix};
+use super::{Budget, Limit, OwnApp, Per, Settings, Theme, Unit, colour, colour_text, prefix};
 
 impl Settings {
     /// `text`, a file without a mistake, changed so that it has these settings. What is right already is left alone, and a
@@ -35,7 +35,7 @@ impl Settings {
         for (key, wanted) in [("internal", &self.internal), ("external", &self.external)] {
             let before = document.get_mut("prefixes").and_then(|p| p.get_mut(key)).and_then(Item::as_array_mut);
             if let Some(before) = before {
-                replace_prefixes(before, wanted);
+                replace(before, wanted, |text| prefix(text).ok(), IpNet::to_string);
             } else if !wanted.is_empty() {
                 let prefixes = document.entry("prefixes").or_insert_with(|| Table::new().into());
                 if let Some(prefixes) = prefixes.as_table_like_mut() {
@@ -45,6 +45,7 @@ impl Settings {
         }
         self.put_history(&mut document);
         self.put_budgets(&mut document);
+        self.put_apps(&mut document);
         Ok(document.to_string())
     }
 
@@ -121,6 +122,59 @@ impl Settings {
             document.insert("budget", Item::ArrayOfTables(tables));
         }
     }
+
+    /// Each app keeps the table that it has.
+    fn put_apps(&self, document: &mut DocumentMut) {
+        let before = document.get("apps").and_then(Item::as_table_like);
+        let names: Vec<String> =
+            before.into_iter().flat_map(TableLike::iter).map(|(name, _)| name.to_owned()).collect();
+        if names.is_empty() && self.apps.is_empty() {
+            return;
+        }
+        let apps = document.entry("apps").or_insert_with(|| {
+            let mut apps = Table::new();
+            apps.set_implicit(true);
+            apps.into()
+        });
+        let Some(apps) = apps.as_table_like_mut() else { return };
+        for name in names.iter().filter(|name| !self.apps.iter().any(|app| app.name == **name)) {
+            apps.remove(name);
+        }
+        for app in &self.apps {
+            if let Some(table) = apps.entry(&app.name).or_insert_with(|| Table::new().into()).as_table_like_mut() {
+                put_app(table, app);
+            }
+        }
+        if apps.is_empty() {
+            document.remove("apps");
+        }
+    }
+}
+
+/// Has a table say this. What is right already is left alone.
+fn put_app(table: &mut dyn TableLike, app: &OwnApp) {
+    // A built-in app that is taken away has an entry that names nothing.
+    let is_needed = |key: &str| key == "units" && app.is_empty();
+    for (key, wanted) in
+        [("units", &app.units), ("cgroups", &app.cgroups), ("apps", &app.apps), ("containers", &app.containers)]
+    {
+        match table.get_mut(key).and_then(Item::as_array_mut) {
+            Some(before) => replace(before, wanted, |text| Some(text.to_owned()), Clone::clone),
+            None if wanted.is_empty() && !is_needed(key) => {}
+            None => put(table, key, Value::Array(wanted.iter().collect())),
+        }
+    }
+    let colour_before = table.get("colour").and_then(Item::as_str).and_then(|text| colour(text).ok());
+    match app.colour {
+        wanted if wanted == colour_before => {}
+        Some(wanted) => put(table, "colour", colour_text(wanted).into()),
+        None => _ = table.remove("colour"),
+    }
+    match &app.icon {
+        Some(icon) if table.get("icon").and_then(Item::as_str) != Some(icon) => put(table, "icon", icon.into()),
+        None => _ = table.remove("icon"),
+        Some(_) => {}
+    }
 }
 
 /// What a table says. `None`: nothing that makes sense.
@@ -174,17 +228,17 @@ fn put(table: &mut dyn TableLike, key: &str, mut value: Value) {
     }
 }
 
-/// Takes out what is not wanted and adds what is missing. A comment belongs to the prefix before it on its line.
-fn replace_prefixes(array: &mut Array, wanted: &[IpNet]) {
-    let read = |value: &Value| value.as_str().and_then(|text| prefix(text).ok());
+/// Takes out what is not wanted and adds what is missing. A comment belongs to the value before it on its line.
+fn replace<T: PartialEq>(array: &mut Array, wanted: &[T], read: fn(&str) -> Option<T>, text: fn(&T) -> String) {
+    let read = |value: &Value| value.as_str().and_then(read);
     for at in (0..array.len()).rev() {
-        if !array.get(at).and_then(read).is_some_and(|net| wanted.contains(&net)) {
+        if !array.get(at).and_then(read).is_some_and(|value| wanted.contains(&value)) {
             remove(array, at);
         }
     }
-    for net in wanted {
-        if !array.iter().any(|value| read(value) == Some(*net)) {
-            add(array, *net);
+    for value in wanted {
+        if !array.iter().any(|before| read(before).as_ref() == Some(value)) {
+            add(array, &text(value));
         }
     }
 }
@@ -210,12 +264,12 @@ fn remove(array: &mut Array, at: usize) {
 }
 
 /// On a line of its own if the last one has one.
-fn add(array: &mut Array, net: IpNet) {
+fn add(array: &mut Array, text: &str) {
     let trailing = array.trailing().as_str().unwrap_or_default().to_owned();
     let last = array.len().checked_sub(1).and_then(|at| array.get(at));
     let prefix = last.and_then(|value| value.decor().prefix()).and_then(RawString::as_str).unwrap_or_default();
     let line = prefix.rfind('\n').and_then(|at| prefix.get(at..)).map(str::to_owned);
-    array.push(net.to_string());
+    array.push(text);
     if let (Some(line), Some(added)) = (line, array.len().checked_sub(1).and_then(|at| array.get_mut(at))) {
         let comment = trailing.find('\n').and_then(|end| trailing.get(..end)).unwrap_or_default();
         added.decor_mut().set_prefix(format!("{comment}{line}"));
@@ -288,6 +342,33 @@ mod tests {
     fn check(before: &str, settings: &Settings, after: &str) {
         assert_eq!(settings.written_into(before).unwrap(), after);
         assert_eq!(Settings::parse(after, Path::new("/c.toml")).unwrap(), *settings, "round trip");
+    }
+
+    #[test]
+    fn apps_keep_their_tables_and_comments() {
+        let app = |name: &str| OwnApp { name: name.to_owned(), ..OwnApp::default() };
+        let list = |list: &[&str]| list.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+        let web = OwnApp { units: list(&["web-*.service"]), containers: list(&["db", "cache"]), ..app("My Web") };
+        let with = |apps: &[OwnApp]| settings(|s| s.apps = apps.to_vec());
+        let one = "[apps.\"My Web\"]\nunits = [\"web-*.service\"]\ncontainers = [\"db\", \"cache\"]\n";
+        check("", &with(std::slice::from_ref(&web)), one);
+        check(one, &Settings::default(), "");
+        check(
+            "# mine\nbeat = 1\n",
+            &settings(|s| (s.beat, s.apps) = (Duration::from_secs(1), vec![web.clone()])),
+            &format!("# mine\nbeat = 1\n\n{one}"),
+        );
+        check(
+            "[apps.\"My Web\"] # work\ncolour = \"#FF0000\" # red\nunits = [\n  \"web-*.service\", # all\n]\n",
+            &with(&[OwnApp { colour: Some([255, 0, 0]), icon: Some("web".to_owned()), ..web.clone() }]),
+            "[apps.\"My Web\"] # work\ncolour = \"#FF0000\" # red\nunits = [\n  \"web-*.service\", # all\n]\ncontainers = [\"db\", \"cache\"]\nicon = \"web\"\n",
+        );
+        check("", &with(&[app("StB")]), "[apps.StB]\nunits = []\n");
+        check(
+            "[apps]\na = { apps = [\"firefox\"] }\n",
+            &with(&[OwnApp { apps: list(&["firefox", "mail"]), ..app("a") }]),
+            "[apps]\na = { apps = [\"firefox\", \"mail\"] }\n",
+        );
     }
 
     #[test]
