@@ -20,7 +20,7 @@ use netglance::{
     look::{
         live::Side,
         rate::{Bytes, Gap, Rate},
-        reading::{AppReading, Reading, UnitReading},
+        reading::{AppReading, Kind, Reading, UnitReading},
         remotes::{Figures, Remote, Whois},
         sampler::Source,
     },
@@ -168,6 +168,8 @@ pub fn app(id: &str, rx: f64) -> AppReading {
         rate: Some(Rate { rx, tx: 0.0 }),
         bytes: Bytes::default(),
         cgroups: vec![format!("/{id}")],
+        kind: if id == "StB" { Kind::Own } else { Kind::App },
+        colour: None,
     }
 }
 

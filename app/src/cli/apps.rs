@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     base::{format, say::say},
-    look::monitor::Monitor,
+    look::{monitor::Monitor, reading::Kind},
 };
 
 #[derive(Serialize)]
@@ -21,6 +21,7 @@ struct Json<'a> {
     rx_rate: Option<f64>,
     tx_rate: Option<f64>,
     cgroups: &'a [String],
+    kind: Kind,
 }
 
 /// Two looks, a beat apart, and what they say of each app.
@@ -31,7 +32,8 @@ pub async fn apps(json: bool) -> Result<ExitCode, Error> {
     monitor.look(settings.beat).await;
     monitor.apps();
     monitor.know_names().await;
-    let apps = monitor.apps();
+    let mut apps = monitor.apps();
+    apps.sort_by_key(|app| app.kind);
     if json {
         let apps: Vec<_> = apps
             .iter()
@@ -41,6 +43,7 @@ pub async fn apps(json: bool) -> Result<ExitCode, Error> {
                 rx_rate: app.rate.map(|r| r.rx),
                 tx_rate: app.rate.map(|r| r.tx),
                 cgroups: &app.cgroups,
+                kind: app.kind,
             })
             .collect();
         let text = serde_json::to_string(&apps).map_err(std::io::Error::from).map_err(Error::io("write JSON"))?;

@@ -12,11 +12,9 @@ use netglance_dbus::cgroup::Tree;
 
 use super::{Cli, Error, watch::print_as_it_is};
 use crate::{
+    base::settings::SettingsFile,
     keep::store::{self, Store},
-    look::{
-        monitor::is_own_cgroup,
-        target::{app_id, units as units_of},
-    },
+    look::{apps::Apps, monitor::is_own_cgroup, target::units as units_of},
 };
 
 /// What `netglance completions` takes.
@@ -63,9 +61,13 @@ pub fn script(shell: &str, program: &str) -> io::Result<String> {
 
 /// Ids of the caller's applications that run now, and of those that were recorded.
 pub fn apps(current: &OsStr) -> Vec<CompletionCandidate> {
-    let store = store::path().and_then(|path| Store::read(&path).ok()?);
+    let defined = Apps::new(&SettingsFile::open().settings);
+    let mut store = store::path().and_then(|path| Store::read(&path).ok()?);
+    let define = |store: &mut Store| store.define(&defined);
+    store.iter_mut().for_each(define);
     let recorded = store.and_then(|store| store.apps().ok()).unwrap_or_default();
-    let running = |tree: &Tree, path: &str| app_id(path).filter(|_| is_own_cgroup(tree, path)).into_iter().collect();
+    let running =
+        |tree: &Tree, path: &str| defined.id_of(path).filter(|_| is_own_cgroup(tree, path)).into_iter().collect();
     candidates(current, running, recorded.into_iter().map(|(id, _)| id))
 }
 

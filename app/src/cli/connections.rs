@@ -29,7 +29,6 @@ use crate::{
         reading::Reading,
         remotes::{Figures, Remote, Table},
         sampler::Source,
-        target::{Target, app_id},
     },
 };
 
@@ -94,7 +93,7 @@ pub async fn connections(args: &ConnectionsArgs) -> Result<ExitCode, Error> {
     let mut terminate = signal(SignalKind::terminate()).map_err(Error::io("listen for signals"))?;
     let mut monitor = Monitor::open(args.source).await?;
     let target = target(&args.target, &mut monitor).await?;
-    let is_everything = args.target.is_empty() && target != Target::stb();
+    let is_everything = args.target.is_empty() && target.is_everything();
     let mut settings_error = say_settings_error(&monitor, None);
     let mut warning = say_warning(&monitor, None);
     let mut matched = exists(&target, &monitor, " Waiting for it.");
@@ -129,7 +128,9 @@ pub async fn connections(args: &ConnectionsArgs) -> Result<ExitCode, Error> {
         let names = if is_everything { names(&mut monitor) } else { HashMap::new() };
         let shown_whole = match monitor.remotes().and_then(|table| Some((table, table.source()?))) {
             Some((table, source)) => {
-                let beat = Beat::of(&reading, table, source, &names, failure.as_deref());
+                let name_of =
+                    |path: &str| monitor.defined().id_of(path).and_then(|id| names.get(&id)).map(String::as_str);
+                let beat = Beat::of(&reading, table, source, name_of, failure.as_deref());
                 output.show(&beat, *by, &monitor.settings().settings)?
             }
             None => true,
@@ -155,17 +156,15 @@ impl<'a> Beat<'a> {
         reading: &'a Reading,
         table: &'a Table,
         source: Source,
-        names: &'a HashMap<String, String>,
+        name_of: impl Fn(&str) -> Option<&'a str>,
         failure: Option<&'a str>,
     ) -> Self {
         // With the ids an app is looked up once for each of its cgroups.
         let mut apps: HashMap<&str, &str> = HashMap::new();
         let is_shown = |figures: &Figures| figures.sockets > 0 || figures.bytes.is_some_and(|bytes| bytes != [0, 0]);
         let rows = table.rows().filter(|(_, figures)| is_shown(figures)).map(|(remote, figures)| {
-            let app = *apps.entry(&remote.cgroup).or_insert_with(|| {
-                let name = if names.is_empty() { None } else { app_id(&remote.cgroup).and_then(|id| names.get(&id)) };
-                name.map_or(reading.app.as_str(), String::as_str)
-            });
+            let app =
+                *apps.entry(&remote.cgroup).or_insert_with(|| name_of(&remote.cgroup).unwrap_or(reading.app.as_str()));
             Row { app, remote, figures }
         });
         let others = table.others().filter(|bytes| !table.is_complete() && *bytes != [0, 0]);

@@ -13,7 +13,9 @@ use super::{
 };
 use crate::{
     advise::doctor::{diagnose, gather, report},
+    base::settings::SettingsFile,
     look::{
+        apps::Apps,
         monitor::{self, Monitor},
         sampler::Source,
         target::Target,
@@ -50,11 +52,16 @@ pub async fn doctor(args: &DoctorArgs) -> Result<ExitCode, Error> {
     Ok(if report.has_problem() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-/// The target that the arguments name. Without any, StB if it is installed or running here, otherwise all applications.
+/// The target that the arguments name. Without any, the built-in app if it is installed or running here, otherwise all applications.
 async fn wanted(args: &TargetArgs, monitor: &mut Result<Monitor, monitor::Error>) -> Result<Target, Error> {
-    let stb = Target::stb();
-    if args.is_empty() && gather::is_installed(&stb) {
-        return Ok(stb);
+    let defined = match monitor {
+        Ok(monitor) => monitor.defined().clone(),
+        Err(_) => Apps::new(&SettingsFile::open().settings),
+    };
+    if args.is_empty()
+        && let Some(preset) = defined.preset(gather::is_installed)
+    {
+        return Ok(preset.target.clone());
     }
     let TargetArgs { app, unit, cgroup } = args;
     match (monitor, app) {

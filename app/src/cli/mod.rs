@@ -326,7 +326,7 @@ fn block_on<T>(future: impl Future<Output = Result<T, Error>>) -> Result<T, Erro
     runtime.map_err(Error::io("start the event loop"))?.block_on(future)
 }
 
-/// The target that the arguments name; without any, StB where it runs and all that is the
+/// The target that the arguments name; without any, the built-in app where it runs and all that is the
 /// caller's elsewhere.
 async fn target(args: &TargetArgs, monitor: &mut Monitor) -> Result<Target, Error> {
     if !args.unit.is_empty() || !args.cgroup.is_empty() {
@@ -342,15 +342,18 @@ async fn target(args: &TargetArgs, monitor: &mut Monitor) -> Result<Target, Erro
         let exact = apps.iter().find(|app| app.id == *wanted);
         let named = || apps.iter().find(|app| [&app.id, &app.name].iter().any(|n| n.eq_ignore_ascii_case(wanted)));
         if let Some(app) = exact.or_else(named) {
-            return Ok(Target::app(&app.id, &app.name));
+            return Ok(monitor.defined().target(&app.id, &app.name));
         }
-        let id = if wanted.eq_ignore_ascii_case("stb") { "StB" } else { wanted };
-        return Ok(Target::app(id, wanted));
+        let own = monitor.defined().own().iter().find(|own| own.app.name.eq_ignore_ascii_case(wanted));
+        return Ok(own.map_or_else(|| Target::app(wanted, wanted), |own| own.target.clone()));
     }
-    let stb = Target::stb();
     let own = format!("/user.slice/user-{}.slice", rustix::process::getuid().as_raw());
     let has_own = !rustix::process::getuid().is_root() && monitor.tree().paths().any(|path| path == own);
-    Ok(if monitor.exists(&stb) { stb } else { Target::everything(if has_own { &own } else { "/" }) })
+    let preset = monitor.defined().preset(|target| monitor.exists(target));
+    Ok(match preset {
+        Some(own) => own.target.clone(),
+        None => Target::everything(if has_own { &own } else { "/" }),
+    })
 }
 
 /// Whether anything matches the target now. If not, it says so on standard error, with similar names, and `then`.

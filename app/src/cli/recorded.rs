@@ -17,7 +17,10 @@ use crate::{
         store::{self, Store},
         usage::{By, Which},
     },
-    look::target::{Target, cgroup_path},
+    look::{
+        apps::Apps,
+        target::{Target, cgroup_path},
+    },
 };
 
 /// Names that are offered instead of one that nothing is called by.
@@ -65,10 +68,13 @@ impl Recorded {
             Ok(span) => span,
             Err(why) => Cli::command().error(ErrorKind::ValueValidation, why).exit(),
         };
-        let store = match store::path() {
+        let mut store = match store::path() {
             Some(path) => Store::read(&path)?,
             None => return Err(store::Error::NoPlace.into()),
         };
+        if let Some(store) = &mut store {
+            store.define(&Apps::new(&settings));
+        }
         let began = store.as_ref().map_or(Ok(None), Store::since)?;
         let (Some(store), Some(began)) = (store, began) else {
             return Ok(Err(nothing(&settings)));

@@ -9,9 +9,9 @@ use super::{
     usage::Network,
 };
 use crate::look::{
+    apps::Apps,
     rate::Bytes,
     sampler::{Look, Source},
-    target::lasting_unit,
 };
 
 /// Seconds after which it is written down that there were looks, though nothing was moved.
@@ -87,6 +87,7 @@ impl Recorder {
         &mut self,
         time: i64,
         look: &Look,
+        defined: &Apps,
         network: &Network,
         moved: impl Iterator<Item = (&'a str, Bytes)>,
         last: bool,
@@ -110,7 +111,7 @@ impl Recorder {
             if bytes == Bytes::default() {
                 return None;
             }
-            Some((Moved { cgroup: path.to_owned(), unit: lasting_unit(path)?, bytes }, total))
+            Some((Moved { cgroup: path.to_owned(), unit: defined.lasting_unit(path)?, bytes }, total))
         });
         let (moved, totals): (Vec<_>, Vec<_>) = moved.unzip();
         if moved.is_empty() && !first && !paused && !last && time - self.looked < QUIET_SECS {
@@ -118,7 +119,7 @@ impl Recorder {
             self.network.clone_from(network);
             return None;
         }
-        let counters = (look.source == Source::Exact).then(|| self.counters(look));
+        let counters = (look.source == Source::Exact).then(|| self.counters(look, defined));
         self.pending = Some(Pending {
             recorded: moved.iter().map(|moved| moved.cgroup.clone()).zip(totals).collect(),
             counters: counters.iter().flat_map(|c| &c.rows).map(|row| (row.cgroup.clone(), row.bytes)).collect(),
@@ -157,14 +158,14 @@ impl Recorder {
     }
 
     /// The counters that are new since the last batch that was written; all where another epoch has begun.
-    fn counters(&self, look: &Look) -> Counters {
+    fn counters(&self, look: &Look, defined: &Apps) -> Counters {
         let all = self.is_first(look);
         let rows = look.sample.rows.iter().filter_map(|row| {
             let bytes = Bytes::of(row);
             if !all && self.counters.get(&row.cgroup) == Some(&bytes) {
                 return None;
             }
-            Some(Moved { unit: lasting_unit(&row.cgroup)?, cgroup: row.cgroup.clone(), bytes })
+            Some(Moved { unit: defined.lasting_unit(&row.cgroup)?, cgroup: row.cgroup.clone(), bytes })
         });
         let rows = rows.collect();
         let (epoch, boottime_ns) = (look.sample.epoch, look.sample.boottime_ns);
@@ -221,7 +222,7 @@ mod tests {
 
     fn beat(recorder: &mut Recorder, time: i64, moved: u64, counted: u64) -> Option<Batch> {
         let look = look(time, Source::Exact, counted);
-        recorder.look(time, &look, &Network::default(), [(APP, bytes(moved))].into_iter(), false)
+        recorder.look(time, &look, &Apps::default(), &Network::default(), [(APP, bytes(moved))].into_iter(), false)
     }
 
     #[test]
@@ -273,7 +274,14 @@ mod tests {
         let mut beat = |time: i64, boottime_secs: u64, moved| {
             let mut look = look(T, Source::Exact, moved);
             look.sample.boottime_ns = boottime_secs * 1_000_000_000;
-            let batch = recorder.look(time, &look, &Network::default(), [(APP, bytes(moved))].into_iter(), false);
+            let batch = recorder.look(
+                time,
+                &look,
+                &Apps::default(),
+                &Network::default(),
+                [(APP, bytes(moved))].into_iter(),
+                false,
+            );
             recorder.done(Fate::Written);
             batch.map(|batch| (batch.start, batch.looked, batch.end, batch.moved.len()))
         };
@@ -289,7 +297,8 @@ mod tests {
         let mut beat = |time, network: &str, moved| {
             let network = Network { name: Some(network.to_owned()), metered: None };
             let look = look(time, Source::Exact, moved);
-            let batch = recorder.look(time, &look, &network, [(APP, bytes(moved))].into_iter(), false);
+            let batch =
+                recorder.look(time, &look, &Apps::default(), &network, [(APP, bytes(moved))].into_iter(), false);
             recorder.done(Fate::Written);
             batch.map(|batch| (batch.network.name, batch.moved[0].bytes.rx))
         };
@@ -315,7 +324,14 @@ mod tests {
         let mut recorder = Recorder::begin(T, Place::default(), Network::default());
         let mut beat = |time, source, rx| {
             let look = look(time, source, rx);
-            let batch = recorder.look(time, &look, &Network::default(), [(APP, bytes(rx))].into_iter(), false);
+            let batch = recorder.look(
+                time,
+                &look,
+                &Apps::default(),
+                &Network::default(),
+                [(APP, bytes(rx))].into_iter(),
+                false,
+            );
             recorder.done(Fate::Written);
             batch.map(|batch| (batch.estimate, batch.counters.is_some_and(|counters| counters.all)))
         };

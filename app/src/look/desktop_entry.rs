@@ -33,6 +33,8 @@ pub struct DesktopEntries {
     /// The suffixes of the keys in the user's language, the best one first.
     languages: Vec<String>,
     icon_theme: Option<String>,
+    /// By what a person has called them.
+    icons: HashMap<String, Option<PathBuf>>,
 }
 
 impl Default for DesktopEntries {
@@ -40,7 +42,12 @@ impl Default for DesktopEntries {
         // locale(7): the first of these that is set and not empty.
         let locale = ["LC_ALL", "LC_MESSAGES", "LANG"].iter().filter_map(|name| std::env::var(name).ok());
         let locale = locale.into_iter().find(|value| !value.is_empty());
-        Self { found: HashMap::new(), languages: languages(&locale.unwrap_or_default()), icon_theme: None }
+        Self {
+            found: HashMap::new(),
+            languages: languages(&locale.unwrap_or_default()),
+            icon_theme: None,
+            icons: HashMap::new(),
+        }
     }
 }
 
@@ -54,6 +61,16 @@ impl DesktopEntries {
         self.found.get(id)?.as_ref()
     }
 
+    /// The icon's file that a person means, by its name in the theme or its path; `None` where there is none.
+    pub fn find_icon(&mut self, icon: &str) -> Option<PathBuf> {
+        if !self.icons.contains_key(icon) {
+            // A settings file that is edited again and again must not fill the memory.
+            self.icons.retain(|_, file| file.is_some());
+            self.icons.insert(icon.to_owned(), self.icon(icon));
+        }
+        self.icons.get(icon)?.clone()
+    }
+
     /// Forgets apps that are not needed any more: there may be a new id for each short-lived unit.
     pub fn keep(&mut self, is_needed: impl Fn(&str) -> bool) {
         self.found.retain(|id, _| is_needed(id));
@@ -64,6 +81,7 @@ impl DesktopEntries {
         if theme != self.icon_theme {
             self.icon_theme = theme;
             self.found.clear();
+            self.icons.clear();
         }
     }
 

@@ -1,6 +1,8 @@
 //! Looks at the counters of sockets and helper, and works out what each app has moved.
 
+pub mod apps;
 pub mod desktop_entry;
+pub mod forwarded;
 pub mod live;
 pub mod monitor;
 pub mod names;

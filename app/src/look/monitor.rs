@@ -6,6 +6,7 @@ use std::{
     collections::{BTreeMap, HashMap, HashSet},
     fs,
     os::unix::fs::MetadataExt as _,
+    path::PathBuf,
     time::{Duration, Instant},
 };
 
@@ -20,13 +21,15 @@ use netglance_dbus::{
 };
 
 use crate::{
-    base::settings::{Settings, SettingsFile},
+    base::settings::{OwnApp, Settings, SettingsFile},
     look::{
+        apps::Apps,
         desktop_entry::{DesktopEntries, Named},
+        forwarded,
         live::{self, SocketVerdict},
         names::{self, Names, Unit},
         rate::{self, Bytes, Gap},
-        reading::{AppRates, AppReading, Reading, UnitReading},
+        reading::{AppRates, AppReading, Kind, Reading, UnitReading},
         sampler::{self, Ending, Exact, Look, Sampler, Source},
         target::{self, Target, UnitOf},
         whois::Lookup,
@@ -65,6 +68,8 @@ pub struct Monitor {
     /// How often `prefixes` have changed.
     judgement: u64,
     settings: SettingsFile,
+    /// Which apps there are by the settings.
+    defined: Apps,
     sampler: Sampler,
     before: Option<Look>,
     /// The last exact look before the estimate took over, and the totals at that time.
@@ -148,6 +153,7 @@ impl Monitor {
             prefixes: Prefixes::default(),
             judgement: 0,
             settings: SettingsFile::open(),
+            defined: Apps::default(),
             sampler: Sampler::open(only).await,
             before: None,
             last_exact: None,
@@ -164,6 +170,7 @@ impl Monitor {
         };
         monitor.paths = monitor.tree.paths().collect();
         monitor.refresh_prefixes(true)?;
+        monitor.define();
         let first = monitor.sampler.look(true, &monitor.tree, &monitor.prefixes).await?;
         monitor.began_ns = first.sample.boottime_ns;
         monitor.before = Some(first);
@@ -179,6 +186,28 @@ impl Monitor {
     pub fn set(&mut self, settings: &Settings) {
         self.settings.save(settings);
         self.judge_anew();
+        self.define();
+    }
+
+    /// The apps that a person has defined.
+    pub fn defined(&self) -> &Apps {
+        &self.defined
+    }
+
+    /// Takes over which apps there are by the settings. What has been moved belongs to them from the beginning.
+    fn define(&mut self) {
+        let defined = Apps::new(&self.settings.settings);
+        if self.defined == defined {
+            return;
+        }
+        self.defined = defined;
+        for (path, account) in &mut self.moved {
+            account.app = self.defined.id_of(path).filter(|_| is_own_cgroup(&self.tree, path));
+        }
+        for watch in self.watches.iter_mut().filter(|watch| !watch.id.is_empty()) {
+            watch.target = self.defined.target(&watch.id, &watch.target.name);
+        }
+        (self.running, self.own) = (None, None);
     }
 
     /// The host's own addresses and on-link prefixes.
@@ -222,7 +251,7 @@ impl Monitor {
                 Some(at) => self.watches.push(before.swap_remove(at)),
                 None => {
                     let name = self.desktop.find(id).map_or_else(|| names::plain(id), |entry| entry.name.clone());
-                    let (target, since_ns, start) = (Target::app(id, &name), self.began_ns, HashMap::new());
+                    let (target, since_ns, start) = (self.defined.target(id, &name), self.began_ns, HashMap::new());
                     self.watches.push(Watch { id: id.clone(), target, since_ns, start });
                 }
             }
@@ -230,10 +259,10 @@ impl Monitor {
         self.own = None;
     }
 
-    /// The ids of these apps by now, see [`target::ids_now`].
+    /// The ids of these apps by now, see [`Apps::ids_now`].
     pub fn ids_now(&mut self, ids: &[String]) -> Vec<String> {
         self.find_running();
-        self.running.as_ref().map_or_else(|| ids.to_vec(), |running| target::ids_now(ids, &running.apps))
+        self.running.as_ref().map_or_else(|| ids.to_vec(), |running| self.defined.ids_now(ids, &running.apps))
     }
 
     /// Counts a cgroup with what was watched last, from the cgroup's beginning if it is new.
@@ -325,7 +354,7 @@ impl Monitor {
 
     /// Whether a cgroup belongs to any app of the caller.
     fn is_app(&self, path: &str) -> bool {
-        target::app_id(path).is_some() && self.is_own_cgroup(path)
+        self.defined.id_of(path).is_some() && self.is_own_cgroup(path)
     }
 
     async fn take_look(&mut self, beat: Duration) -> Beat {
@@ -353,7 +382,7 @@ impl Monitor {
         if let Some(before) = &self.before {
             let between = rate::between(before, &look, longest_secs);
             for (path, bytes) in between.bytes {
-                let account = account(&mut self.moved, &self.tree, path);
+                let account = account(&mut self.moved, &self.tree, &self.defined, path);
                 account.moved = Moved { total: account.moved.total.plus(bytes), latest: bytes };
             }
             secs = between.secs;
@@ -377,7 +406,7 @@ impl Monitor {
         let Some((exact, totals)) = self.last_exact.take() else { return };
         for (path, bytes) in rate::between(&exact, look, f64::INFINITY).bytes {
             let total = totals.get(path).copied().unwrap_or_default().plus(bytes);
-            let account = account(&mut self.moved, &self.tree, path);
+            let account = account(&mut self.moved, &self.tree, &self.defined, path);
             account.moved.total = account.moved.total.at_least(total);
         }
     }
@@ -386,6 +415,9 @@ impl Monitor {
         self.refresh_cgroups();
         let edited = self.settings.refresh();
         self.refresh_prefixes(edited)?;
+        if edited {
+            self.define();
+        }
         let own = match self.own {
             Some(own) => own,
             None => {
@@ -537,7 +569,7 @@ impl Monitor {
         }
         let mut running = Running::default();
         for path in self.paths() {
-            let Some(id) = target::app_id(path) else { continue };
+            let Some(id) = self.defined.id_of(path) else { continue };
             running.asked |= owner::of_slice(path).is_none() && !rustix::process::getuid().is_root();
             if self.is_own_cgroup(path) {
                 running.apps.entry(id).or_default().push(path.to_owned());
@@ -554,6 +586,10 @@ impl Monitor {
         let running = self.running.iter().flat_map(|running| &running.apps);
         let mut apps: BTreeMap<String, (Moved, Vec<String>)> =
             running.map(|(id, cgroups)| (id.clone(), (Moved::default(), cgroups.clone()))).collect();
+        // What a person has defined is there to be changed, also while it does not run.
+        for own in self.defined.own().iter().filter(|own| !own.app.is_built_in()) {
+            apps.entry(own.app.name.clone()).or_default();
+        }
         for Account { app, moved } in self.moved.values() {
             if let Some((sum, _)) = app.as_ref().and_then(|id| apps.get_mut(id)) {
                 *sum = sum.plus(*moved);
@@ -562,22 +598,35 @@ impl Monitor {
         let exists: HashSet<&str> = self.paths.iter().map(String::as_str).collect();
         self.names.refresh(|cgroup| exists.contains(cgroup));
         let mut unnamed = Vec::new();
+        let mut parts = HashSet::new();
         let secs = self.beat.as_ref().and_then(|beat| beat.secs.clone().ok());
         let mut apps: Vec<_> = apps
             .into_iter()
             .map(|(id, (moved, cgroups))| {
+                let own = self.defined.find(&id).map(|own| own.app.clone());
                 let Named { name, icon, in_menu } = match self.desktop.find(&id) {
-                    Some(entry) => entry.clone(),
-                    None => Named { name: self.name(&id, &cgroups, &mut unnamed), icon: None, in_menu: false },
+                    Some(entry) if own.is_none() => entry.clone(),
+                    _ => Named { name: self.name(&id, &cgroups, &mut unnamed), icon: None, in_menu: false },
                 };
-                let rate = secs.map(|secs| moved.latest.rate(secs));
-                AppReading { id, name, icon, in_menu, rate, bytes: moved.total, cgroups }
+                let rate = secs.filter(|_| !cgroups.is_empty()).map(|secs| moved.latest.rate(secs));
+                let icon = match own.as_ref() {
+                    Some(own) => self.own_icon(own, &cgroups, &mut parts),
+                    None => icon,
+                };
+                let kind = match &own {
+                    Some(_) => Kind::Own,
+                    None if cgroups.iter().any(|path| forwarded::is_in(path)) => Kind::Forwarded,
+                    None => Kind::App,
+                };
+                let colour = own.and_then(|own| own.colour);
+                AppReading { id, name, icon, in_menu, rate, bytes: moved.total, cgroups, kind, colour }
             })
             .collect();
         self.names.ask(unnamed);
         let (running, watches) = (&self.running, &self.watches);
         self.desktop.keep(|id| {
             running.as_ref().is_some_and(|running| running.apps.contains_key(id))
+                || parts.contains(id)
                 || watches.iter().any(|watch| watch.id == id)
         });
         for watch in &mut self.watches {
@@ -603,11 +652,25 @@ impl Monitor {
         self.desktop.set_icon_theme(theme);
     }
 
+    /// The icon of an app that a person has defined: the one that they chose, or that of the first app in it that has one. The ids of
+    /// those that were asked about come to `parts`.
+    fn own_icon(&mut self, own: &OwnApp, cgroups: &[String], parts: &mut HashSet<String>) -> Option<PathBuf> {
+        if let Some(icon) = &own.icon {
+            return self.desktop.find_icon(icon);
+        }
+        let ids = cgroups.iter().filter_map(|path| target::app_of(path)).map(|app| app.id);
+        ids.into_iter().find_map(|id| {
+            let icon = self.desktop.find(&id).and_then(|entry| entry.icon.clone());
+            parts.insert(id);
+            icon
+        })
+    }
+
     /// What an app without a desktop entry is called. Those of its units that nobody has asked about come to `unnamed`.
     fn name(&self, id: &str, cgroups: &[String], unnamed: &mut Vec<Unit>) -> String {
         let plain = names::plain(id);
         // A preset, a login session and what has a name here need no other.
-        if id == Target::stb().name || plain != id && !names::needs_program(id) {
+        if self.defined.find(id).is_some() || plain != id && !names::needs_program(id) {
             return plain;
         }
         let units = cgroups.iter().filter_map(|path| target::app_of(path)).map(|app| (app.unit.cgroup, app.unit.unit));
@@ -633,9 +696,9 @@ impl Moved {
 }
 
 /// What is booked to a cgroup; nothing yet where it has never moved anything.
-fn account<'a>(moved: &'a mut HashMap<String, Account>, tree: &Tree, path: &str) -> &'a mut Account {
+fn account<'a>(moved: &'a mut HashMap<String, Account>, tree: &Tree, defined: &Apps, path: &str) -> &'a mut Account {
     moved.entry(path.to_owned()).or_insert_with(|| Account {
-        app: target::app_id(path).filter(|_| is_own_cgroup(tree, path)),
+        app: defined.id_of(path).filter(|_| is_own_cgroup(tree, path)),
         moved: Moved::default(),
     })
 }

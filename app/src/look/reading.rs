@@ -62,12 +62,30 @@ pub struct AppReading {
     pub icon: Option<PathBuf>,
     /// It has a .desktop file: the desktop's menu knows it.
     pub in_menu: bool,
-    /// External rate of the last beat; `None` in a gap.
+    /// External rate of the last beat; `None` in a gap, and of an app that a person has defined while it does not run.
     pub rate: Option<Rate>,
     /// External bytes since the monitor began, both ways.
     pub bytes: Bytes,
-    /// The cgroup paths it consists of now.
+    /// The cgroup paths it consists of now, and those of containers and virtual machines; see [`super::forwarded`].
     pub cgroups: Vec<String>,
+    /// What kind of thing it is: where it stands in a list.
+    pub kind: Kind,
+    /// Red, green and blue, where a person has chosen them.
+    pub colour: Option<[u8; 3]>,
+}
+
+/// The kinds of things that are listed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// An app that a person has defined, or a built-in one.
+    Own,
+    /// An app of the user's.
+    App,
+    /// A container or virtual machine.
+    Forwarded,
+    /// A service of the system.
+    System,
 }
 
 /// What one look says about every app of the caller.

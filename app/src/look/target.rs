@@ -1,10 +1,11 @@
 //! Which cgroups are the app: targets, and the names that systemd and desktops give to apps. Pure: it looks at paths
 //! only.
 
-use std::collections::BTreeMap;
-
 use glob::{MatchOptions, Pattern, PatternError};
 use netglance_dbus::text::printable;
+
+use super::forwarded::{self, Forwarded};
+use crate::base::settings::OwnApp;
 
 /// The app being watched: every cgroup that a selector names, all descendants included.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,6 +15,8 @@ pub struct Target {
     /// Whether it is waited for while none of its cgroups exists. A command that has ended does not come back.
     pub comes_back: bool,
     selectors: Vec<Selector>,
+    /// What belongs to others all the same.
+    except: Vec<Selector>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,8 +25,12 @@ enum Selector {
     Unit(Pattern),
     /// A path as in /proc/PID/cgroup.
     Cgroup(String),
-    /// An app's id, as [`app_id`] says it.
+    /// The same, of all that there is.
+    Everything(String),
+    /// An app's id, as [`app_of`] says it.
     App(String),
+    /// A pattern for the names of containers and virtual machines, and of compose projects.
+    Container(Pattern),
 }
 
 /// A part of a cgroup's path that stands for a unit.
@@ -35,24 +42,28 @@ pub struct UnitOf<'a> {
     pub cgroup: &'a str,
 }
 
-/// The preset for which netglance was made: its name and its units.
-const STB: (&str, [&str; 3]) =
-    ("StB", ["stb-next-host-agent@*.service", "stb-next-server@*.service", "stb-next-shell@*.service"]);
-
 impl Target {
-    /// The preset StB: three user services.
-    pub fn stb() -> Self {
-        let (name, units) = STB;
-        let selectors = units.iter().filter_map(|unit| Pattern::new(unit).ok()).map(Selector::Unit).collect();
-        Self { name: name.to_owned(), comes_back: true, selectors }
+    /// What a person says that an app is. What is no pattern matches nothing.
+    pub fn own(app: &OwnApp) -> Self {
+        let patterns = |list: &[String]| list.iter().filter_map(|text| Pattern::new(text).ok()).collect::<Vec<_>>();
+        let units = patterns(&app.units).into_iter().map(Selector::Unit);
+        let cgroups = app.cgroups.iter().map(|path| Selector::Cgroup(cgroup_path(path, "")));
+        let apps = app.apps.iter().cloned().map(Selector::App);
+        let containers = patterns(&app.containers).into_iter().map(Selector::Container);
+        let selectors = units.chain(cgroups).chain(apps).chain(containers).collect();
+        Self { name: app.name.clone(), comes_back: true, selectors, except: Vec::new() }
     }
 
-    /// An app by the id that [`app_id`] gives it, or a preset by its name; `name` is what a person reads.
+    /// An app by the id that [`app_of`] gives it; `name` is what a person reads.
     pub fn app(id: &str, name: &str) -> Self {
-        if id == STB.0 {
-            return Self::stb();
-        }
-        Self { name: name.to_owned(), comes_back: true, selectors: vec![Selector::App(id.to_owned())] }
+        let selectors = vec![Selector::App(id.to_owned())];
+        Self { name: name.to_owned(), comes_back: true, selectors, except: Vec::new() }
+    }
+
+    /// Without what belongs to another target.
+    pub fn without(mut self, other: &Self) -> Self {
+        self.except.extend(other.selectors.iter().cloned());
+        self
     }
 
     /// Unit patterns and cgroup paths, which may begin with the tree's mount point.
@@ -62,7 +73,7 @@ impl Target {
             selectors.push(Selector::Unit(Pattern::new(unit)?));
         }
         selectors.extend(cgroups.iter().map(|cgroup| Selector::Cgroup(cgroup_path(cgroup, mount))));
-        Ok(Self { name: [units, cgroups].concat().join(" "), comes_back: true, selectors })
+        Ok(Self { name: [units, cgroups].concat().join(" "), comes_back: true, selectors, except: Vec::new() })
     }
 
     /// Takes in one more cgroup, and all below it.
@@ -75,15 +86,21 @@ impl Target {
         Self {
             name: "all applications".to_owned(),
             comes_back: true,
-            selectors: vec![Selector::Cgroup(top.to_owned())],
+            selectors: vec![Selector::Everything(top.to_owned())],
+            except: Vec::new(),
         }
+    }
+
+    /// Whether it is all that there is, as [`Self::everything`] makes it.
+    pub fn is_everything(&self) -> bool {
+        matches!(self.selectors.as_slice(), [Selector::Everything(_)])
     }
 
     /// What is waited for, in the words of the one who asked, for people to read: an app's id may have come from a cgroup.
     pub fn describe(&self) -> String {
         let words = self.selectors.iter().map(|selector| match selector {
-            Selector::Unit(pattern) => pattern.as_str(),
-            Selector::Cgroup(text) | Selector::App(text) => text.as_str(),
+            Selector::Unit(pattern) | Selector::Container(pattern) => pattern.as_str(),
+            Selector::Cgroup(text) | Selector::Everything(text) | Selector::App(text) => text.as_str(),
         });
         words.map(printable).collect::<Vec<_>>().join(", ")
     }
@@ -92,6 +109,9 @@ impl Target {
     /// names. `None`: not this target's.
     pub fn unit_of<'a>(&self, path: &'a str) -> Option<UnitOf<'a>> {
         let top = self.selectors.iter().filter_map(|s| s.matched(path)).map(str::len).min()?;
+        if self.except.iter().any(|selector| selector.matched(path).is_some()) {
+            return None;
+        }
         let unit = units(path).filter(|u| u.cgroup.len() >= top).last();
         let itself = || {
             let cgroup = path.get(..top)?;
@@ -126,10 +146,15 @@ impl Selector {
                     require_literal_separator: false,
                     require_literal_leading_dot: false,
                 };
-                units(path).find(|u| pattern.matches_with(u.unit, options)).map(|u| u.cgroup)
+                let is_named = |u: &UnitOf<'_>| pattern.matches_with(u.unit, options) && !forwarded::is_in(u.cgroup);
+                units(path).find(is_named).map(|u| u.cgroup)
             }
-            Self::Cgroup(top) if top == "/" => path.get(..1),
-            Self::Cgroup(top) => {
+            Self::Container(pattern) => {
+                let Forwarded { project, name, cgroup, .. } = Forwarded::of(path)?;
+                (pattern.matches(name) || project.is_some_and(|project| pattern.matches(project))).then_some(cgroup)
+            }
+            Self::Cgroup(top) | Self::Everything(top) if top == "/" => path.get(..1),
+            Self::Cgroup(top) | Self::Everything(top) => {
                 let rest = path.strip_prefix(top.as_str())?;
                 (rest.is_empty() || rest.starts_with('/')).then_some(path.get(..top.len())?)
             }
@@ -142,9 +167,9 @@ impl Selector {
 
     fn likeness(&self, unit: &str) -> f64 {
         let wanted = match self {
-            Self::Unit(pattern) => pattern.as_str(),
+            Self::Unit(pattern) | Self::Container(pattern) => pattern.as_str(),
             Self::App(id) => id,
-            Self::Cgroup(path) => path.rsplit('/').next().unwrap_or_default(),
+            Self::Cgroup(path) | Self::Everything(path) => path.rsplit('/').next().unwrap_or_default(),
         };
         let plain = |s: &str| s.replace(['*', '?'], "");
         let (wanted, stem) = (plain(wanted), stem(unit));
@@ -158,8 +183,10 @@ pub fn cgroup_path(typed: &str, mount: &str) -> String {
     format!("/{}", path.unwrap_or(typed).trim_matches('/'))
 }
 
-/// The units along a cgroup's path, outermost first.
+/// The units along a cgroup's path, outermost first. A container or virtual machine is one.
 pub fn units(path: &str) -> impl Iterator<Item = UnitOf<'_>> {
+    let forwarded = Forwarded::of(path).map(|forwarded| UnitOf { unit: forwarded.name, cgroup: forwarded.cgroup });
+    let path = if forwarded.is_some() { "" } else { path };
     let ends = path.match_indices('/').map(|(at, _)| at).skip(1).chain([path.len()]);
     ends.filter_map(move |end| {
         let cgroup = path.get(..end)?;
@@ -170,31 +197,7 @@ pub fn units(path: &str) -> impl Iterator<Item = UnitOf<'_>> {
             .any(|suffix| unit.len() > suffix.len() && unit.ends_with(suffix))
             .then_some(UnitOf { unit, cgroup })
     })
-}
-
-/// The id of the app of a user to which a cgroup belongs, see [`app_of`]; StB for its three services. `None`: no app of a
-/// user.
-pub fn app_id(path: &str) -> Option<String> {
-    if Target::stb().unit_of(path).is_some() {
-        return Some(STB.0.to_owned());
-    }
-    app_of(path).map(|app| app.id)
-}
-
-/// The ids by which these apps go now. Earlier versions gave a unit's name as the id where [`app_id`] gives what its kind have
-/// in common. `running`: all apps by id, with their cgroups. An id that names none of them stays as it is.
-pub fn ids_now(ids: &[String], running: &BTreeMap<String, Vec<String>>) -> Vec<String> {
-    let mut now: Vec<String> = Vec::new();
-    for id in ids {
-        let target = Target::app(id, id);
-        let is_named = |cgroups: &Vec<String>| cgroups.iter().any(|path| target.unit_of(path).is_some());
-        let other = || running.iter().find(|(_, cgroups)| is_named(cgroups)).map(|(id, _)| id);
-        let id = if running.contains_key(id) { id } else { other().unwrap_or(id) };
-        if !now.contains(id) {
-            now.push(id.clone());
-        }
-    }
-    now
+    .chain(forwarded)
 }
 
 /// The app of a user to which a cgroup belongs.
@@ -220,6 +223,9 @@ impl App<'_> {
 
 /// Finds the app of a user to which a cgroup belongs. `None`: it is no app's.
 pub fn app_of(path: &str) -> Option<App<'_>> {
+    if let Some(Forwarded { engine, name, cgroup, .. }) = Forwarded::of(path) {
+        return Some(App { id: format!("{engine}:{name}"), cgroup, unit: UnitOf { unit: name, cgroup } });
+    }
     let in_user = |unit: &UnitOf| unit.unit.starts_with("user@") && unit.unit.ends_with(".service");
     let mut below = units(path).skip_while(|unit| !in_user(unit)).skip(1).peekable();
     if below.peek().is_none() {
@@ -258,13 +264,11 @@ pub struct Unit {
     pub cgroup: String,
 }
 
-/// The app's unit to which a cgroup belongs, see [`app_id`]; `None`: it is no app's.
-pub fn lasting_unit(path: &str) -> Option<Unit> {
-    let app = app_id(path)?;
-    let UnitOf { unit, cgroup } = app_of(path).map(|app| app.unit).or_else(|| Target::stb().unit_of(path))?;
-    let name = lasting(unit);
+/// A unit of the app with this id, as it is called from one start to the next.
+pub fn lasting(id: &str, UnitOf { unit, cgroup }: UnitOf<'_>) -> Unit {
+    let name = if forwarded::is_in(cgroup) { unit.to_owned() } else { lasting_name(unit) };
     let above = cgroup.strip_suffix(unit).unwrap_or_default();
-    Some(Unit { app: lasting_app(&app).to_owned(), cgroup: format!("{above}{name}"), unit: name })
+    Unit { app: lasting_app(id).to_owned(), cgroup: format!("{above}{name}"), unit: name }
 }
 
 /// The id under which an app is recorded: login sessions, which have a new number each, are one.
@@ -278,7 +282,7 @@ pub fn lasting_app(id: &str) -> &str {
 }
 
 /// A unit's name with `*` in the place of numbers and the like that only this start of it has.
-fn lasting(unit: &str) -> String {
+fn lasting_name(unit: &str) -> String {
     let (name, suffix) = unit.rsplit_once('.').unwrap_or((unit, ""));
     if let Some((_, called)) = name.strip_prefix("dbus-:").and_then(|rest| rest.split_once('-')) {
         let called = called.split_once('@').map_or(called.to_owned(), |(called, _)| format!("{called}@*"));
@@ -392,7 +396,22 @@ fn unescape(name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
+    use crate::{base::settings::Settings, look::apps::Apps};
+
+    fn built_in() -> Apps {
+        Apps::new(&Settings::default())
+    }
+
+    fn app_id(path: &str) -> Option<String> {
+        built_in().id_of(path)
+    }
+
+    fn stb() -> Target {
+        built_in().target("StB", "x")
+    }
 
     const USER: &str = "/user.slice/user-1000.slice/user@1000.service";
 
@@ -511,7 +530,7 @@ mod tests {
         }
         let check = |before: &[&str], after: &[&str]| {
             let before: Vec<_> = before.iter().map(|id| (*id).to_owned()).collect();
-            assert_eq!(ids_now(&before, &running), after, "{before:?}");
+            assert_eq!(built_in().ids_now(&before, &running), after, "{before:?}");
         };
         let libpod = format!("libpod-{hex}");
         check(&[&libpod, "kitty-1234-0"], &["libpod", "kitty"]);
@@ -537,8 +556,7 @@ mod tests {
         };
         let shell_unit = Some(("stb-next-shell@split.service", shell.as_str()));
         for target in [
-            Target::stb(),
-            Target::app("StB", "x"),
+            stb(),
             select(&["stb-next-*.service"], &[]),
             select(&["app-stb*.slice"], &[]),
             select(&[], &[&format!("/sys/fs/cgroup{shell}/")]),
@@ -547,7 +565,7 @@ mod tests {
             check(&target, &shell, shell_unit);
             check(&target, &inner, shell_unit);
         }
-        check(&Target::stb(), &other, None);
+        check(&stb(), &other, None);
         check(&select(&["stb-next-?hell@split.service"], &[]), &shell, shell_unit);
         check(&select(&["stb-next"], &[]), &shell, None);
         check(&select(&[], &["/user.slice/user-1000"]), &shell, None);
@@ -574,11 +592,11 @@ mod tests {
             ("backup-20261127.service", "backup-20261127.service"),
         ] {
             let above = "/user.slice/user-1000.slice/user@1000.service/app.slice";
-            let found = lasting_unit(&format!("{above}/{unit}/below")).unwrap();
+            let found = built_in().lasting_unit(&format!("{above}/{unit}/below")).unwrap();
             assert_eq!((found.unit.as_str(), found.cgroup), (expected, format!("{above}/{expected}")));
         }
-        assert_eq!(lasting_unit("/system.slice/cron.service"), None);
-        let session = lasting_unit("/user.slice/user-1000.slice/session-c42.scope").unwrap();
+        assert_eq!(built_in().lasting_unit("/system.slice/cron.service"), None);
+        let session = built_in().lasting_unit("/user.slice/user-1000.slice/session-c42.scope").unwrap();
         assert_eq!((session.app.as_str(), session.unit.as_str()), ("session", "session-*.scope"));
         for (id, expected) in [("session-7", "session"), ("session-x", "session-x"), ("sessions", "sessions")] {
             assert_eq!(lasting_app(id), expected);

@@ -42,7 +42,7 @@ use crate::{
         monitor::Monitor,
         reading::{AppRates, AppReading, Reading},
         sampler::{Exact, Source},
-        target::{Target, lasting_app},
+        target::lasting_app,
         whois::Sources,
     },
     show::{
@@ -195,7 +195,7 @@ impl Desktop {
     /// Runs until it is ended.
     pub async fn serve(&mut self, events: &mut Events) -> ExitCode {
         let mut next = Instant::now() + self.beat;
-        self.watch_stb();
+        self.watch_preset();
         self.rename_watched();
         self.tell();
         loop {
@@ -251,7 +251,7 @@ impl Desktop {
             self.monitor = Monitor::open(None).await;
             self.dress();
         }
-        self.watch_stb();
+        self.watch_preset();
         self.rename_watched();
         let Ok(monitor) = &mut self.monitor else {
             self.picture.push(None);
@@ -402,11 +402,12 @@ impl Desktop {
         used.collect()
     }
 
-    /// StB comes first where it runs and nobody has chosen yet.
-    fn watch_stb(&mut self) {
-        let stb = Target::stb();
-        if self.state.watched.is_none() && self.monitor.as_ref().is_ok_and(|monitor| monitor.exists(&stb)) {
-            self.state.watched = Some(vec![stb.name]);
+    /// The built-in app is shown where it runs and nobody has chosen yet.
+    fn watch_preset(&mut self) {
+        let Ok(monitor) = &self.monitor else { return };
+        let preset = monitor.defined().preset(|target| monitor.exists(target));
+        if let Some(preset) = preset.filter(|_| self.state.watched.is_none()) {
+            self.state.watched = Some(vec![preset.app.name.clone()]);
             self.unsaved = Some(Instant::now());
         }
     }

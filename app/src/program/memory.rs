@@ -24,12 +24,13 @@ use crate::{
         store::{Batch, Last, Moved, Place},
     },
     look::{
+        apps::Apps,
         monitor::Monitor,
         network::Network,
         rate::Bytes,
         reading::AppReading,
         sampler::{self, Source},
-        target::{lasting_app, lasting_unit},
+        target::lasting_app,
     },
     show::update::{Forget, Past, PastQuery, UsageTable, Used},
 };
@@ -42,12 +43,13 @@ const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 const MACHINE_ID: &str = "/etc/machine-id";
 
 /// What of the settings the history depends on.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Rules {
     record: bool,
     limit_mb: u32,
     billing_day: u8,
     budgets: Vec<Budget>,
+    defined: Apps,
 }
 
 impl Rules {
@@ -57,6 +59,7 @@ impl Rules {
             limit_mb: settings.history_limit_mb,
             billing_day: settings.billing_day,
             budgets: settings.budgets.clone(),
+            defined: Apps::new(settings),
         }
     }
 }
@@ -172,7 +175,8 @@ impl Memory {
                 Ok(last) => {
                     self.asks_left = 0;
                     let last = last.filter(|last| last.boot_id != self.place.boot_id);
-                    last.into_iter().for_each(|last| self.ask(Ask::Last(of_boot_before(&self.place, last))));
+                    let defined = monitor.defined();
+                    last.into_iter().for_each(|last| self.ask(Ask::Last(of_boot_before(&self.place, defined, last))));
                 }
                 // Once counters of this boot are taken in, those of the boot before are of no use any more.
                 Err(_) if self.asks_left > 0 && !last => return,
@@ -189,7 +193,7 @@ impl Memory {
             }
             recorder
         });
-        let Some(mut batch) = recorder.look(now, look, network, totals(), last) else { return };
+        let Some(mut batch) = recorder.look(now, look, monitor.defined(), network, totals(), last) else { return };
         for moved in &batch.moved {
             let id = &moved.unit.app;
             let app = apps.iter().find(|app| lasting_app(&app.id) == id);
@@ -248,9 +252,9 @@ fn began(monitor: &Monitor, now: i64) -> i64 {
     now - i64::try_from(passed.as_secs()).unwrap_or_default()
 }
 
-fn of_boot_before(here: &Place, last: sampler::Last) -> Last {
+fn of_boot_before(here: &Place, defined: &Apps, last: sampler::Last) -> Last {
     let row = |row: &sample::Row| {
-        Some(Moved { unit: lasting_unit(&row.cgroup)?, cgroup: row.cgroup.clone(), bytes: Bytes::of(row) })
+        Some(Moved { unit: defined.lasting_unit(&row.cgroup)?, cgroup: row.cgroup.clone(), bytes: Bytes::of(row) })
     };
     let place = Place { machine: here.machine.clone(), boot_id: last.boot_id };
     Last { place, boottime_ns: last.boottime_ns, rows: last.rows.iter().filter_map(row).collect() }

@@ -4,32 +4,34 @@ use netglance_dbus::text::brief;
 
 use super::face::NAME_CHARS;
 use crate::{
-    look::{names, reading::AppReading, target::Target},
+    look::{
+        names,
+        reading::{AppReading, Kind},
+    },
     show::tray::Entry,
 };
 
 /// Apps in the menu.
 const MENU_APPS: usize = 10;
 
-/// StB first, then the busiest: what is watched, what the desktop's menu has, what has moved bytes. Not the desktop's services, and
+/// The apps that a person has defined first, then the busiest: what is watched, what the desktop's menu has, what has moved bytes. Not the desktop's services, and
 /// not a login session, which is many apps and no app.
 pub fn apps(apps: &[AppReading], watched: &[String]) -> Vec<Entry> {
-    let stb = Target::stb().name;
     let is_watched = |app: &AppReading| watched.contains(&app.id);
     let has_moved = |app: &AppReading| app.bytes.rx > 0 || app.bytes.tx > 0;
     let is_app = |app: &AppReading| (app.in_menu || has_moved(app)) && !app.id.starts_with("session-");
-    let kept = apps.iter().filter(|app| app.id == stb || is_watched(app)).count();
+    let kept = apps.iter().filter(|app| app.kind == Kind::Own || is_watched(app)).count();
     let mut room = MENU_APPS.saturating_sub(kept);
     let mut is_shown = |app: &&AppReading| {
-        let always = app.id == stb || is_watched(app);
+        let always = app.kind == Kind::Own || is_watched(app);
         let fits = !always && room > 0 && is_app(app);
         room -= usize::from(fits);
         always || fits
     };
-    let mut shown: Vec<_> =
-        apps.iter().filter(|app| is_shown(app)).map(|app| entry(&app.id, &app.name, watched)).collect();
+    let mut shown: Vec<_> = apps.iter().filter(|app| is_shown(app)).collect();
+    shown.sort_by_key(|app| app.kind != Kind::Own);
+    let mut shown: Vec<_> = shown.into_iter().map(|app| entry(&app.id, &app.name, watched)).collect();
     add_gone(&mut shown, apps, watched);
-    shown.sort_by_key(|entry| entry.id != stb);
     shown
 }
 
@@ -74,6 +76,8 @@ mod tests {
             rate: None,
             bytes: Bytes { rx, ..Bytes::default() },
             cgroups: Vec::new(),
+            kind: if id == "StB" { Kind::Own } else { Kind::App },
+            colour: None,
         }
     }
 
@@ -86,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn the_menu_has_stb_first_then_the_busiest_apps() {
+    fn the_menu_has_own_apps_first_then_the_busiest() {
         let check = |apps: &[AppReading], watched: &[&str], expected: &str| {
             assert_eq!(shown(&super::apps(apps, &ids(watched))), expected);
         };
@@ -95,7 +99,7 @@ mod tests {
         check(&many, &["b", "gone"], "z y x w v u t s r +b +gone");
         check(&[app("a", true, 0), app("StB", false, 0)], &["StB"], "+StB a");
         check(&[app("a", true, 0), app("StB", false, 0)], &[], "StB a");
-        check(&[app("a", true, 0)], &["StB"], "+StB a");
+        check(&[app("a", true, 0)], &["StB"], "a +StB");
         check(&[], &[], "");
     }
 

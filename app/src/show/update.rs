@@ -310,7 +310,7 @@ mod tests {
         keep::usage::Network,
         look::{
             rate::{Bytes, Gap},
-            reading::UnitReading,
+            reading::{Kind, UnitReading},
             remotes::{Name, NamedBy},
             sampler::Source,
             whois::GeoFile,
@@ -341,6 +341,8 @@ mod tests {
             rate: None,
             bytes: Bytes::default(),
             cgroups: vec![name()],
+            kind: Kind::App,
+            colour: None,
         };
         let remote = Remote {
             id: 1,

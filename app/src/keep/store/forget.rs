@@ -8,7 +8,7 @@ use super::{
     Error, HOUR_SECS, MINUTES_KEPT_SECS, STEPS_KEPT_SECS, Store, bytes, int, share,
     write::{Failure, add_to_day, change_day, packed, packed_steps, put_packed},
 };
-use crate::look::rate::Bytes;
+use crate::{keep::usage::Which, look::rate::Bytes};
 
 /// Hours are dropped for the limit's sake only while they take more than this part of it: what else is in the file may be at fault.
 const HOURS_SHARE: u64 = 2;
@@ -37,18 +37,22 @@ impl Store {
 
     /// Forgets all of an app.
     pub fn forget_app(&mut self, id: &str) -> Result<(), Error> {
+        let failed = self.failed("delete records from");
+        let which = Which { apps: vec![id.to_owned()], ..Which::default() };
+        let its: Vec<_> = self.series(&which).map_err(&failed)?.into_iter().map(|series| series.id).collect();
         let forget = |db: &mut Connection| {
             let change = db.transaction()?;
-            for table in ["step", "day", "packed", "fine", "away"] {
-                let delete = format!("DELETE FROM {table} WHERE series IN (SELECT id FROM series WHERE app = ?1)");
-                change.execute(&delete, [id])?;
+            for series in its {
+                for table in ["step", "day", "packed", "fine", "away"] {
+                    change.execute(&format!("DELETE FROM {table} WHERE series = ?1"), [series])?;
+                }
+                change.execute("DELETE FROM series WHERE id = ?1", [series])?;
             }
-            change.execute("DELETE FROM series WHERE app = ?1", [id])?;
-            change.execute("DELETE FROM app WHERE id = ?1", [id])?;
+            change.execute("DELETE FROM app WHERE id NOT IN (SELECT app FROM series)", [])?;
             change.commit()?;
             shred(db)
         };
-        forget(&mut self.db).map_err(self.failed("delete records from"))
+        forget(&mut self.db).map_err(failed)
     }
 
     /// Forgets what was moved in a time, of all apps.

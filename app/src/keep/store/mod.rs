@@ -23,7 +23,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use crate::{
     keep::usage::Network,
-    look::{rate::Bytes, target::Unit},
+    look::{apps::Apps, rate::Bytes, target::Unit},
 };
 
 /// Seconds of a step, the finest part of the past.
@@ -208,6 +208,8 @@ pub struct Taken {
 pub struct Store {
     db: Connection,
     path: PathBuf,
+    /// What belongs to which app by now.
+    defined: Apps,
     /// Held for as long as this program writes.
     _lock: Option<File>,
 }
@@ -218,6 +220,11 @@ pub fn path() -> Option<PathBuf> {
 }
 
 impl Store {
+    /// Counts what was recorded as a part of these apps. Before that, each app is what it was recorded as.
+    pub fn define(&mut self, defined: &Apps) {
+        self.defined.clone_from(defined);
+    }
+
     /// Opens the file to write in it, and makes it if there is none. Every part of it is checked first; if it is damaged, it is put
     /// aside, and a new one begins: the name that it has now.
     pub fn open(path: &Path) -> Result<(Self, Option<PathBuf>), Error> {
@@ -254,13 +261,23 @@ impl Store {
         file.set_permissions(fs::Permissions::from_mode(0o600)).map_err(failed("set the permissions of"))?;
         drop(file);
         match Self::checked(path) {
-            Ok(db) if !is_damaged => Ok((Self { db, path: path.to_owned(), _lock: Some(lock) }, None)),
+            Ok(db) if !is_damaged => {
+                Ok((Self { db, path: path.to_owned(), defined: Apps::default(), _lock: Some(lock) }, None))
+            }
             Err(error) if !error.is_damage() => Err(error),
             _ => {
                 let aside = put_aside(path).map_err(failed("rename the damaged file"))?;
                 let file = File::options().write(true).create_new(true).mode(0o600).open(path);
                 drop(file.map_err(failed("open"))?);
-                Ok((Self { db: Self::checked(path)?, path: path.to_owned(), _lock: Some(lock) }, Some(aside)))
+                Ok((
+                    Self {
+                        db: Self::checked(path)?,
+                        path: path.to_owned(),
+                        defined: Apps::default(),
+                        _lock: Some(lock),
+                    },
+                    Some(aside),
+                ))
             }
         }
     }
@@ -278,7 +295,7 @@ impl Store {
             return Err(Error::Newer { path: path.to_owned() });
         }
         // An older one is brought up to date by the program that writes.
-        Ok((version == VERSION).then(|| Self { db, path: path.to_owned(), _lock: None }))
+        Ok((version == VERSION).then(|| Self { db, path: path.to_owned(), defined: Apps::default(), _lock: None }))
     }
 
     fn checked(path: &Path) -> Result<Connection, Error> {

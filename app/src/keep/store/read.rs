@@ -1,6 +1,6 @@
 //! What was recorded, added up.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use rusqlite::OptionalExtension as _;
 
@@ -11,9 +11,10 @@ use crate::{
 };
 
 /// A unit in the file.
-struct Series {
-    id: i64,
-    app: String,
+pub(super) struct Series {
+    pub id: i64,
+    /// The app to which it belongs by now.
+    pub app: String,
     name: String,
     unit: String,
 }
@@ -87,16 +88,12 @@ impl Store {
 
     /// Every app that was recorded: its id, and its name as it was last known.
     pub fn apps(&self) -> Result<Vec<(String, String)>, Error> {
-        let apps = || -> rusqlite::Result<Vec<_>> {
-            let select = "SELECT DISTINCT series.app, coalesce(app.name, series.app) FROM series \
-                          LEFT JOIN app ON app.id = series.app ORDER BY 1";
-            let mut select = self.db.prepare_cached(select)?;
-            select.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
-        };
-        apps().map_err(self.failed("read"))
+        let series = self.series(&Which::default()).map_err(self.failed("read"))?;
+        let apps: BTreeMap<_, _> = series.into_iter().map(|series| (series.app, series.name)).collect();
+        Ok(apps.into_iter().collect())
     }
 
-    fn series(&self, which: &Which) -> rusqlite::Result<Vec<Series>> {
+    pub(super) fn series(&self, which: &Which) -> rusqlite::Result<Vec<Series>> {
         let narrowed = !which.units.is_empty() || !which.cgroups.is_empty();
         // A pattern that is none matches nothing.
         let target = Target::selection(&which.units, &which.cgroups, "").ok();
@@ -107,8 +104,12 @@ impl Store {
         let mut rows = select.query([])?;
         let mut chosen = Vec::new();
         while let Some(row) = rows.next()? {
-            let series = Series { id: row.get(0)?, app: row.get(1)?, name: row.get(2)?, unit: row.get(3)? };
+            let mut series = Series { id: row.get(0)?, app: row.get(1)?, name: row.get(2)?, unit: row.get(3)? };
             let cgroup: String = row.get(4)?;
+            if let Some(own) = self.defined.recorded(&cgroup) {
+                series.app.clone_from(own);
+                series.name.clone_from(own);
+            }
             let is_app = which.apps.is_empty() || which.apps.contains(&series.app);
             if is_app && (!narrowed || is_in(&cgroup)) {
                 chosen.push(series);

@@ -12,11 +12,12 @@ use netglance_dbus::{cgroup::Tree, owner, remote, scope::Prefixes};
 
 use super::{Account, Error, Monitor, SLEPT_BEATS, SLEPT_SECS, Watch, is_own_cgroup};
 use crate::look::{
+    apps::Apps,
     live::{self, Judged, Proxies},
     rate::{self, Bytes},
     remotes::{Changes, Judge, Look, Open, Place, Row, Table, Whois},
     sampler::{self, OpenSocket, Source},
-    target::{app_id, units},
+    target::units,
     whois::{Lookup, Sources},
 };
 
@@ -114,6 +115,7 @@ impl Monitor {
             tree: &self.tree,
             watches: &self.watches,
             moved: &self.moved,
+            defined: &self.defined,
             prefixes: &self.prefixes,
             judgement: self.judgement + remotes.counters_changed,
             counters: remotes.counters.as_deref(),
@@ -164,7 +166,7 @@ impl Monitor {
         let Some(before) = &self.before else { return };
         let again = sampler::Look { source: Source::Exact, sample, unmeasured_udp: None };
         let between = rate::between(before, &again, f64::INFINITY).bytes;
-        let is_wanted = |path: &str| is_wanted(&self.watches, &self.moved, &self.tree, path);
+        let is_wanted = |path: &str| is_wanted(&self.watches, &self.moved, &self.tree, &self.defined, path);
         let since = between.into_iter().filter(|(path, _)| is_wanted(path)).map(|(_, bytes)| bytes);
         let [rx, tx] = counted(&self.watches, &self.moved);
         let [more_rx, more_tx] = both_ways(since.fold(Bytes::default(), Bytes::plus));
@@ -224,6 +226,7 @@ struct Judging<'a> {
     tree: &'a Tree,
     watches: &'a [Watch],
     moved: &'a HashMap<String, Account>,
+    defined: &'a Apps,
     prefixes: &'a Prefixes,
     judgement: u64,
     counters: Option<&'a [IpNet]>,
@@ -245,7 +248,7 @@ impl Judge for Judging<'_> {
     fn place(&mut self, cgroup: &str) -> Option<Place> {
         if self.watches.is_empty() {
             let unit = units(cgroup).last().map_or(cgroup, |unit| unit.unit);
-            return is_wanted(self.watches, self.moved, self.tree, cgroup)
+            return is_wanted(self.watches, self.moved, self.tree, self.defined, cgroup)
                 .then(|| Place { app: String::new(), unit: unit.to_owned() });
         }
         self.watches.iter().find_map(|watch| {
@@ -281,11 +284,11 @@ impl Judge for Judging<'_> {
 }
 
 /// Whether a cgroup belongs to what is watched, or to any app of the caller where nothing is.
-fn is_wanted(watches: &[Watch], moved: &HashMap<String, Account>, tree: &Tree, path: &str) -> bool {
+fn is_wanted(watches: &[Watch], moved: &HashMap<String, Account>, tree: &Tree, defined: &Apps, path: &str) -> bool {
     if watches.is_empty() {
         // An account knows whose the cgroup was when it was still there.
         let known = moved.get(path).map(|account| account.app.is_some());
-        return known.unwrap_or_else(|| app_id(path).is_some() && is_own_cgroup(tree, path));
+        return known.unwrap_or_else(|| defined.id_of(path).is_some() && is_own_cgroup(tree, path));
     }
     watches.iter().any(|watch| watch.target.unit_of(path).is_some())
 }

@@ -141,6 +141,9 @@ impl Keeper {
 
     fn follow(&mut self, rules: Rules) {
         let before = self.rules.replace(rules.clone());
+        if let Some(store) = &mut self.store {
+            store.define(&rules.defined);
+        }
         if rules.record {
             self.lets_go = false;
         } else if before.is_none_or(|before| before.record) {
@@ -167,10 +170,14 @@ impl Keeper {
     fn attempt(&mut self, act: impl FnOnce(&mut Store) -> Result<(), store::Error>) -> Result<(), store::Error> {
         let mut aside = None;
         let is_damaged = self.is_damaged;
+        let defined = self.rules.as_ref().map(|rules| rules.defined.clone());
         let mut open = || -> Result<Store, store::Error> {
             let path = store::path().ok_or(store::Error::NoPlace)?;
-            let (store, damaged) = if is_damaged { Store::replace(&path) } else { Store::open(&path) }?;
+            let (mut store, damaged) = if is_damaged { Store::replace(&path) } else { Store::open(&path) }?;
             aside = damaged;
+            if let Some(defined) = &defined {
+                store.define(defined);
+            }
             Ok(store)
         };
         let opened = self.store.take().map_or_else(&mut open, Ok);
@@ -202,7 +209,13 @@ impl Keeper {
     fn read<T>(&self, act: impl FnOnce(&Store) -> Result<T, store::Error>) -> Result<Option<T>, String> {
         let read = || match &self.store {
             Some(store) => act(store).map(Some),
-            None => Store::read(&store::path().ok_or(store::Error::NoPlace)?)?.as_ref().map(act).transpose(),
+            None => {
+                let mut store = Store::read(&store::path().ok_or(store::Error::NoPlace)?)?;
+                if let (Some(store), Some(rules)) = (&mut store, &self.rules) {
+                    store.define(&rules.defined);
+                }
+                store.as_ref().map(act).transpose()
+            }
         };
         read().map_err(|error| format!("The history cannot be read: {}.", chain(&error)))
     }

@@ -1,7 +1,7 @@
 //! The list of apps at the left: search, live rates, busiest first, and the desktop's services out of the way; a click watches
 //! one, its second button one more.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use eframe::egui::{
     Atom, Button, CollapsingHeader, EventFilter, Id, IdSalt, Pos2, Response, RichText, ScrollArea, Sense, Stroke,
@@ -11,7 +11,7 @@ use eframe::egui::{
 use super::{icon::app_icon, keys::Action};
 use crate::{
     base::{format, settings::Unit},
-    look::{reading::AppReading, target::Target},
+    look::reading::{AppReading, Kind},
 };
 
 /// What the picker remembers between two frames.
@@ -137,11 +137,12 @@ impl Picker {
 
     /// The apps that the search finds, in the order in which they stand: those that a person would look for, and the services.
     fn shown<'a>(&mut self, apps: &'a [AppReading], watched: &[&str]) -> (Vec<&'a AppReading>, Vec<&'a AppReading>) {
-        let stb = Target::stb().name;
         let is_service = |app: &AppReading| is_service(app) && !watched.contains(&app.id.as_str());
         if !self.hovered {
             self.order = apps.iter().map(|app| (app.id.clone(), is_service(app))).collect();
-            self.order.sort_by_key(|(id, _)| *id != stb);
+            let own: HashSet<&str> =
+                apps.iter().filter(|app| app.kind == Kind::Own).map(|app| app.id.as_str()).collect();
+            self.order.sort_by_key(|(id, _)| !own.contains(id.as_str()));
         }
         let mut shown: Vec<_> = apps.iter().filter(|app| self.finds(app)).collect();
         let places = places(&self.order);
@@ -159,7 +160,7 @@ pub(super) fn places(order: &[(String, bool)]) -> HashMap<&str, (usize, bool)> {
 /// Whether an app is nothing that a person would look for: it has no entry in the desktop's menu and has moved nothing.
 pub(super) fn is_service(app: &AppReading) -> bool {
     let moves = app.bytes.rx > 0 || app.bytes.tx > 0 || app.rate.is_some_and(|rate| rate.rx + rate.tx > 0.0);
-    !(app.in_menu || moves || app.id == Target::stb().name)
+    !(app.in_menu || moves || app.kind != Kind::App)
 }
 
 /// What is watched once `id` was chosen: nothing else, or, with `more`, that too or no longer.

@@ -66,7 +66,7 @@ pub async fn gather(monitor: Result<Monitor, monitor::Error>, target: Target, ar
         sudo: Path::new("/usr/bin/sudo").exists() && is_administrator(&text("/etc/group")),
         ..Facts::default()
     };
-    let all = arguments.is_empty() && target != Target::stb();
+    let all = arguments.is_empty() && target.is_everything();
     let are_own = all && !facts.root && target.describe() != "/";
     facts.app = App {
         name: if are_own { "your applications".to_owned() } else { target.name.clone() },
@@ -381,6 +381,7 @@ pub fn quoted(word: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{base::settings::Settings, look::apps::Apps};
 
     #[test]
     fn mounts_say_which_cgroups_there_are() {
@@ -396,8 +397,9 @@ mod tests {
     #[test]
     fn a_template_on_disk_is_installed_whether_it_runs_or_not() {
         let folder = tempfile::tempdir().unwrap();
-        let check = |expected| assert_eq!(has_unit_file(folder.path(), &Target::stb()), expected);
-        assert!(!has_unit_file(&folder.path().join("absent"), &Target::stb()));
+        let stb = Apps::new(&Settings::default()).target("StB", "StB");
+        let check = |expected| assert_eq!(has_unit_file(folder.path(), &stb), expected);
+        assert!(!has_unit_file(&folder.path().join("absent"), &stb));
         check(false);
         fs::write(folder.path().join("stb-next-other@.service"), "").unwrap();
         check(false);
