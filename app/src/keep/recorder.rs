@@ -9,9 +9,10 @@ use super::{
     usage::Network,
 };
 use crate::look::{
-    apps::Apps,
+    forwarded,
     rate::Bytes,
     sampler::{Look, Source},
+    target::Unit,
 };
 
 /// Seconds after which it is written down that there were looks, though nothing was moved.
@@ -87,7 +88,7 @@ impl Recorder {
         &mut self,
         time: i64,
         look: &Look,
-        defined: &Apps,
+        unit_of: impl Fn(&str) -> Option<Unit>,
         network: &Network,
         moved: impl Iterator<Item = (&'a str, Bytes)>,
         last: bool,
@@ -111,17 +112,18 @@ impl Recorder {
             if bytes == Bytes::default() {
                 return None;
             }
-            Some((Moved { cgroup: path.to_owned(), unit: defined.lasting_unit(path)?, bytes }, total))
+            let moved = Moved { cgroup: forwarded::counter_of(path), unit: unit_of(path)?, bytes };
+            Some((moved, (path.to_owned(), total)))
         });
-        let (moved, totals): (Vec<_>, Vec<_>) = moved.unzip();
+        let (moved, recorded): (Vec<_>, Vec<_>) = moved.unzip();
         if moved.is_empty() && !first && !paused && !last && time - self.looked < QUIET_SECS {
             self.until = time;
             self.network.clone_from(network);
             return None;
         }
-        let counters = (look.source == Source::Exact).then(|| self.counters(look, defined));
+        let counters = (look.source == Source::Exact).then(|| self.counters(look, unit_of));
         self.pending = Some(Pending {
-            recorded: moved.iter().map(|moved| moved.cgroup.clone()).zip(totals).collect(),
+            recorded,
             counters: counters.iter().flat_map(|c| &c.rows).map(|row| (row.cgroup.clone(), row.bytes)).collect(),
             epoch: counters.as_ref().map(|counters| counters.epoch),
             all: first,
@@ -158,16 +160,19 @@ impl Recorder {
     }
 
     /// The counters that are new since the last batch that was written; all where another epoch has begun.
-    fn counters(&self, look: &Look, defined: &Apps) -> Counters {
+    fn counters(&self, look: &Look, unit_of: impl Fn(&str) -> Option<Unit>) -> Counters {
         let all = self.is_first(look);
         let rows = look.sample.rows.iter().filter_map(|row| {
             let bytes = Bytes::of(row);
             if !all && self.counters.get(&row.cgroup) == Some(&bytes) {
                 return None;
             }
-            Some(Moved { unit: defined.lasting_unit(&row.cgroup)?, cgroup: row.cgroup.clone(), bytes })
+            Some(Moved { unit: unit_of(&row.cgroup)?, cgroup: row.cgroup.clone(), bytes })
         });
-        let rows = rows.collect();
+        // That they were looked at is remembered like a counter: see the store.
+        let nothing = Moved { cgroup: forwarded::TOP.to_owned(), ..Moved::default() };
+        let is_news = all || !self.counters.contains_key(forwarded::TOP);
+        let rows = rows.chain(Some(nothing).filter(|_| look.forwarded && is_news)).collect();
         let (epoch, boottime_ns) = (look.sample.epoch, look.sample.boottime_ns);
         Counters { epoch, begun: self.epoch.is_some_and(|before| before != epoch), boottime_ns, rows, all }
     }
@@ -203,6 +208,7 @@ mod tests {
     use netglance_dbus::sample::{Row, Sample};
 
     use super::*;
+    use crate::look::apps::Apps;
 
     const APP: &str = "/user.slice/user-1000.slice/user@1000.service/app.slice/a.service";
     const T: i64 = 1_000_000;
@@ -217,12 +223,20 @@ mod tests {
             source,
             sample: Sample { epoch: 7, boottime_ns: (time - T + 99).unsigned_abs() * 1_000_000_000, rows: vec![row] },
             unmeasured_udp: None,
+            forwarded: false,
         }
     }
 
     fn beat(recorder: &mut Recorder, time: i64, moved: u64, counted: u64) -> Option<Batch> {
         let look = look(time, Source::Exact, counted);
-        recorder.look(time, &look, &Apps::default(), &Network::default(), [(APP, bytes(moved))].into_iter(), false)
+        recorder.look(
+            time,
+            &look,
+            |path| Apps::default().lasting_unit(path),
+            &Network::default(),
+            [(APP, bytes(moved))].into_iter(),
+            false,
+        )
     }
 
     #[test]
@@ -277,7 +291,7 @@ mod tests {
             let batch = recorder.look(
                 time,
                 &look,
-                &Apps::default(),
+                |path| Apps::default().lasting_unit(path),
                 &Network::default(),
                 [(APP, bytes(moved))].into_iter(),
                 false,
@@ -297,8 +311,14 @@ mod tests {
         let mut beat = |time, network: &str, moved| {
             let network = Network { name: Some(network.to_owned()), metered: None };
             let look = look(time, Source::Exact, moved);
-            let batch =
-                recorder.look(time, &look, &Apps::default(), &network, [(APP, bytes(moved))].into_iter(), false);
+            let batch = recorder.look(
+                time,
+                &look,
+                |path| Apps::default().lasting_unit(path),
+                &network,
+                [(APP, bytes(moved))].into_iter(),
+                false,
+            );
             recorder.done(Fate::Written);
             batch.map(|batch| (batch.network.name, batch.moved[0].bytes.rx))
         };
@@ -327,7 +347,7 @@ mod tests {
             let batch = recorder.look(
                 time,
                 &look,
-                &Apps::default(),
+                |path| Apps::default().lasting_unit(path),
                 &Network::default(),
                 [(APP, bytes(rx))].into_iter(),
                 false,

@@ -7,7 +7,7 @@
 use std::net::IpAddr;
 
 /// Above all of them. No cgroup is called this: systemd makes slices, scopes and services alone at the top.
-const TOP: &str = "/forwarded";
+pub const TOP: &str = "/forwarded";
 
 /// The engine of an address that nothing names.
 const BRIDGE: &str = "bridge";

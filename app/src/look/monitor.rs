@@ -194,6 +194,11 @@ impl Monitor {
         &self.defined
     }
 
+    /// The unit of an app to which a cgroup, or a counter of forwarded bytes, belongs, as it is recorded; `None`: it is no app's.
+    pub fn lasting_unit(&self, path: &str) -> Option<target::Unit> {
+        self.defined.lasting_unit(path)
+    }
+
     /// Takes over which apps there are by the settings. What has been moved belongs to them from the beginning.
     fn define(&mut self) {
         let defined = Apps::new(&self.settings.settings);

@@ -4,7 +4,10 @@ use std::collections::HashMap;
 
 use netglance_dbus::sample::Row;
 
-use super::sampler::{Look, Source};
+use super::{
+    forwarded,
+    sampler::{Look, Source},
+};
 
 /// Bytes per second between two samples of one source and epoch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, serde::Deserialize, serde::Serialize)]
@@ -114,7 +117,7 @@ pub struct Moved<'a> {
     pub secs: Result<f64, Gap>,
 }
 
-/// Difference per row. A row that was not there before counts whole; one that vanished moved nothing. Looks of two
+/// Difference per row. A row that was not there before counts whole, unless its kind was not looked at; one that vanished moved nothing. Looks of two
 /// sources or epochs have nothing to do with each other. Two looks that lie more than `longest_secs` apart say how much
 /// moved, but not how fast.
 pub fn between<'a>(earlier: &Look, later: &'a Look, longest_secs: f64) -> Moved<'a> {
@@ -126,7 +129,9 @@ pub fn between<'a>(earlier: &Look, later: &'a Look, longest_secs: f64) -> Moved<
         earlier.sample.rows.iter().map(|row| (row.cgroup.as_str(), Bytes::of(row))).collect();
     let mut bytes = HashMap::new();
     let mut backwards = earlier.sample.epoch != later.sample.epoch;
-    for row in &later.sample.rows {
+    // Where containers were not looked at before, what they had moved by then is nobody's business.
+    let rows = later.sample.rows.iter().filter(|row| earlier.forwarded || !forwarded::is_in(&row.cgroup));
+    for row in rows {
         let (now, before) = (Bytes::of(row), before.get(row.cgroup.as_str()).copied().unwrap_or_default());
         let moved = now.since(before);
         backwards |= before.plus(moved) != now;
@@ -151,7 +156,12 @@ mod tests {
     fn look(source: Source, epoch: u64, secs: u64, rows: &[(&str, u64)]) -> Look {
         let row = |(path, rx): &(&str, u64)| Row { cgroup: (*path).into(), rx_bytes: *rx, ..Row::default() };
         let rows = rows.iter().map(row).collect();
-        Look { source, sample: Sample { epoch, boottime_ns: secs * 1_000_000_000, rows }, unmeasured_udp: None }
+        Look {
+            source,
+            sample: Sample { epoch, boottime_ns: secs * 1_000_000_000, rows },
+            unmeasured_udp: None,
+            forwarded: true,
+        }
     }
 
     #[test]
@@ -166,6 +176,7 @@ mod tests {
         };
         check(look(Estimate, 1, 12, &[("/a", 150), ("/new", 9)]), &[("/a", 50), ("/new", 9)], Ok(2.0));
         check(look(Estimate, 1, 12, &[]), &[], Ok(2.0));
+        check(look(Estimate, 1, 12, &[("/forwarded/10.0.0.2", 9)]), &[("/forwarded/10.0.0.2", 9)], Ok(2.0));
         check(look(Exact, 1, 12, &[("/a", 150)]), &[], Err(Gap::SourceChanged(Exact)));
         check(look(Estimate, 2, 12, &[("/a", 150)]), &[], Err(Gap::CountingRestarted));
         check(look(Estimate, 1, 12, &[("/a", 99)]), &[], Err(Gap::CountingRestarted));

@@ -254,7 +254,7 @@ pub fn app_of(path: &str) -> Option<App<'_>> {
 }
 
 /// The unit of an app to which a cgroup belongs, as it is called from one start to the next.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Unit {
     /// The app's id.
     pub app: String,

@@ -175,8 +175,7 @@ impl Memory {
                 Ok(last) => {
                     self.asks_left = 0;
                     let last = last.filter(|last| last.boot_id != self.place.boot_id);
-                    let defined = monitor.defined();
-                    last.into_iter().for_each(|last| self.ask(Ask::Last(of_boot_before(&self.place, defined, last))));
+                    last.into_iter().for_each(|last| self.ask(Ask::Last(of_boot_before(&self.place, monitor, last))));
                 }
                 // Once counters of this boot are taken in, those of the boot before are of no use any more.
                 Err(_) if self.asks_left > 0 && !last => return,
@@ -193,7 +192,10 @@ impl Memory {
             }
             recorder
         });
-        let Some(mut batch) = recorder.look(now, look, monitor.defined(), network, totals(), last) else { return };
+        let Some(mut batch) = recorder.look(now, look, |path| monitor.lasting_unit(path), network, totals(), last)
+        else {
+            return;
+        };
         for moved in &batch.moved {
             let id = &moved.unit.app;
             let app = apps.iter().find(|app| lasting_app(&app.id) == id);
@@ -252,9 +254,9 @@ fn began(monitor: &Monitor, now: i64) -> i64 {
     now - i64::try_from(passed.as_secs()).unwrap_or_default()
 }
 
-fn of_boot_before(here: &Place, defined: &Apps, last: sampler::Last) -> Last {
+fn of_boot_before(here: &Place, monitor: &Monitor, last: sampler::Last) -> Last {
     let row = |row: &sample::Row| {
-        Some(Moved { unit: defined.lasting_unit(&row.cgroup)?, cgroup: row.cgroup.clone(), bytes: Bytes::of(row) })
+        Some(Moved { unit: monitor.lasting_unit(&row.cgroup)?, cgroup: row.cgroup.clone(), bytes: Bytes::of(row) })
     };
     let place = Place { machine: here.machine.clone(), boot_id: last.boot_id };
     Last { place, boottime_ns: last.boottime_ns, rows: last.rows.iter().filter_map(row).collect() }

@@ -8,7 +8,10 @@ use super::{
     Batch, Counters, Error, LONGEST_STEP_SECS, Last, Moved, Place, Store, Taken, bytes, int,
     write::{Sum, add, origin, see},
 };
-use crate::{keep::usage::Network, look::rate::Bytes};
+use crate::{
+    keep::usage::Network,
+    look::{forwarded, rate::Bytes},
+};
 
 /// Cgroups of which it is remembered what was recorded while the helper is away.
 const MOST_SINCE: i64 = 20_000;
@@ -109,6 +112,12 @@ fn since(db: &Transaction<'_>, cgroup: &str, place: &Place) -> rusqlite::Result<
     Ok(found.optional()?.unwrap_or_default())
 }
 
+/// Whether the counters of containers and virtual machines were taken in before. If not, what they say is nobody's business yet.
+fn knows_forwarded(db: &Transaction<'_>) -> rusqlite::Result<bool> {
+    let select = "SELECT count(*) FROM counter WHERE cgroup = ?1";
+    db.prepare_cached(select)?.query_row([forwarded::TOP], |row| Ok(row.get::<_, i64>(0)? > 0))
+}
+
 /// By how much a counter has grown. One that is smaller than before has begun anew.
 fn grown(before: Bytes, now: Bytes) -> Bytes {
     if now.at_least(before) == now { now.since(before) } else { now }
@@ -121,11 +130,13 @@ pub(super) fn rises<'a>(db: &Transaction<'_>, batch: &'a Batch) -> rusqlite::Res
     if before.place != batch.place || before.epoch != counters.epoch {
         return Ok(None);
     }
+    let is_known = knows_forwarded(db)?;
+    let rows = counters.rows.iter().filter(|row| is_known || !forwarded::is_in(&row.cgroup));
     let rise = |row: &'a Moved| {
         let rise = grown(counter(db, &row.cgroup)?, row.bytes).since(since(db, &row.cgroup, &batch.place)?);
         Ok((row.cgroup.as_str(), rise))
     };
-    counters.rows.iter().map(rise).collect::<Result<_, _>>().map(Some)
+    rows.map(rise).collect::<Result<_, _>>().map(Some)
 }
 
 /// Takes in the helper's counters: what they say beyond the batch was moved while nobody recorded.
@@ -146,7 +157,9 @@ pub(super) fn take_in(db: &Transaction<'_>, batch: &Batch, counters: &Counters) 
         *sum = sum.plus(moved.bytes);
     }
     // Where nothing was ever taken in, what had been counted before is nobody's business.
-    for row in counters.rows.iter().filter(|_| before.is_some()) {
+    let is_known = knows_forwarded(db)?;
+    let is_ours = |row: &&Moved| before.is_some() && (is_known || !forwarded::is_in(&row.cgroup));
+    for row in counters.rows.iter().filter(is_ours) {
         let recorded = known.get(row.cgroup.as_str()).copied().unwrap_or_default();
         let base = if goes_on { counter(db, &row.cgroup)? } else { Bytes::default() };
         let since = since(db, &row.cgroup, &batch.place)?;
@@ -160,7 +173,11 @@ pub(super) fn take_in(db: &Transaction<'_>, batch: &Batch, counters: &Counters) 
         pass(db, &before.place)?;
     }
     if counters.all || !goes_on {
-        db.execute_batch("DELETE FROM counter; DELETE FROM since")?;
+        db.execute("DELETE FROM since", [])?;
+        // Where containers can't be looked at for a while, their counters stay where they stood.
+        let are_away = goes_on && !counters.rows.iter().any(|row| row.cgroup == forwarded::TOP);
+        let delete = "DELETE FROM counter WHERE NOT (?1 AND (cgroup = ?2 OR cgroup LIKE ?2 || '/%'))";
+        db.execute(delete, params![are_away, forwarded::TOP])?;
     }
     put_counters(db, &counters.rows)?;
     let Counters { epoch, boottime_ns, .. } = *counters;

@@ -122,9 +122,9 @@ impl Error {
 }
 
 /// What a cgroup has moved in a batch's time.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Moved {
-    /// Its path.
+    /// What its counter is called, see [`crate::look::forwarded::counter_of`]: its path.
     pub cgroup: String,
     /// Its unit.
     pub unit: Unit,
@@ -150,7 +150,8 @@ pub struct Counters {
     pub begun: bool,
     /// When they were taken, in `CLOCK_BOOTTIME`.
     pub boottime_ns: u64,
-    /// The counters that are new or different since the last batch that was recorded, each with its cgroup's path and unit.
+    /// The counters that are new or different since the last batch that was recorded, each with its cgroup's path and unit; and
+    /// [`crate::look::forwarded::TOP`], if containers are looked at.
     pub rows: Vec<Moved>,
     /// These are all that there are: the first of this program, or after a time without them.
     pub all: bool,

@@ -164,7 +164,7 @@ impl Monitor {
     async fn begin_others(&mut self, table: &mut Table) {
         let Some(sample) = self.sampler.read_again().await else { return };
         let Some(before) = &self.before else { return };
-        let again = sampler::Look { source: Source::Exact, sample, unmeasured_udp: None };
+        let again = sampler::Look { source: Source::Exact, sample, unmeasured_udp: None, forwarded: false };
         let between = rate::between(before, &again, f64::INFINITY).bytes;
         let is_wanted = |path: &str| is_wanted(&self.watches, &self.moved, &self.tree, &self.defined, path);
         let since = between.into_iter().filter(|(path, _)| is_wanted(path)).map(|(_, bytes)| bytes);

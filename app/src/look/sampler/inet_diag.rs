@@ -183,7 +183,12 @@ impl InetDiag {
         self.books.end();
         let unmeasured_udp = self.unmeasured_udp(tree, prefixes)?;
         let rows = self.books.rows.clone();
-        Ok(Look { source: Source::Estimate, sample: Sample { epoch: 0, boottime_ns, rows }, unmeasured_udp })
+        Ok(Look {
+            source: Source::Estimate,
+            sample: Sample { epoch: 0, boottime_ns, rows },
+            unmeasured_udp,
+            forwarded: false,
+        })
     }
 
     /// UDP sockets that can reach the outside, by cgroup path; `None` where the kernel can't list UDP sockets.

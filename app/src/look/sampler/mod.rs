@@ -34,6 +34,8 @@ pub struct Look {
     /// By cgroup path: UDP sockets that can reach the outside (connected to an external address, or not connected at all),
     /// whose bytes this source can't see. `None`: it can't tell.
     pub unmeasured_udp: Option<HashMap<String, u32>>,
+    /// What containers and virtual machines move is among the rows, by address; see [`super::forwarded::counter`].
+    pub forwarded: bool,
 }
 
 /// What a socket speaks.
@@ -124,7 +126,7 @@ impl Sampler {
             && let Some(sample) = self.helper.read().await
         {
             self.estimate = None;
-            return Ok(Look { source: Source::Exact, sample, unmeasured_udp: None });
+            return Ok(Look { source: Source::Exact, sample, unmeasured_udp: None, forwarded: false });
         }
         if self.only == Some(Source::Exact) {
             return Err(if own { Error::NotExact(self.exact().to_string()) } else { Error::NotOwn });
