@@ -12,6 +12,9 @@ pub const TOP: &str = "/forwarded";
 /// The engine of an address that nothing names.
 const BRIDGE: &str = "bridge";
 
+/// All there are.
+const ENGINES: [&str; 5] = ["docker", "podman", "libvirt", "nspawn", BRIDGE];
+
 /// A container or virtual machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Forwarded<'a> {
@@ -54,6 +57,12 @@ pub fn path(engine: &str, project: Option<&str>, name: &str, address: IpAddr) ->
 /// The path of an address that nothing names, behind a network interface.
 pub fn unnamed(interface: &str, address: IpAddr) -> String {
     path(BRIDGE, None, interface, address)
+}
+
+/// The name in an app's id, if that is a container's or virtual machine's.
+pub fn name_in(id: &str) -> Option<&str> {
+    let (engine, name) = id.split_once(':')?;
+    ENGINES.contains(&engine).then_some(name)
 }
 
 impl<'a> Forwarded<'a> {

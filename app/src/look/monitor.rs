@@ -675,7 +675,10 @@ impl Monitor {
     fn name(&self, id: &str, cgroups: &[String], unnamed: &mut Vec<Unit>) -> String {
         let plain = names::plain(id);
         // A preset, a login session and what has a name here need no other.
-        if self.defined.find(id).is_some() || plain != id && !names::needs_program(id) {
+        if self.defined.find(id).is_some()
+            || forwarded::name_in(id).is_some()
+            || plain != id && !names::needs_program(id)
+        {
             return plain;
         }
         let units = cgroups.iter().filter_map(|path| target::app_of(path)).map(|app| (app.unit.cgroup, app.unit.unit));

@@ -11,6 +11,8 @@ use std::{
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use zbus::{OwnedObjectPath, connection::Builder, proxy};
 
+use super::forwarded;
+
 /// A systemd that answers later than this is not waited for.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// One that didn't answer is asked again after this time, which doubles each time until it is [`LONGEST_REST`].
@@ -156,6 +158,9 @@ pub fn plain(id: &str) -> String {
     };
     if !known.is_empty() {
         return known.to_owned();
+    }
+    if let Some(name) = forwarded::name_in(id) {
+        return name.to_owned();
     }
     if let Some(number) = id.strip_prefix("session-") {
         return format!("Login session {number}");
@@ -335,6 +340,9 @@ mod tests {
     fn an_id_alone_is_made_a_name() {
         let check = |id: &str, expected: &str| assert_eq!(plain(id), expected, "{id}");
         check("session-2", "Login session 2");
+        check("docker:shop.db", "shop.db");
+        check("bridge:192.168.122.7", "192.168.122.7");
+        check("what:ever", "what:ever");
         check("tmux-spawn", "tmux");
         check("ptyxis-spawn", "ptyxis");
         check("vte-spawn", "Terminal");

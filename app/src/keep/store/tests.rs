@@ -3,7 +3,10 @@ use std::fs;
 use jiff::tz::{Offset, TimeZone};
 
 use super::*;
-use crate::keep::usage::{By, Group, Seen, Usage, Which};
+use crate::{
+    base::settings::{OwnApp, Settings},
+    keep::usage::{By, Group, Seen, Usage, Which},
+};
 
 /// A full hour in every zone whose hours are the world's.
 const T: i64 = 1_764_201_600;
@@ -492,4 +495,87 @@ fn the_file_keeps_to_its_limit() {
     assert!(size(&store) <= 300_000, "{} of {whole}", size(&store));
     let recent = all(&store, now - 86_400, now).bytes;
     assert_eq!(recent.rx, (20 * 24 * 2) << 20, "and the oldest hours before the others");
+}
+
+/// What containers had moved before anybody might look at them is not made up, but what they move while nobody records is.
+#[test]
+fn containers_are_made_up_from_when_they_were_first_looked_at() {
+    let (_folder, mut store) = store();
+    let row = |name: &str, address: &str, rx| {
+        let cgroup = format!("/forwarded/docker/{name}");
+        let unit = Unit { app: format!("docker:{name}"), unit: name.to_owned(), cgroup };
+        Moved { cgroup: format!("/forwarded/{address}"), unit, bytes: bytes(rx, 0, 0) }
+    };
+    let looked = || Moved { cgroup: "/forwarded".to_owned(), ..Moved::default() };
+    let record = |store: &mut Store, start: i64, moved: Vec<Moved>, mut rows: Vec<Moved>, all: bool| {
+        rows.push(self::moved("app", bytes(7, 0, 0)));
+        let counters = Some(Counters { epoch: 1, begun: false, boottime_ns: 1, rows, all });
+        store.record(&Batch { counters, ..batch(start, moved) }).unwrap();
+    };
+    let so_far = |store: &Store, app: &str| {
+        let groups = store.usage(&[0, 100_000], &Which::default(), By::App).unwrap();
+        groups.iter().find(|group| group.app == app).map_or(0, |group| group.slots[0].usage.bytes.rx)
+    };
+    record(&mut store, 1000, vec![], vec![], true);
+    // They may be looked at from now on.
+    record(&mut store, 1010, vec![], vec![row("web", "10.0.0.2", 1000), looked()], false);
+    assert_eq!(so_far(&store, "docker:web"), 0);
+    record(
+        &mut store,
+        1020,
+        vec![row("web", "10.0.0.2", 5)],
+        vec![row("web", "10.0.0.2", 1005), row("db", "10.0.0.3", 3)],
+        false,
+    );
+    assert_eq!((so_far(&store, "docker:web"), so_far(&store, "docker:db")), (5, 3), "a new one counts whole");
+    // Nobody records for a while; then they can't be looked at at first.
+    record(&mut store, 2000, vec![], vec![], true);
+    record(&mut store, 2010, vec![], vec![row("web", "10.0.0.2", 1025), row("db", "10.0.0.3", 3), looked()], false);
+    assert_eq!((so_far(&store, "docker:web"), so_far(&store, "docker:db")), (25, 3));
+    // Another one has got the address of one that is gone, within one batch.
+    let moved = vec![row("web", "10.0.0.2", 4), row("other", "10.0.0.2", 6)];
+    record(&mut store, 2020, moved, vec![row("other", "10.0.0.2", 1035)], false);
+    assert_eq!((so_far(&store, "docker:web"), so_far(&store, "docker:other")), (29, 6));
+    // In the next epoch, everything is new.
+    let counters = Some(Counters {
+        epoch: 2,
+        begun: true,
+        boottime_ns: 2,
+        rows: vec![row("web", "10.0.0.2", 2), looked()],
+        all: true,
+    });
+    store.record(&Batch { counters, ..batch(2030, vec![]) }).unwrap();
+    assert_eq!(so_far(&store, "docker:web"), 31);
+}
+
+/// What a person says is one app has its past from before that.
+#[test]
+fn an_app_has_the_past_of_what_belongs_to_it() {
+    let (_folder, mut store) = store();
+    store
+        .record(&batch(
+            1000,
+            vec![moved("web", bytes(5, 0, 0)), moved("db", bytes(7, 0, 0)), moved("mail", bytes(9, 0, 0))],
+        ))
+        .unwrap();
+    let shop =
+        OwnApp { name: "Shop".to_owned(), units: vec!["web.service".into(), "d?.service".into()], ..OwnApp::default() };
+    let defined = |apps: &[OwnApp]| Apps::new(&Settings { apps: apps.to_vec(), ..Settings::default() });
+    let apps = |store: &Store| {
+        let groups = store.usage(&[0, 10_000], &Which::default(), By::App).unwrap();
+        groups
+            .iter()
+            .map(|group| format!("{} {}", group.name, group.slots[0].usage.bytes.rx))
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
+    assert_eq!(apps(&store), "db 7, mail 9, web 5");
+    store.define(&defined(std::slice::from_ref(&shop)));
+    assert_eq!(apps(&store), "Shop 12, mail 9");
+    assert_eq!(store.apps().unwrap().len(), 2);
+    store.define(&defined(&[]));
+    assert_eq!(apps(&store), "db 7, mail 9, web 5", "nothing is lost with the definition");
+    store.define(&defined(&[shop]));
+    store.forget_app("Shop").unwrap();
+    assert_eq!(apps(&store), "mail 9");
 }
