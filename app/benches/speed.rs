@@ -42,6 +42,7 @@ use netglance::{
 };
 use netglance_dbus::{
     cgroup::Tree,
+    forwarded::ForwardedSample,
     helper1::{BUS_NAME, Counters, Error, Helper1, OBJECT_PATH, WirePrefix},
     remote::{Remote, Remotes},
     sample::{Last, Row, Sample},
@@ -488,6 +489,9 @@ impl Counters for Helper {
     }
     async fn read_last(&self, _: &Header<'_>) -> Result<Last, Error> {
         Ok(Last::default())
+    }
+    async fn read_forwarded(&self, _: &Header<'_>) -> Result<ForwardedSample, Error> {
+        Ok(ForwardedSample::default())
     }
     /// A thousand, all of which move at each call.
     async fn read_remotes(&self, _: &Header<'_>, _: &[String]) -> Result<Remotes, Error> {

@@ -8,6 +8,7 @@ use ipnet::IpNet;
 use zbus::message::Header;
 
 use crate::{
+    forwarded::{ForwardedSample, WireForwarded},
     remote::{Remotes, WireRemote},
     sample::{Last, Row, Sample},
 };
@@ -118,6 +119,8 @@ pub trait Counters: Send + Sync + 'static {
         call: &Header<'_>,
         cgroups: &[String],
     ) -> impl Future<Output = Result<Remotes, Error>> + Send;
+    /// What containers and virtual machines have moved, by address.
+    fn read_forwarded(&self, call: &Header<'_>) -> impl Future<Output = Result<ForwardedSample, Error>> + Send;
     /// Replaces the host's own additions and exceptions. More than [`MOST_PREFIXES`] of either are cut off one after the limit.
     fn set_prefixes(
         &self,
@@ -203,6 +206,15 @@ impl<C: Counters> Helper1<C> {
         cgroups: Vec<String>,
     ) -> Result<(u64, u64, bool, Vec<WireRemote>), Error> {
         self.0.read_remotes(&call, &cgroups).await.map(Into::into)
+    }
+
+    /// What passed through this host from and to containers and virtual machines: the address of each in network byte order (4 or 16
+    /// bytes), behind network address translation; external bytes received and sent, internal bytes received and sent, since counting
+    /// began in this epoch, which is that of Read. What Read and ReadAll tell is not among it. polkit:
+    /// `org.netglance.read-forwarded`.
+    #[zbus(out_args("epoch", "boottime_ns", "rows"))]
+    async fn read_forwarded(&self, #[zbus(header)] call: Header<'_>) -> Result<(u64, u64, Vec<WireForwarded>), Error> {
+        self.0.read_forwarded(&call).await.map(Into::into)
     }
 
     /// Replaces the host's own additions to the internal prefixes and exceptions from them: address bytes and prefix length.

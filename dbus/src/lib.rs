@@ -6,6 +6,7 @@
 
 pub mod cgroup;
 pub mod error;
+pub mod forwarded;
 pub mod helper1;
 pub mod kernel;
 pub mod netlink;

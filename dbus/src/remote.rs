@@ -40,12 +40,23 @@ pub type WireRemote = (String, Vec<u8>, u16, u8, u64, u64);
 /// [`Remotes`] on the bus: epoch, `CLOCK_BOOTTIME` in nanoseconds, whether they are complete, rows.
 pub type WireRemotes = (u64, u64, bool, Vec<WireRemote>);
 
+/// An address in network byte order.
+pub(crate) fn address_on_wire(address: IpAddr) -> Vec<u8> {
+    match address {
+        IpAddr::V4(address) => address.octets().to_vec(),
+        IpAddr::V6(address) => address.octets().to_vec(),
+    }
+}
+
+/// What was an address in network byte order; `None`: it is of neither family.
+pub(crate) fn address_from_wire(bytes: &[u8]) -> Option<IpAddr> {
+    let v4 = <[u8; 4]>::try_from(bytes).map(IpAddr::from);
+    v4.or_else(|_| <[u8; 16]>::try_from(bytes).map(IpAddr::from)).ok()
+}
+
 impl From<Remote> for WireRemote {
     fn from(remote: Remote) -> Self {
-        let address = match remote.address {
-            IpAddr::V4(address) => address.octets().to_vec(),
-            IpAddr::V6(address) => address.octets().to_vec(),
-        };
+        let address = address_on_wire(remote.address);
         (remote.cgroup, address, remote.port, remote.protocol, remote.rx_bytes, remote.tx_bytes)
     }
 }
@@ -61,11 +72,8 @@ impl From<WireRemotes> for Remotes {
     /// A row whose address is of neither family is left out.
     fn from((epoch, boottime_ns, is_complete, rows): WireRemotes) -> Self {
         let row = |(cgroup, address, port, protocol, rx_bytes, tx_bytes): WireRemote| {
-            let address = match address.len() {
-                4 => <[u8; 4]>::try_from(address).ok().map(IpAddr::from),
-                _ => <[u8; 16]>::try_from(address).ok().map(IpAddr::from),
-            };
-            Some(Remote { cgroup, address: address?, port, protocol, rx_bytes, tx_bytes })
+            let address = address_from_wire(&address)?;
+            Some(Remote { cgroup, address, port, protocol, rx_bytes, tx_bytes })
         };
         let all = rows.len();
         let rows: Vec<_> = rows.into_iter().filter_map(row).collect();

@@ -1,8 +1,8 @@
 //! Who calls, and whether they may: asked of the bus and of polkit, for every call. It touches nothing else.
 
 use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    collections::{HashMap, HashSet},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use futures_lite::StreamExt as _;
@@ -10,19 +10,21 @@ use netglance_dbus::helper1::{Error, NO_AGENT};
 use zbus::{
     Connection, fdo,
     message::{Flags, Header},
-    names::BusName,
+    names::{BusName, UniqueName},
 };
 use zbus_polkit::policykit1::{AuthorityProxy, CheckAuthorizationFlags, Subject};
 
 use crate::bus::Callers;
 
 /// What polkit is asked about: the actions of `polkit/org.netglance.policy`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Action {
     /// To start and to stop counting.
     Install,
     /// To see everybody's rows.
     ReadAll,
+    /// To see what containers and virtual machines move.
+    ReadForwarded,
     /// To change what is internal.
     Configure,
 }
@@ -32,14 +34,22 @@ impl Action {
         match self {
             Self::Install => "org.netglance.install",
             Self::ReadAll => "org.netglance.read-all",
+            Self::ReadForwarded => "org.netglance.read-forwarded",
             Self::Configure => "org.netglance.configure",
         }
+    }
+
+    /// Whether who was once authorised stays so for as long as they are connected, where polkit would ask for a password again: it
+    /// forgets after five minutes, and who looks at counters looks again and again.
+    const fn lasts(self) -> bool {
+        matches!(self, Self::ReadAll | Self::ReadForwarded)
     }
 
     const fn what(self) -> &'static str {
         match self {
             Self::Install => "Starting or stopping exact counting",
             Self::ReadAll => "Seeing the traffic of every user and service",
+            Self::ReadForwarded => "Seeing the traffic of containers and virtual machines",
             Self::Configure => "Changing which addresses are internal",
         }
     }
@@ -48,6 +58,8 @@ impl Action {
 /// Questions that polkit may be asked for one user at a time, and for all together. Each may be a dialog on a person's screen.
 const OPEN: usize = 2;
 const OPEN_ALL: usize = 32;
+/// Connections whose authorisation is remembered.
+const MOST_GRANTED: usize = 256;
 
 /// The bus and polkit as judges.
 #[derive(Debug)]
@@ -57,6 +69,8 @@ pub struct Authority {
     callers: Arc<Callers>,
     /// Open questions of each user.
     open: Mutex<HashMap<u32, usize>>,
+    /// Who was authorised for what [lasts](Action::lasts): by the bus's own name of the connection, which nobody gets again.
+    granted: Mutex<HashSet<(String, Action)>>,
     /// Numbers the questions, so that one can be taken back.
     questions: std::sync::atomic::AtomicU64,
 }
@@ -82,7 +96,7 @@ impl Drop for Open<'_> {
 impl Authority {
     /// Asks on this connection about those who call.
     pub fn new(connection: Connection, callers: Arc<Callers>) -> Self {
-        Self { connection, callers, open: Mutex::default(), questions: 0.into() }
+        Self { connection, callers, open: Mutex::default(), granted: Mutex::default(), questions: 0.into() }
     }
 
     /// The caller's uid, as the bus vouches for it.
@@ -117,6 +131,10 @@ impl Authority {
         let sender = call.sender().ok_or_else(|| refused("a call without a sender can't be answered"))?;
         let subject = Subject::new_for_message_header(call).map_err(|error| refused(&error.to_string()))?;
         let may_ask = call.primary().flags().contains(Flags::ALLOW_INTERACTIVE_AUTH);
+        let grant = (sender.to_string(), action);
+        let was_granted = self.granted().contains(&grant);
+        // Who was authorised is not asked for a password again.
+        let may_ask = may_ask && !was_granted;
         let flags =
             if may_ask { CheckAuthorizationFlags::ALLOW_USER_INTERACTION } else { CheckAuthorizationFlags::empty() };
         let bus = fdo::DBusProxy::new(&self.connection).await?;
@@ -144,6 +162,11 @@ impl Authority {
         })?;
         let no_agent = format!("an administrator's password is needed, but {NO_AGENT} to ask for it");
         let why = if answer.is_authorized {
+            if action.lasts() {
+                self.grant(grant);
+            }
+            return Ok(());
+        } else if answer.is_challenge && was_granted {
             return Ok(());
         } else if answer.details.contains_key("polkit.dismissed") {
             "the password dialog was closed"
@@ -154,7 +177,26 @@ impl Authority {
         } else {
             "no password was given, or this computer's polkit rules do not allow this user to do that"
         };
+        self.granted().remove(&grant);
         Err(refused(&format!("{} was not authorised: {why}. Nothing was changed.", action.what())))
+    }
+
+    fn granted(&self) -> MutexGuard<'_, HashSet<(String, Action)>> {
+        self.granted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Remembers who was authorised. Those who have left are forgotten once there are many; if there are too many all the same, the
+    /// new one will be asked again.
+    fn grant(&self, grant: (String, Action)) {
+        let mut granted = self.granted();
+        if granted.len() >= MOST_GRANTED {
+            granted.retain(|(name, _)| {
+                UniqueName::try_from(name.as_str()).is_ok_and(|name| self.callers.uid(&name).is_some())
+            });
+        }
+        if granted.len() < MOST_GRANTED {
+            granted.insert(grant);
+        }
     }
 }
 

@@ -7,6 +7,7 @@ use std::{
 };
 
 use netglance_dbus::{
+    forwarded::ForwardedSample,
     helper1::{Counters, Error, WirePrefix},
     remote::Remotes,
     sample::{Last, Row, Sample},
@@ -47,6 +48,7 @@ pub struct Service {
     callers: Arc<Callers>,
     looks: Looks<Error>,
     remote_looks: Looks<Error>,
+    forwarded_looks: Looks<Error>,
     answers: Arc<Semaphore>,
     /// Each user's own turn.
     turns: Mutex<HashMap<u32, Arc<Semaphore>>>,
@@ -93,6 +95,7 @@ impl Service {
             callers,
             looks: Looks::new(),
             remote_looks: Looks::new(),
+            forwarded_looks: Looks::new(),
             answers: Arc::new(Semaphore::new(ANSWERS_AT_ONCE)),
             turns: Mutex::default(),
             internal_prefixes: Mutex::default(),
@@ -273,6 +276,16 @@ impl Counters for Service {
         let remotes = self.with(|table| table.remotes(user, cgroups))?;
         self.last_until_sent(call, turn);
         Ok(remotes)
+    }
+
+    async fn read_forwarded(&self, call: &Header<'_>) -> Result<ForwardedSample, Error> {
+        let underway = self.begin(call)?;
+        self.authority.check(call, Action::ReadForwarded).await?;
+        self.forwarded_looks.later(|| self.with(Table::look_at_forwarded)).await?;
+        let turn = self.turn(underway.uid).await?;
+        let sample = self.with(|table| table.forwarded())?;
+        self.last_until_sent(call, turn);
+        Ok(sample)
     }
 
     async fn set_prefixes(

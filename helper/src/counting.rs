@@ -22,12 +22,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     books::{Books, Doomed, Held, Totals},
-    descriptors, log,
+    descriptors,
+    forwarded::Forwarded,
+    log,
     nft::{
         self, DELETED_AT_ONCE, Nft,
         key::Key,
         message::Element,
-        ruleset::{Counter, Internal, Redirected},
+        ruleset::{Counter, ForwardedSet, Internal, Redirected},
     },
     remotes::Remotes,
     store::{self, Store},
@@ -149,6 +151,8 @@ pub struct Counting {
     searched: u64,
     /// Somebody has set counters back since the helper began.
     were_reset: bool,
+    /// What was forwarded, as it was last read: IPv4 and IPv6.
+    forwarded: Forwarded,
     /// What is counted by remote …
     remotes: Remotes,
     /// … of packets that may be translated.
@@ -224,6 +228,7 @@ impl Counting {
             lost: HashMap::new(),
             searched: 0,
             were_reset: false,
+            forwarded: Forwarded::default(),
             remotes: Remotes::default(),
             translated: false,
             elements: Vec::new(),
@@ -243,6 +248,7 @@ impl Counting {
         self.settle(tree);
         self.remember(tree);
         self.replace_internal(internal)?;
+        self.nft.count_forwarded()?; // an earlier version's table has no rules for it
         self.follow_levels(tree)?;
         self.add_tops(tree, tree.nodes().all().filter(|(.., is_live)| *is_live).map(|(id, ..)| id))?;
         self.catch_up(tree)?;
@@ -271,6 +277,31 @@ impl Counting {
             self.remotes.table_changed();
         }
         Ok(())
+    }
+
+    /// Reads what was forwarded.
+    pub fn read_forwarded(&mut self) -> Result<(), Error> {
+        for set in ForwardedSet::all() {
+            let mut elements = 0_usize;
+            for _ in 0..DUMPS {
+                elements = 0;
+                let forwarded = &mut self.forwarded;
+                let is_steady = self.nft.read_forwarded(set, |address, bytes| {
+                    elements = elements.saturating_add(1);
+                    forwarded.take_in(set, address, bytes);
+                })?;
+                if is_steady {
+                    break;
+                }
+            }
+            self.forwarded.has_read(set, elements);
+        }
+        Ok(())
+    }
+
+    /// What was forwarded by the time of the latest read.
+    pub fn forwarded(&self) -> Vec<netglance_dbus::forwarded::Forwarded> {
+        self.forwarded.rows()
     }
 
     /// Deletes the table. Its files are the caller's to remove.
@@ -513,7 +544,8 @@ impl Counting {
             format!("{why}; counting goes on, but after a restart the bytes of ended programs may no longer be shown as theirs")
         });
         let reset = self.were_reset.then(|| RESET.to_owned());
-        self.full.then(|| full(self.set_size)).into_iter().chain(deeper).chain(unwritten).chain(reset)
+        let forwarded = self.forwarded.warning();
+        self.full.then(|| full(self.set_size)).into_iter().chain(forwarded).chain(deeper).chain(unwritten).chain(reset)
     }
 
     /// Whether a cgroup is gone for sure.

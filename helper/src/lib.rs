@@ -11,6 +11,7 @@ pub mod bus;
 pub mod counters;
 pub mod counting;
 pub mod descriptors;
+pub mod forwarded;
 pub mod last;
 pub mod looks;
 pub mod nft;

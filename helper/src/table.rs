@@ -12,6 +12,7 @@ use ipnet::{IpNet, Ipv4Subnets, Ipv6Subnets};
 use netglance_dbus::{
     cgroup::{self, RETRIED_AFTER, Tree},
     error::chain,
+    forwarded::ForwardedSample,
     helper1::{self, MOST_PREFIXES, WirePrefix, from_wire, to_wire},
     kernel::{self, Judgement, Kernel},
     netlink,
@@ -127,6 +128,7 @@ pub struct Table {
     looked_ns: u64,
     /// The same of what is counted by remote.
     looked_at_remotes_ns: u64,
+    looked_at_forwarded_ns: u64,
     setup_file: Store,
     files: Files,
     boots: Boots,
@@ -171,6 +173,7 @@ impl Table {
             tried: Instant::now(),
             looked_ns: 0,
             looked_at_remotes_ns: 0,
+            looked_at_forwarded_ns: 0,
             setup: setup.unwrap_or_default(),
             setup_file,
             files: Files { books: Store::at(runtime, "books.json"), paths: Store::at(runtime, "paths.lines") },
@@ -458,6 +461,32 @@ impl Table {
         counting.ask_remotes(&self.tree, &own)?;
         let own: Vec<_> = own.into_iter().map(|(path, _)| path).collect();
         Ok(counting.remotes(&self.tree, user, &own, self.looked_at_remotes_ns))
+    }
+
+    /// Reads what containers and virtual machines have moved.
+    pub fn look_at_forwarded(&mut self) -> Result<(), Error> {
+        if !self.setup.installed {
+            return Err(Error::NotInstalled);
+        }
+        if self.counting.is_none() {
+            self.start()?;
+        }
+        let boottime_ns = clock_ns(ClockId::Boottime);
+        let counting = self.counting.as_mut().ok_or(Error::NotInstalled)?;
+        let read = counting.read_forwarded();
+        if read.as_ref().is_err_and(counting::Error::is_absent) {
+            self.look()?; // which starts again
+        }
+        read?;
+        self.looked_at_forwarded_ns = boottime_ns;
+        Ok(())
+    }
+
+    /// The rows of the latest look at what is forwarded.
+    pub fn forwarded(&self) -> Result<ForwardedSample, Error> {
+        let counting = self.counting.as_ref().ok_or(Error::NotInstalled)?;
+        let (epoch, boottime_ns) = (counting.epoch(), self.looked_at_forwarded_ns);
+        Ok(ForwardedSample { epoch, boottime_ns, rows: counting.forwarded() })
     }
 
     /// The last totals of the boot before, as far as a user may see them.

@@ -18,6 +18,7 @@ use std::{
 };
 
 use netglance_dbus::{
+    forwarded::ForwardedSample,
     helper1::{BUS_NAME, Counters, Error as HelperError, Helper1, OBJECT_PATH, WirePrefix},
     remote::Remotes,
     sample::{Last, Sample},
@@ -462,6 +463,10 @@ impl Counters for Helper {
 
     async fn read_remotes(&self, _call: &Header<'_>, _cgroups: &[String]) -> Result<Remotes, HelperError> {
         Ok(Remotes::default())
+    }
+
+    async fn read_forwarded(&self, _call: &Header<'_>) -> Result<ForwardedSample, HelperError> {
+        Ok(ForwardedSample { epoch: 1, boottime_ns: super::support::boottime_ns(), rows: Vec::new() })
     }
 
     async fn set_prefixes(

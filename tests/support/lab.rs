@@ -220,10 +220,15 @@ impl Default for Lab {
 impl Lab {
     /// Starts an application in a cgroup below the lab's: "" or "a/b".
     pub fn application(&self, below: &str) -> Application {
+        self.application_in(&self.host, below)
+    }
+
+    /// As [`Self::application`], in another network namespace.
+    pub fn application_in(&self, namespace: &Namespace, below: &str) -> Application {
         let cgroup = self.cgroup.join(below);
         fs::create_dir_all(&cgroup).unwrap();
         let key = Key::of(fs::metadata(&cgroup).unwrap().ino());
-        let mut child = self.host.inside(|| {
+        let mut child = namespace.inside(|| {
             let mut command = Command::new(std::env::current_exe().unwrap());
             command.args(["--exact", "application", "--nocapture", "--test-threads=1"]).env(APPLICATION, "1");
             command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().unwrap()

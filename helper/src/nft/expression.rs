@@ -252,6 +252,18 @@ impl<'a> Expressions<'a> {
         self.verdict(NFT_GOTO, Some(chain));
     }
 
+    /// Goes on in another chain, and afterwards behind this rule.
+    pub fn jump(&mut self, chain: &str) {
+        const NFT_JUMP: i32 = -3;
+        self.verdict(NFT_JUMP, Some(chain));
+    }
+
+    /// Ends the chain.
+    pub fn leave(&mut self) {
+        const NFT_RETURN: i32 = -5;
+        self.verdict(NFT_RETURN, None);
+    }
+
     fn verdict(&mut self, code: i32, chain: Option<&str>) {
         self.expression("immediate", |a| {
             a.u32(1, 0).nest(2, |a| {

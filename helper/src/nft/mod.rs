@@ -20,7 +20,7 @@ use rustix::{
 use self::{
     key::Key,
     message::{Batch, Element, Kind, Request, Table},
-    ruleset::{Counter, Internal, LEFTOVER, Owner, Redirected, Set, Standing, TABLE},
+    ruleset::{Counter, ForwardedSet, Internal, LEFTOVER, Owner, Redirected, Set, Standing, TABLE},
 };
 
 mod expression;
@@ -348,9 +348,13 @@ impl Nft {
     }
 
     /// Reads a set of remotes: gives each element's key and bytes. See [`Self::read`] for what may be missing.
-    pub fn read_remotes(&mut self, set: Set, mut each: impl FnMut(&[u8], u64)) -> Result<bool, Error> {
+    pub fn read_remotes(&mut self, set: Set, each: impl FnMut(&[u8], u64)) -> Result<bool, Error> {
+        self.read_set(&set.name(), each)
+    }
+
+    fn read_set(&mut self, name: &str, mut each: impl FnMut(&[u8], u64)) -> Result<bool, Error> {
         let mut steady = Steady::default();
-        self.dump(&ruleset::dump_set(TABLE, &set.name()), |message| {
+        self.dump(&ruleset::dump_set(TABLE, name), |message| {
             steady.see(message);
             if message.kind == Kind::NewSetElem.on_wire() {
                 message::each_element(message.payload, |key, _, bytes| {
@@ -361,6 +365,17 @@ impl Nft {
             Ok(())
         })?;
         Ok(!steady.disturbed)
+    }
+
+    /// Counts what is forwarded, if the table doesn't yet: an earlier version has made it.
+    pub fn count_forwarded(&mut self) -> Result<(), Error> {
+        let is_there = self.standing()?.chains.iter().any(|chain| chain == ruleset::FORWARD);
+        if is_there { Ok(()) } else { self.commit(&ruleset::count_forwarded(TABLE)).map(drop) }
+    }
+
+    /// Reads what was forwarded: gives each element's address and bytes. See [`Self::read`] for what may be missing.
+    pub fn read_forwarded(&mut self, set: ForwardedSet, each: impl FnMut(&[u8], u64)) -> Result<bool, Error> {
+        self.read_set(&set.name(), each)
     }
 
     /// Deletes elements of a set of remotes, which must exist.

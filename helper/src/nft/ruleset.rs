@@ -35,6 +35,7 @@
 //! where KEY 8 is `jhash socket cgroupv2 level 8 mod 4294967295 seed 0x1 . jhash … seed 0x2` (see `key.rs`).
 //! Everything in it is such that what nft shows can be loaded again, by any nft since 1.0.2 and wherever: people save their
 //! rulesets with `nft list ruleset`, and one line that doesn't load costs them all of it.
+//! What is forwarded for containers and virtual machines is counted by address: see `forwarded`.
 //! What is redirected has further rules while there is any: see `redirected`. So has what somebody wants to see by remote: see
 //! `remotes`.
 //!
@@ -56,10 +57,12 @@ use super::{
     message::{Attributes, Batch, Kind, Request, Rule},
 };
 
+mod forwarded;
 mod redirected;
 mod remotes;
 mod scratch;
 
+pub use forwarded::{FORWARD, ForwardedSet, MOST_FORWARDED, count_forwarded};
 pub use redirected::{Marked, Redirected, redirect};
 pub use remotes::{
     MOST_REMOTES, Owner, Set, Standing, count_by_remote, delete_remotes, dump_chains, dump_sets, is_by_remote,
@@ -152,6 +155,7 @@ pub fn create(table: &str, levels: u8, set_size: u32, internal: Internal) -> Bat
     b.levels(0, levels.max(1));
     b.direction(&OUTPUT);
     b.direction(&INPUT);
+    b.forwarded();
     b.shrink();
     b.batch
 }

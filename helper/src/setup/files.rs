@@ -38,7 +38,7 @@ pub(super) const PROGRAM: Item = Item {
 };
 
 /// All of them; a test compares them with the package's list. The last one lets the bus start the helper.
-pub(super) const ITEMS: [Item; 5] = [
+pub(super) const ITEMS: [Item; 6] = [
     PROGRAM,
     Item {
         packaged: "usr/lib/systemd/system/netglance-helper.service",
@@ -58,6 +58,12 @@ pub(super) const ITEMS: [Item; 5] = [
         own: "usr/share/polkit-1/actions/org.netglance.policy",
         mode: 0o644,
         content: Content::Text(include_str!("../../../polkit/org.netglance.policy")),
+    },
+    Item {
+        packaged: "usr/share/polkit-1/rules.d/org.netglance.rules",
+        own: "usr/share/polkit-1/rules.d/org.netglance.rules",
+        mode: 0o644,
+        content: Content::Text(include_str!("../../../polkit/org.netglance.rules")),
     },
     Item {
         packaged: "usr/share/dbus-1/system-services/org.netglance.Helper1.service",
