@@ -7,6 +7,7 @@
 pub mod cgroup;
 pub mod error;
 pub mod helper1;
+pub mod interface;
 pub mod kernel;
 pub mod netlink;
 pub mod onlink;

@@ -12,17 +12,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use netglance_dbus::text::brief;
+use netglance_dbus::{interface::Interfaces, text::brief};
 use tokio::{
     sync::{Notify, watch},
     task::JoinSet,
 };
 
-use self::interface::Interfaces;
 use super::forwarded;
 
 mod api;
-mod interface;
 mod leases;
 mod machined;
 mod paths;
@@ -103,7 +101,7 @@ pub struct Told {
 }
 
 /// Where engines are looked for.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Places {
     /// Sockets with the API of docker.
     pub docker: Vec<PathBuf>,
@@ -299,7 +297,10 @@ impl Engines {
                 Entry::Vacant(_) if lookups == 0 => continue,
                 Entry::Vacant(new) => {
                     lookups -= 1;
-                    let interface = Interfaces::towards(&mut self.interfaces, address);
+                    if self.interfaces.is_none() {
+                        self.interfaces = Interfaces::open().ok();
+                    }
+                    let interface = self.interfaces.as_mut().and_then(|all| all.towards(address).ok().flatten());
                     new.insert(Unnamed { interface, asked: 0, next: now, look: self.look })
                 }
             };
