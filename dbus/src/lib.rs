@@ -8,6 +8,7 @@ pub mod cgroup;
 pub mod error;
 pub mod forwarded;
 pub mod helper1;
+pub mod interface;
 pub mod kernel;
 pub mod netlink;
 pub mod onlink;

@@ -14,6 +14,8 @@ use rustix::net::{
 
 /// `NLM_F_REQUEST | NLM_F_DUMP` of linux/netlink.h.
 const REQUEST_DUMP: u16 = 0x301;
+/// `NLM_F_REQUEST`.
+const REQUEST: u16 = 0x1;
 /// `NLM_F_REQUEST | NLM_F_ACK`.
 const REQUEST_ACK: u16 = 0x5;
 /// `NLM_F_DUMP_INTR`: the list changed while it was dumped.
@@ -192,6 +194,30 @@ impl Socket {
             }
         }
         Ok(None)
+    }
+
+    /// Sends a request that has one message as its answer, and gives that to `each`. Use a socket that has joined no group.
+    pub fn get<T>(
+        &mut self,
+        kind: u16,
+        payload: &[u8],
+        each: impl Fn(u16, &[u8]) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        self.seq = self.seq.wrapping_add(1);
+        let seq = self.seq;
+        let request = request(kind, REQUEST, seq, payload);
+        rustix::net::send(&self.fd, &request, SendFlags::empty()).map_err(Error::io("send to"))?;
+        loop {
+            let datagram = receive(&self.fd, &mut self.buffer, RecvFlags::empty())?;
+            for message in messages(datagram) {
+                let message = message?;
+                match (message.seq == seq, message.kind) {
+                    (false, _) => {} // what an earlier request left behind
+                    (true, NLMSG_ERROR) => return Err(refusal(message.payload)),
+                    (true, kind) => return each(kind, message.payload),
+                }
+            }
+        }
     }
 
     /// Sends a request that changes something, with more `NLM_F_*` flags, and waits for the kernel's yes or no. Use a socket that

@@ -2,6 +2,7 @@
 
 pub mod apps;
 pub mod desktop_entry;
+pub mod engines;
 pub mod forwarded;
 pub mod live;
 pub mod monitor;
