@@ -219,7 +219,7 @@ impl Monitor {
         for watch in self.watches.iter_mut().filter(|watch| !watch.id.is_empty()) {
             watch.target = self.defined.target(&watch.id, &watch.target.name);
         }
-        (self.running, self.own) = (None, None);
+        (self.running, self.owns_known) = (None, false);
     }
 
     /// The host's own addresses and on-link prefixes.
@@ -520,7 +520,8 @@ impl Monitor {
         };
         let total = |[own, theirs]: [Moved; 2]| own.total.plus(theirs.total);
         let sockets = |sockets: &HashMap<String, u32>| {
-            let is_counted = |path: &str| watch.target.unit_of(path).is_some() && (others.is_none() || !self.is_own_cgroup(path));
+            let is_counted =
+                |path: &str| watch.target.unit_of(path).is_some() && (others.is_none() || !self.is_own_cgroup(path));
             sockets.iter().filter(|(path, _)| is_counted(path)).map(|(_, count)| count).sum()
         };
         let units = units.into_iter().map(|(unit, moved)| UnitReading {

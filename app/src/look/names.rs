@@ -11,7 +11,7 @@ use std::{
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use zbus::{OwnedObjectPath, connection::Builder, proxy};
 
-use super::forwarded;
+use super::{forwarded, services};
 
 /// A systemd that answers later than this is not waited for.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -161,6 +161,9 @@ impl Names {
 
 /// What an app is called of which nothing but the id is known.
 pub fn plain(id: &str) -> String {
+    if let Some(unit) = services::unit_of_id(id) {
+        return unit.to_owned();
+    }
     let known = match id {
         "docker" => "Docker containers",
         "libpod" => "Podman containers",

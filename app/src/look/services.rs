@@ -2,7 +2,10 @@
 //!
 //! They are no apps: nothing of them is recorded, and "All applications" is without them.
 
-use super::target::{UnitOf, units};
+use super::{
+    forwarded,
+    target::{UnitOf, units},
+};
 
 /// What the id of a system service begins with. The rest is its unit's name, which no other system unit has.
 const PREFIX: &str = "system:";
@@ -10,7 +13,8 @@ const PREFIX: &str = "system:";
 /// The system service to which a cgroup belongs: the first unit in its path that is no slice, unless a user's slice comes first.
 /// `None`: it is no system service's.
 pub fn service_of(path: &str) -> Option<UnitOf<'_>> {
-    units(path).take_while(|unit| unit.cgroup != "/user.slice").find(|unit| !unit.unit.ends_with(".slice"))
+    let mut units = units(path).take_while(|unit| unit.cgroup != "/user.slice" && !forwarded::is_in(unit.cgroup));
+    units.find(|unit| !unit.unit.ends_with(".slice"))
 }
 
 /// The id of the service with this unit.
@@ -43,6 +47,7 @@ mod tests {
         check("/user.slice/user-1000.slice/user@1000.service/app.slice/a.service", None);
         check("/user.slice/user-1000.slice/session-1.scope", None);
         check("/docker/0123", None);
+        check("/forwarded/docker/web/10.0.0.2", None);
         check("/", None);
     }
 

@@ -169,7 +169,9 @@ impl Selector {
             }
             Self::App(id) => {
                 if let Some(unit) = services::unit_of_id(id) {
-                    return services::service_of(path).filter(|service| service.unit == unit).map(|service| service.cgroup);
+                    return services::service_of(path)
+                        .filter(|service| service.unit == unit)
+                        .map(|service| service.cgroup);
                 }
                 let app = app_of(path)?;
                 (app.id == *id || app.is_called(id)).then_some(app.cgroup)

@@ -201,6 +201,11 @@ impl Monitor {
                 cgroups: cgroups.clone(),
             })
             .collect();
+        for watch in &mut self.watches {
+            if let Some(service) = services.iter().find(|service| service.id == watch.id) {
+                watch.target.name.clone_from(&service.name);
+            }
+        }
         services.sort_by(super::busiest);
         services
     }

@@ -102,7 +102,9 @@ impl Monitor {
         let asked = self.asked();
         let exact = match &self.before {
             // The helper tells remotes of the caller's own cgroups only, whatever was granted.
-            Some(before) if before.source == Source::Exact && !self.watches_others() => self.read_remotes(&asked, &remotes.table).await?,
+            Some(before) if before.source == Source::Exact && !self.watches_others() => {
+                self.read_remotes(&asked, &remotes.table).await?
+            }
             _ => None,
         };
         remotes.refresh_counters(&self.sampler, exact.is_some()).await;

@@ -5,6 +5,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::grants::{self, Asker, Grant, Grants, Permission};
 use futures_lite::{Stream, StreamExt as _, future::poll_once};
 use ipnet::IpNet;
 pub use netglance_dbus::sample::Last;
@@ -13,7 +14,6 @@ use netglance_dbus::{
     remote::Remotes,
     sample::Sample,
 };
-use super::grants::{self, Asker, Grant, Grants, Permission};
 use zbus::{
     Connection, DBusError as _,
     connection::Builder,
