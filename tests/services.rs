@@ -109,8 +109,8 @@ impl Watch {
         Self { child, lines }
     }
 
-    #[track_caller]
-    fn wait<T>(&self, what: &str, find: impl Fn(&[String]) -> Option<T>) -> T {
+    /// The stand-in for polkit answers meanwhile.
+    async fn wait<T>(&self, what: &str, find: impl Fn(&[String]) -> Option<T>) -> T {
         let end = Instant::now() + PATIENCE;
         loop {
             let lines = self.lines.lock().unwrap().clone();
@@ -118,19 +118,17 @@ impl Watch {
                 return found;
             }
             assert!(Instant::now() < end, "never came: {what}; {lines:#?}");
-            thread::sleep(Duration::from_millis(10));
+            tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
 
     /// Waits for a line of JSON.
-    #[track_caller]
-    fn line(&self, what: &str, is_it: impl Fn(&Value) -> bool) -> Value {
-        self.wait(what, |lines| json(lines).into_iter().find(|line| is_it(line)))
+    async fn line(&self, what: &str, is_it: impl Fn(&Value) -> bool) -> Value {
+        self.wait(what, |lines| json(lines).into_iter().find(|line| is_it(line))).await
     }
 
-    #[track_caller]
-    fn says(&self, text: &str) {
-        self.wait(text, |lines| lines.iter().any(|line| line.contains(text)).then_some(()));
+    async fn says(&self, text: &str) {
+        self.wait(text, |lines| lines.iter().any(|line| line.contains(text)).then_some(())).await;
     }
 
     fn json(&self) -> Vec<Value> {
@@ -165,9 +163,9 @@ async fn a_script_gets_the_estimate_and_no_dialog() {
     for answer in [Answer::Challenge, Answer::No] {
         let mut scene = Scene::new(answer).await;
         let watch = scene.watch(&["--unit", "b.service"]);
-        watch.line("the estimate", is("estimate"));
+        watch.line("the estimate", is("estimate")).await;
         scene.service.run(&format!("tcp {} 300000 1000000", OUTSIDE[0]));
-        watch.line("what it has moved", |line| is("estimate")(line) && bytes(line)[0] > 0);
+        watch.line("what it has moved", |line| is("estimate")(line) && bytes(line)[0] > 0).await;
         assert!(watch.json().iter().all(|line| line["source"] == "estimate"), "{:#?}", watch.json());
         assert_eq!(scene.asked(), [0], "asked once, and no dialog");
     }
@@ -183,22 +181,22 @@ async fn what_is_allowed_is_exact_to_the_byte_from_the_first_look_on() {
     let watch = scene.watch(&["--unit", "b.service"]);
     let both = scene.watch(&["--unit", "a.service", "b.service"]);
     let own = scene.watch(&["--unit", "a.service"]);
-    let first = watch.line("the first line", |_| true);
+    let first = watch.line("the first line", |_| true).await;
     assert_eq!((bytes(&first), &first["source"], &first["gap"]), ([0; 4], &"exact".into(), &Value::Null), "{first}");
     for watch in [&both, &own] {
-        watch.line("the first line", |_| true);
+        watch.line("the first line", |_| true).await;
     }
     for address in OUTSIDE {
         scene.service.run(&format!("tcp {address} 300000 1000000"));
         scene.service.run(&format!("udp {address} 50 1000"));
     }
     let middle = scene.host.lab.truth();
-    let line = watch.line("all bytes", |line| bytes(line) == since(middle, before));
+    let line = watch.line("all bytes", |line| bytes(line) == since(middle, before)).await;
     assert_eq!((&line["source"], &line["unmeasured_udp_sockets"]), (&"exact".into(), &Value::Null), "{line}");
     scene.app.run(&format!("tcp {} 100000 50000", OUTSIDE[0]));
     let truth = scene.host.lab.truth();
-    both.line("the service's and the app's bytes", |line| bytes(line) == since(truth, before));
-    own.line("the app's bytes alone", |line| bytes(line) == since(truth, middle));
+    both.line("the service's and the app's bytes", |line| bytes(line) == since(truth, before)).await;
+    own.line("the app's bytes alone", |line| bytes(line) == since(truth, middle)).await;
     for watch in [&watch, &both, &own] {
         let lines = watch.json();
         assert!(lines.iter().all(|line| line["source"] == "exact" && line["gap"].is_null()), "{lines:#?}");
@@ -210,31 +208,34 @@ async fn what_is_allowed_is_exact_to_the_byte_from_the_first_look_on() {
 async fn at_a_terminal_a_person_is_asked_once() {
     let mut scene = Scene::new(Answer::Dismissed).await;
     let watch = scene.watch_at_a_terminal("--unit b.service");
-    watch.says("an administrator's password is needed for exact figures");
-    watch.says("was not authorised: the password dialog was closed. Nothing was changed. The figures are an estimate.");
-    watch.line("the estimate", is("estimate"));
+    watch.says("an administrator's password is needed for exact figures").await;
+    watch
+        .says("was not authorised: the password dialog was closed. Nothing was changed. The figures are an estimate.")
+        .await;
+    watch.line("the estimate", is("estimate")).await;
     assert_eq!(scene.asked(), [0, MAY_ASK]);
     drop(watch);
     // One's own is never asked about.
     let own = scene.watch_at_a_terminal("--unit a.service");
-    own.line("exact", is("exact"));
+    own.line("exact", is("exact")).await;
     assert_eq!(scene.asked(), [0, MAY_ASK]);
     drop(own);
     scene.polkit.say(Answer::Silence);
     let watch = scene.watch_at_a_terminal("--unit b.service");
     // Nobody's dialog is open for the first question, which is taken back after two seconds.
-    lab::eventually("the dialog is open", || {
-        let asked = scene.asked();
-        if asked.last() == Some(&MAY_ASK) && asked.len() == 4 { Ok(()) } else { Err(format!("{asked:?}")) }
-    });
+    let end = Instant::now() + PATIENCE;
+    while scene.asked() != [0, MAY_ASK, 0, MAY_ASK] {
+        assert!(Instant::now() < end, "the dialog does not open: {:?}", scene.asked());
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
     drop(watch);
     scene.polkit.say(Answer::Yes);
     let watch = scene.watch_at_a_terminal("--app system:b.service");
-    let first = watch.line("exact", is("exact"));
+    let first = watch.line("exact", is("exact")).await;
     let before = scene.host.lab.truth();
     scene.service.run(&format!("udp {} 50 1000", OUTSIDE[0]));
     let moved = since(scene.host.lab.truth(), before);
-    watch.line("all bytes", |line| bytes(line) == moved);
+    watch.line("all bytes", |line| bytes(line) == moved).await;
     assert_eq!(bytes(&first), [0; 4]);
 }
 
@@ -243,17 +244,17 @@ async fn at_a_terminal_a_person_is_asked_once() {
 async fn what_was_granted_stays_granted_until_the_helper_goes() {
     let mut scene = Scene::new(Answer::Yes).await;
     let watch = scene.watch(&["--unit", "b.service"]);
-    watch.line("exact", is("exact"));
+    watch.line("exact", is("exact")).await;
     scene.polkit.say(Answer::Challenge);
     let before = scene.host.lab.truth();
     scene.service.run(&format!("udp {} 50 1000", OUTSIDE[0]));
     let moved = since(scene.host.lab.truth(), before);
-    watch.line("all bytes", |line| bytes(line) == moved);
+    watch.line("all bytes", |line| bytes(line) == moved).await;
     assert!(watch.json().iter().all(|line| line["source"] == "exact"), "{:#?}", watch.json());
     // Another helper knows nobody. The estimate goes on, and nothing that was counted is lost.
     scene.daemon.kill();
     scene.daemon.start(&scene.host.bus).await;
-    watch.line("the estimate", is("estimate"));
+    watch.line("the estimate", is("estimate")).await;
     assert!(watch.json().iter().all(|line| bytes(line)[1] <= moved[1]), "{:#?}", watch.json());
     assert!(Path::new("/proc").join(watch.child.id().to_string()).exists());
 }
