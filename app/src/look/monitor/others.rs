@@ -15,7 +15,7 @@ use super::{Beat, Monitor, Moved, is_own_cgroup};
 use crate::look::{
     names::{Manager, Names, Unit},
     rate::{self, Bytes, Gap},
-    reading::AppReading,
+    reading::{AppReading, Kind},
     sampler::{
         self, Look, Source,
         grants::{Grant, Grants, Permission},
@@ -195,6 +195,8 @@ impl Monitor {
                 id: services::id(unit),
                 name: names.of_units([*cgroup].into_iter()).unwrap_or(unit).to_owned(),
                 icon: None,
+                colour: None,
+                kind: Kind::System,
                 in_menu: false,
                 rate: beat.secs.as_ref().ok().map(|secs| moved.latest.rate(*secs)),
                 bytes: moved.total,
@@ -234,7 +236,8 @@ mod tests {
     fn look(source: Source, secs: u64, rows: &[(&str, u64)]) -> Look {
         let row = |(path, rx): &(&str, u64)| Row { cgroup: (*path).into(), rx_bytes: *rx, ..Row::default() };
         let rows = rows.iter().map(row).collect();
-        Look { source, sample: Sample { epoch: 1, boottime_ns: secs * 1_000_000_000, rows }, unmeasured_udp: None }
+        let sample = Sample { epoch: 1, boottime_ns: secs * 1_000_000_000, rows };
+        Look { source, sample, unmeasured_udp: None, forwarded: false }
     }
 
     #[test]

@@ -142,7 +142,7 @@ impl Sampler {
     pub async fn look_at_others(&mut self, tree: &Tree, prefixes: &Prefixes) -> Result<Look, Error> {
         if let Some(sample) = self.helper.read_all().await {
             self.others = None;
-            return Ok(Look { source: Source::Exact, sample, unmeasured_udp: None });
+            return Ok(Look { source: Source::Exact, sample, unmeasured_udp: None, forwarded: false });
         }
         if self.only == Some(Source::Exact) {
             return Err(Error::NotOwn);
