@@ -25,12 +25,21 @@ pub async fn ask(args: &WatchArgs, monitor: &mut Monitor, interrupt: &mut Signal
     if !is_needed || monitor.grants().system_services == Permission::Granted {
         return true;
     }
-    monitor.ask(Grant::SystemServices, false);
-    monitor.settle_question().await;
+    are_allowed(monitor).await;
     let answered = ask_a_person(args, monitor, interrupt).await;
     // The figures begin now, however long the question has taken.
     monitor.look(monitor.settings().settings.beat).await;
     answered
+}
+
+/// Whether polkit's rules alone allow exact figures of what is not the caller's own. Nobody is asked for a password.
+pub async fn are_allowed(monitor: &mut Monitor) -> bool {
+    let is_known = *monitor.exact() != Exact::Counting || monitor.grants().system_services == Permission::Granted;
+    if !is_known {
+        monitor.ask(Grant::SystemServices, false);
+        monitor.settle_question().await;
+    }
+    *monitor.exact() == Exact::Counting && monitor.grants().system_services == Permission::Granted
 }
 
 async fn ask_a_person(args: &WatchArgs, monitor: &mut Monitor, interrupt: &mut Signal) -> bool {

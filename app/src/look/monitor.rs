@@ -661,9 +661,10 @@ impl Monitor {
         apps
     }
 
-    /// Waits until the names of the apps that [`Self::apps`] has found are known.
+    /// Waits until the names of what [`Self::apps`] and [`Self::services`] have found are known.
     pub async fn know_names(&mut self) {
         self.names.settle().await;
+        self.others.names.settle().await;
     }
 
     /// Takes icons from this theme from now on; `None`: from the one that all themes share.

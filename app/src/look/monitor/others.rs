@@ -36,7 +36,7 @@ pub(super) struct Others {
     pub(super) moved: HashMap<String, Moved>,
     /// The latest look; `None`: there was none at the latest beat.
     pub(super) beat: Option<Beat>,
-    names: Names,
+    pub(super) names: Names,
 }
 
 impl Default for Others {
@@ -219,11 +219,6 @@ impl Monitor {
         let cgroup = self.paths().find_map(|path| Some(target.unit_of(path)?.cgroup));
         let known = cgroup.and_then(|cgroup| self.others.names.of_units([cgroup].into_iter()));
         Some(known.unwrap_or(unit).to_owned())
-    }
-
-    /// Waits until the names of the services that [`Self::services`] has found are known.
-    pub async fn know_service_names(&mut self) {
-        self.others.names.settle().await;
     }
 }
 
