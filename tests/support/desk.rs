@@ -25,7 +25,11 @@ use netglance_dbus::{
 };
 use tokio::runtime::Runtime;
 use x11rb::protocol::xproto::{ClientMessageEvent, ConnectionExt as _, EventMask};
-use zbus::{Connection, OwnedVariant, connection::Builder, message::Header};
+use zbus::{
+    Connection, OwnedVariant,
+    connection::Builder,
+    message::{Flags, Header},
+};
 
 use super::support::{Program, World, eventually};
 
@@ -408,12 +412,31 @@ pub struct Switches {
     pub asked: usize,
     pub reads: usize,
     pub prefixes_read: usize,
+    /// Who calls is no root: the rows of all need a password.
+    pub user: bool,
+    /// It was given.
+    pub all_granted: bool,
+    /// Calls for the rows of all that allowed a dialog, and those that were answered without one.
+    pub all_asked: usize,
+    pub all_reads: usize,
     pub warning: String,
 }
 
 pub struct Helper(Arc<Mutex<Switches>>);
 
 impl Helper {
+    fn rows(&self) -> Result<Sample, HelperError> {
+        let mut switches = self.0.lock().unwrap();
+        if !switches.counts && switches.unconfirmed {
+            return Err(HelperError::NeedsConfirmation("this kernel has a bug".into()));
+        }
+        if !switches.counts {
+            return Err(HelperError::NotInstalled("choose Count Exactly".into()));
+        }
+        switches.reads += 1;
+        Ok(Sample { epoch: 1, boottime_ns: super::support::boottime_ns(), rows: Vec::new() })
+    }
+
     pub fn asked(&self, act: impl FnOnce(&mut Switches)) -> Result<(), HelperError> {
         let mut switches = self.0.lock().unwrap();
         switches.asked += 1;
@@ -441,20 +464,24 @@ impl Counters for Helper {
         self.asked(|switches| switches.counts = false)
     }
 
-    async fn read(&self, call: &Header<'_>) -> Result<Sample, HelperError> {
-        self.read_all(call).await
+    async fn read(&self, _call: &Header<'_>) -> Result<Sample, HelperError> {
+        self.rows()
     }
 
-    async fn read_all(&self, _call: &Header<'_>) -> Result<Sample, HelperError> {
-        let mut switches = self.0.lock().unwrap();
-        if !switches.counts && switches.unconfirmed {
-            return Err(HelperError::NeedsConfirmation("this kernel has a bug".into()));
+    async fn read_all(&self, call: &Header<'_>) -> Result<Sample, HelperError> {
+        let may_ask = call.primary().flags().contains(Flags::ALLOW_INTERACTIVE_AUTH);
+        {
+            let mut switches = self.0.lock().unwrap();
+            if switches.user && may_ask {
+                switches.all_asked += 1;
+                switches.all_granted = !switches.refuses;
+            }
+            if switches.user && !switches.all_granted {
+                return Err(HelperError::NotAuthorized("the password dialog was closed".into()));
+            }
+            switches.all_reads += usize::from(!may_ask);
         }
-        if !switches.counts {
-            return Err(HelperError::NotInstalled("choose Count Exactly".into()));
-        }
-        switches.reads += 1;
-        Ok(Sample { epoch: 1, boottime_ns: super::support::boottime_ns(), rows: Vec::new() })
+        self.rows()
     }
 
     async fn read_last(&self, _call: &Header<'_>) -> Result<Last, HelperError> {

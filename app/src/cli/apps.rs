@@ -6,7 +6,7 @@ use netglance_dbus::text::printable;
 use serde::Serialize;
 
 use super::{
-    Error,
+    Error, others,
     watch::{print, print_json},
 };
 use crate::{
@@ -28,11 +28,16 @@ struct Json<'a> {
 pub async fn apps(json: bool) -> Result<ExitCode, Error> {
     let mut monitor = Monitor::open(None).await?;
     let settings = monitor.settings().settings.clone();
+    if others::are_allowed(&mut monitor).await {
+        monitor.list_services(true);
+        monitor.look(settings.beat).await; // theirs begins here
+    }
     tokio::time::sleep(settings.beat).await;
     monitor.look(settings.beat).await;
-    monitor.apps();
+    (monitor.apps(), monitor.services());
     monitor.know_names().await;
     let mut apps = monitor.apps();
+    apps.extend(monitor.services());
     apps.sort_by_key(|app| app.kind);
     if json {
         let apps: Vec<_> = apps

@@ -9,6 +9,7 @@ mod connections;
 mod doctor;
 mod history;
 mod install;
+mod others;
 mod recorded;
 mod report;
 mod run;

@@ -12,7 +12,7 @@ use tokio::{
 };
 
 use super::{
-    Error, NOTHING_MATCHES, WatchArgs, exists,
+    Error, NOTHING_MATCHES, WatchArgs, exists, others,
     report::{self, Json},
     target,
     terminal::Terminal,
@@ -39,6 +39,9 @@ pub async fn watch(args: &WatchArgs) -> Result<ExitCode, Error> {
     let mut warning = say_warning(&monitor, None);
     let mut matched = exists(&target, &monitor, " Waiting for it.");
     monitor.watch(target);
+    if !others::ask(args, &mut monitor, &mut interrupt).await {
+        return Ok(ExitCode::SUCCESS);
+    }
     let beat = args.interval.unwrap_or(monitor.settings().settings.beat);
     let mut output = match () {
         () if args.json => Output::Json,

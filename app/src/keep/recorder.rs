@@ -1,5 +1,7 @@
 //! What is recorded of the looks: every 10 s what each cgroup of an app has moved since. Pure: reads no clock and writes no file.
 //!
+//! System services are no apps: nothing of them is recorded, whoever was authorised to see them.
+//!
 //! A batch that was not written is not lost: what it had is part of the next one.
 
 use std::collections::HashMap;

@@ -12,5 +12,6 @@ pub mod rate;
 pub mod reading;
 pub mod remotes;
 pub mod sampler;
+pub mod services;
 pub mod target;
 pub mod whois;

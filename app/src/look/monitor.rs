@@ -1,8 +1,10 @@
 //! The loop: one look each beat, and what it says about the target.
 
+mod others;
 mod remotes;
 
 use std::{
+    cmp::Ordering,
     collections::{BTreeMap, HashMap, HashSet},
     fs,
     os::unix::fs::MetadataExt as _,
@@ -81,8 +83,10 @@ pub struct Monitor {
     /// The caller's apps that are running; `None`: to be found out.
     running: Option<Running>,
     watches: Vec<Watch>,
-    /// Whether all that is watched is the caller's own. `None`: to be found out.
-    own: Option<bool>,
+    /// Whose it is that is watched is known.
+    owns_known: bool,
+    /// What is not the caller's own.
+    others: others::Others,
     desktop: DesktopEntries,
     names: Names,
     /// The last look; `None`: there was only the first.
@@ -122,6 +126,8 @@ struct Watch {
     since_ns: u64,
     /// What had been moved before it began.
     start: HashMap<String, Bytes>,
+    /// All of it is the caller's own, as far as is known: the helper tells about it by itself.
+    is_own: bool,
 }
 
 /// A look's outcome, before it becomes a reading for one target.
@@ -161,7 +167,8 @@ impl Monitor {
             moved: HashMap::new(),
             running: None,
             watches: Vec::new(),
-            own: None,
+            owns_known: false,
+            others: others::Others::default(),
             desktop: DesktopEntries::default(),
             names: Names::default(),
             beat: None,
@@ -171,7 +178,7 @@ impl Monitor {
         monitor.paths = monitor.tree.paths().collect();
         monitor.refresh_prefixes(true)?;
         monitor.define();
-        let first = monitor.sampler.look(true, &monitor.tree, &monitor.prefixes).await?;
+        let first = monitor.sampler.look(&monitor.tree, &monitor.prefixes).await?;
         monitor.began_ns = first.sample.boottime_ns;
         monitor.before = Some(first);
         Ok(monitor)
@@ -212,7 +219,7 @@ impl Monitor {
         for watch in self.watches.iter_mut().filter(|watch| !watch.id.is_empty()) {
             watch.target = self.defined.target(&watch.id, &watch.target.name);
         }
-        (self.running, self.own) = (None, None);
+        (self.running, self.owns_known) = (None, false);
     }
 
     /// The host's own addresses and on-link prefixes.
@@ -244,8 +251,9 @@ impl Monitor {
     pub fn watch(&mut self, target: Target) {
         let start = self.moved.iter().map(|(path, account)| (path.clone(), account.moved.total)).collect();
         let since_ns = self.before.as_ref().map_or(self.began_ns, |look| look.sample.boottime_ns);
-        self.watches.push(Watch { id: String::new(), target, since_ns, start });
-        self.own = None;
+        self.watches.push(Watch { id: String::new(), target, since_ns, start, is_own: true });
+        self.owns_known = false;
+        self.find_own();
     }
 
     /// Watches the apps with these ids and nothing else. Their totals begin where the monitor began, whenever they were chosen.
@@ -255,13 +263,16 @@ impl Monitor {
             match before.iter().position(|watch| watch.id == *id) {
                 Some(at) => self.watches.push(before.swap_remove(at)),
                 None => {
-                    let name = self.desktop.find(id).map_or_else(|| names::plain(id), |entry| entry.name.clone());
+                    let service = self.service_name(id);
+                    let entry = || self.desktop.find(id).map_or_else(|| names::plain(id), |entry| entry.name.clone());
+                    let name = service.unwrap_or_else(entry);
                     let (target, since_ns, start) = (self.defined.target(id, &name), self.began_ns, HashMap::new());
-                    self.watches.push(Watch { id: id.clone(), target, since_ns, start });
+                    self.watches.push(Watch { id: id.clone(), target, since_ns, start, is_own: true });
                 }
             }
         }
-        self.own = None;
+        self.owns_known = false;
+        self.find_own();
     }
 
     /// The ids of these apps by now, see [`Apps::ids_now`].
@@ -275,7 +286,7 @@ impl Monitor {
         if let Some(watch) = self.watches.last_mut() {
             watch.target.add_cgroup(cgroup);
         }
-        self.own = None;
+        self.owns_known = false;
     }
 
     /// What the kernel still has to send for the watched programs that have ended.
@@ -328,7 +339,10 @@ impl Monitor {
     /// the totals go on with the next one that succeeds. `beat` is the nominal time between two looks. If they are much further
     /// apart, the computer slept.
     pub async fn look(&mut self, beat: Duration) -> Vec<Reading> {
-        self.beat = Some(self.take_look(beat).await);
+        let taken = self.take_look(beat).await;
+        self.find_own();
+        self.look_at_others(&taken, longest_secs(beat)).await;
+        self.beat = Some(taken);
         self.running = self.running.take().filter(|running| !running.asked);
         self.readings()
     }
@@ -343,9 +357,7 @@ impl Monitor {
     /// missed. A look that fails here fails again at the beat, which reports it.
     pub fn listen(&mut self) {
         self.refresh_cgroups();
-        if self.sampler.estimates() {
-            _ = self.sampler.listen(&self.tree, &self.prefixes);
-        }
+        _ = self.sampler.listen(&self.tree, &self.prefixes);
     }
 
     /// The open sockets of `target`, and how each is judged.
@@ -382,7 +394,7 @@ impl Monitor {
                 };
             }
         };
-        let longest_secs = (beat.as_secs_f64() * SLEPT_BEATS).max(SLEPT_SECS);
+        let longest_secs = longest_secs(beat);
         let mut secs = Err(Gap::CountingRestarted);
         if let Some(before) = &self.before {
             let between = rate::between(before, &look, longest_secs);
@@ -423,15 +435,7 @@ impl Monitor {
         if edited {
             self.define();
         }
-        let own = match self.own {
-            Some(own) => own,
-            None => {
-                let own = self.watches.iter().all(|watch| self.is_own(&watch.target));
-                self.own = self.is_own_by_name().then_some(own);
-                own
-            }
-        };
-        Ok(self.sampler.look(own, &self.tree, &self.prefixes).await?)
+        Ok(self.sampler.look(&self.tree, &self.prefixes).await?)
     }
 
     /// Whether what is watched is known to be the caller's without asking who owns a directory. Owners can change without any
@@ -465,7 +469,7 @@ impl Monitor {
         if changed {
             self.tree.tidy();
             self.paths = self.tree.paths().collect();
-            self.own = None;
+            self.owns_known = false;
             self.running = None;
         }
     }
@@ -485,9 +489,12 @@ impl Monitor {
         self.judgement += 1;
     }
 
-    fn reading(&self, watch: &Watch, beat: &Beat) -> Reading {
-        let mut units: BTreeMap<UnitOf<'_>, Moved> = BTreeMap::new();
-        let mut all = Moved::default();
+    fn reading(&self, watch: &Watch, main: &Beat) -> Reading {
+        // What is not the caller's own has a look of its own.
+        let others = self.others.beat.as_ref().filter(|_| !watch.is_own);
+        let beat = others.unwrap_or(main);
+        let mut units: BTreeMap<UnitOf<'_>, [Moved; 2]> = BTreeMap::new();
+        let mut all = [Moved::default(); 2];
         let mut alive = !watch.target.comes_back;
         for path in self.paths().chain(["/"]) {
             if let Some(unit) = watch.target.unit_of(path) {
@@ -495,23 +502,34 @@ impl Monitor {
                 units.entry(unit).or_default();
             }
         }
-        for (path, Account { moved, .. }) in &self.moved {
+        let own = self.moved.iter().map(|(path, account)| (0, path, account.moved));
+        let theirs = self.others.moved.iter().filter(|_| !watch.is_own).map(|(path, moved)| (1, path, *moved));
+        for (whose, path, moved) in own.chain(theirs) {
             let total = moved.total.since(watch.start.get(path).copied().unwrap_or_default());
             let Some(unit) = watch.target.unit_of(path).filter(|_| total != Bytes::default()) else { continue };
-            for sum in [units.entry(unit).or_default(), &mut all] {
+            for sums in [units.entry(unit).or_default(), &mut all] {
+                let sum = &mut sums[whose];
                 *sum = sum.plus(Moved { total, latest: moved.latest });
             }
         }
-        let secs = if alive { beat.secs.clone() } else { Err(Gap::Waiting(watch.target.describe())) };
+        let their_secs = others.map_or(Ok(1.0), |others| others.secs.clone());
+        let secs = main.secs.clone().and_then(|secs| Ok([secs, their_secs?]));
+        let secs = if alive { secs } else { Err(Gap::Waiting(watch.target.describe())) };
+        let rate = |[own, theirs]: [Moved; 2], [secs, their_secs]: [f64; 2]| {
+            own.latest.rate(secs).plus(theirs.latest.rate(their_secs))
+        };
+        let total = |[own, theirs]: [Moved; 2]| own.total.plus(theirs.total);
         let sockets = |sockets: &HashMap<String, u32>| {
-            sockets.iter().filter(|(path, _)| watch.target.unit_of(path).is_some()).map(|(_, count)| count).sum()
+            let is_counted =
+                |path: &str| watch.target.unit_of(path).is_some() && (others.is_none() || !self.is_own_cgroup(path));
+            sockets.iter().filter(|(path, _)| is_counted(path)).map(|(_, count)| count).sum()
         };
         let units = units.into_iter().map(|(unit, moved)| UnitReading {
             unit: unit.unit.to_owned(),
             cgroup: unit.cgroup.to_owned(),
-            rx_bytes: moved.total.rx,
-            tx_bytes: moved.total.tx,
-            rate: secs.as_ref().ok().map(|secs| moved.latest.rate(*secs)),
+            rx_bytes: total(moved).rx,
+            tx_bytes: total(moved).tx,
+            rate: secs.as_ref().ok().map(|secs| rate(moved, *secs)),
         });
         Reading {
             id: watch.id.clone(),
@@ -520,10 +538,10 @@ impl Monitor {
             elapsed_secs: Duration::from_nanos(beat.boottime_ns.saturating_sub(watch.since_ns)).as_secs_f64(),
             app: watch.target.name.clone(),
             source: beat.source,
-            bytes: all.total,
+            bytes: total(all),
             units: units.collect(),
             unmeasured_udp_sockets: beat.unmeasured_udp.as_ref().map(sockets),
-            rate: secs.map(|secs| all.latest.rate(secs)),
+            rate: secs.map(|secs| rate(all, secs)),
         }
     }
 
@@ -639,17 +657,14 @@ impl Monitor {
                 watch.target.name.clone_from(&app.name);
             }
         }
-        let busy = |app: &AppReading| app.rate.map_or(0.0, |rate| rate.rx + rate.tx);
-        apps.sort_by(|a, b| {
-            let total = |app: &AppReading| app.bytes.rx.saturating_add(app.bytes.tx);
-            busy(b).total_cmp(&busy(a)).then(total(b).cmp(&total(a))).then_with(|| a.name.cmp(&b.name))
-        });
+        apps.sort_by(busiest);
         apps
     }
 
-    /// Waits until the names of the apps that [`Self::apps`] has found are known.
+    /// Waits until the names of what [`Self::apps`] and [`Self::services`] have found are known.
     pub async fn know_names(&mut self) {
         self.names.settle().await;
+        self.others.names.settle().await;
     }
 
     /// Takes icons from this theme from now on; `None`: from the one that all themes share.
@@ -693,8 +708,20 @@ impl Monitor {
                 directories: below.map(|path| self.tree.directory(path)).collect(),
             });
         }
-        self.names.of(units.into_keys()).map_or(plain, str::to_owned)
+        self.names.of_units(units.into_keys()).map_or(plain, str::to_owned)
     }
+}
+
+/// Busiest first, then what has moved most, then by name.
+fn busiest(a: &AppReading, b: &AppReading) -> Ordering {
+    let busy = |app: &AppReading| app.rate.map_or(0.0, |rate| rate.rx + rate.tx);
+    let total = |app: &AppReading| app.bytes.rx.saturating_add(app.bytes.tx);
+    busy(b).total_cmp(&busy(a)).then(total(b).cmp(&total(a))).then_with(|| a.name.cmp(&b.name))
+}
+
+/// From here on there is a gap between two looks, with this time nominally between them.
+fn longest_secs(beat: Duration) -> f64 {
+    (beat.as_secs_f64() * SLEPT_BEATS).max(SLEPT_SECS)
 }
 
 impl Moved {

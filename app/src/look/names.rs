@@ -11,7 +11,7 @@ use std::{
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use zbus::{OwnedObjectPath, connection::Builder, proxy};
 
-use super::forwarded;
+use super::{forwarded, services};
 
 /// A systemd that answers later than this is not waited for.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -21,9 +21,19 @@ const LONGEST_REST: Duration = Duration::from_secs(300);
 /// Characters of a name. A description may be a whole sentence.
 const LONGEST: usize = 60;
 
+/// Whose units they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Manager {
+    /// The user's own systemd.
+    User,
+    /// The system's.
+    System,
+}
+
 /// What is known of the units, and what is being asked.
 #[derive(Debug)]
 pub struct Names {
+    manager: Manager,
     /// By the unit's cgroup path.
     known: HashMap<String, Known>,
     /// Questions without an answer.
@@ -67,12 +77,17 @@ pub struct Unit {
 
 impl Default for Names {
     fn default() -> Self {
-        let (answer, answers) = unbounded_channel();
-        Self { known: HashMap::new(), asking: 0, rest: REST, rests_until: None, answers, answer }
+        Self::of(Manager::User)
     }
 }
 
 impl Names {
+    /// Nothing is known yet.
+    pub fn of(manager: Manager) -> Self {
+        let (answer, answers) = unbounded_channel();
+        Self { manager, known: HashMap::new(), asking: 0, rest: REST, rests_until: None, answers, answer }
+    }
+
     /// Takes in what was answered, and forgets the units that are gone.
     pub fn refresh(&mut self, exists: impl Fn(&str) -> bool) {
         while let Ok(answer) = self.answers.try_recv() {
@@ -88,7 +103,7 @@ impl Names {
     }
 
     /// What these units are called, if all of them are called the same.
-    pub fn of<'a>(&self, mut cgroups: impl Iterator<Item = &'a str>) -> Option<&str> {
+    pub fn of_units<'a>(&self, mut cgroups: impl Iterator<Item = &'a str>) -> Option<&str> {
         let name = |cgroup: &str| self.known.get(cgroup)?.name.as_deref();
         let first = name(cgroups.next()?)?;
         cgroups.all(|cgroup| name(cgroup) == Some(first)).then_some(first)
@@ -103,9 +118,9 @@ impl Names {
             self.known.entry(unit.cgroup.clone()).or_default().unanswered = false;
         }
         self.asking += 1;
-        let answer = self.answer.clone();
+        let (answer, manager) = (self.answer.clone(), self.manager);
         tokio::spawn(async move {
-            let descriptions = tokio::time::timeout(PATIENCE, descriptions(&units)).await;
+            let descriptions = tokio::time::timeout(PATIENCE, descriptions(manager, &units)).await;
             let descriptions = descriptions.ok().and_then(Result::ok);
             // Reads files, and nothing else goes on meanwhile in this thread.
             let names = tokio::task::spawn_blocking(move || {
@@ -146,6 +161,9 @@ impl Names {
 
 /// What an app is called of which nothing but the id is known.
 pub fn plain(id: &str) -> String {
+    if let Some(unit) = services::unit_of_id(id) {
+        return unit.to_owned();
+    }
     let known = match id {
         "docker" => "Docker containers",
         "libpod" => "Podman containers",
@@ -232,14 +250,18 @@ trait Manager {
 /// Name, description, load, active and sub state, followed unit, path, and the job's id, type and path.
 type Listed = (String, String, String, String, String, String, OwnedObjectPath, u32, String, OwnedObjectPath);
 
-/// What the user's systemd says of these units, by their names.
-async fn descriptions(units: &[Unit]) -> zbus::Result<HashMap<String, String>> {
+/// What systemd says of these units, by their names.
+async fn descriptions(manager: Manager, units: &[Unit]) -> zbus::Result<HashMap<String, String>> {
     // One bad name would spoil the answer for all (systemd.unit(5)).
     let is_name =
         |name: &&str| name.len() < 256 && name.bytes().all(|b| b.is_ascii_alphanumeric() || br":-_.\@".contains(&b));
     let names: Vec<_> = units.iter().map(|unit| unit.unit.as_str()).filter(is_name).collect();
-    let session = Builder::session().method_timeout(PATIENCE).build().await?;
-    let manager = ManagerProxy::new(&session).await?;
+    let bus = match manager {
+        Manager::User => Builder::session(),
+        Manager::System => Builder::system(),
+    };
+    let bus = bus.method_timeout(PATIENCE).build().await?;
+    let manager = ManagerProxy::new(&bus).await?;
     let listed = match manager.list_units_by_names(&names).await {
         Err(error) if blames_a_name(&error) => {
             let mut listed = Vec::new();
@@ -360,10 +382,10 @@ mod tests {
         let answer = vec![named("/a", Some("rclone")), named("/b", Some("rclone")), named("/c", None)];
         let now = Instant::now();
         names.take(Answer { names: answer, answered: true }, now);
-        assert_eq!(names.of(["/a", "/b"].into_iter()), Some("rclone"));
-        assert_eq!(names.of(["/a", "/c"].into_iter()), None);
-        assert_eq!(names.of(["/a", "/unknown"].into_iter()), None);
-        assert_eq!(names.of(std::iter::empty()), None);
+        assert_eq!(names.of_units(["/a", "/b"].into_iter()), Some("rclone"));
+        assert_eq!(names.of_units(["/a", "/c"].into_iter()), None);
+        assert_eq!(names.of_units(["/a", "/unknown"].into_iter()), None);
+        assert_eq!(names.of_units(std::iter::empty()), None);
         names.refresh(|cgroup| cgroup == "/a");
         assert!(names.knows("/a", now) && !names.knows("/b", now));
     }
@@ -379,7 +401,7 @@ mod tests {
             names.take(answer(false), at(asked));
             // Another that fails meanwhile changes nothing.
             names.take(answer(false), at(asked + 1));
-            assert_eq!(names.of(["/a"].into_iter()), Some("rclone"), "its program is known");
+            assert_eq!(names.of_units(["/a"].into_iter()), Some("rclone"), "its program is known");
             let knows = [asked, asked + rest - 1, asked + rest].map(|secs| names.knows("/a", at(secs)));
             assert_eq!(knows, [true, true, false], "{rest} s after {asked} s");
             asked += rest;

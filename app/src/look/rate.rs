@@ -18,6 +18,13 @@ pub struct Rate {
     pub tx: f64,
 }
 
+impl Rate {
+    /// The sum.
+    pub fn plus(self, other: Self) -> Self {
+        Self { rx: self.rx + other.rx, tx: self.tx + other.tx }
+    }
+}
+
 /// Why there is no rate between two looks. The text is for a person.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize, thiserror::Error)]
 pub enum Gap {

@@ -4,7 +4,10 @@
 use glob::{MatchOptions, Pattern, PatternError};
 use netglance_dbus::text::printable;
 
-use super::forwarded::{self, Forwarded};
+use super::{
+    forwarded::{self, Forwarded},
+    services,
+};
 use crate::base::settings::OwnApp;
 
 /// The app being watched: every cgroup that a selector names, all descendants included.
@@ -96,6 +99,12 @@ impl Target {
         matches!(self.selectors.as_slice(), [Selector::Everything(_)])
     }
 
+    /// Whether this names apps by their ids alone. Two users may run the same one; then it is each user's own that is meant.
+    pub fn is_of_apps(&self) -> bool {
+        let is_app = |selector: &Selector| matches!(selector, Selector::App(id) if services::unit_of_id(id).is_none());
+        self.selectors.iter().all(is_app)
+    }
+
     /// What is waited for, in the words of the one who asked, for people to read: an app's id may have come from a cgroup.
     pub fn describe(&self) -> String {
         let words = self.selectors.iter().map(|selector| match selector {
@@ -159,6 +168,11 @@ impl Selector {
                 (rest.is_empty() || rest.starts_with('/')).then_some(path.get(..top.len())?)
             }
             Self::App(id) => {
+                if let Some(unit) = services::unit_of_id(id) {
+                    return services::service_of(path)
+                        .filter(|service| service.unit == unit)
+                        .map(|service| service.cgroup);
+                }
                 let app = app_of(path)?;
                 (app.id == *id || app.is_called(id)).then_some(app.cgroup)
             }

@@ -16,7 +16,7 @@ use super::{
     appearance::Appearance,
     autostart, connections,
     exact::{self, Wish},
-    face,
+    face, grants,
     instance::Asked,
     link::{Link, Said},
     memory::{Account, Answer, Ask, Memory},
@@ -41,7 +41,10 @@ use crate::{
         monitor,
         monitor::Monitor,
         reading::{AppRates, AppReading, Reading},
-        sampler::{Exact, Source},
+        sampler::{
+            Exact, Source,
+            grants::{Grant, Grants},
+        },
         target::lasting_app,
         whois::Sources,
     },
@@ -79,6 +82,12 @@ pub struct Desktop {
     /// The ids whose past the window has.
     told: Vec<String>,
     apps: Vec<AppReading>,
+    /// The system services, while the window shows them.
+    services: Vec<AppReading>,
+    /// What was asked for, as far as the window was told.
+    grants: Grants,
+    /// polkit's rules were asked whether a remembered system service may be exact without a password.
+    rules_asked: bool,
     /// The tray's menu, and when it was made.
     menu: Vec<tray::Entry>,
     menu_at: Option<Instant>,
@@ -164,6 +173,9 @@ impl Desktop {
             histories: Histories::default(),
             told: Vec::new(),
             apps: Vec::new(),
+            services: Vec::new(),
+            grants: Grants::default(),
+            rules_asked: false,
             menu: Vec::new(),
             menu_at: None,
             state: State::load(),
@@ -201,7 +213,7 @@ impl Desktop {
         loop {
             let due = self.beat;
             // How a question for a password ended is seen at the beat.
-            let is_asking = self.monitor.as_ref().is_ok_and(Monitor::is_asking_for_queries);
+            let is_asking = self.monitor.as_ref().is_ok_and(Monitor::is_asking_for_queries) || self.grants.is_asking();
             if self.paused && !is_asking {
                 self.take(events.next().await);
             } else {
@@ -258,12 +270,18 @@ impl Desktop {
             self.tell();
             return;
         };
-        monitor.watch_apps(self.state.watched.as_deref().unwrap_or_default());
+        let watched = self.state.watched.as_deref().unwrap_or_default();
+        monitor.watch_apps(watched);
+        monitor.list_services(self.window.is_some());
         let before = monitor.settings().settings.clone();
         self.readings = monitor.look(self.beat).await;
         // Somebody has agreed elsewhere.
         if *monitor.exact() == Exact::Counting {
             self.confirm = None;
+            if !self.rules_asked && monitor.watches_others() {
+                self.rules_asked = true;
+                monitor.ask(Grant::SystemServices, false);
+            }
         }
         if let Some(AppRates { boottime_ns, rates }) = monitor.rates() {
             self.histories.push(boottime_ns, rates);
@@ -529,6 +547,12 @@ impl Desktop {
                 self.state.refused = Some(why);
                 self.save();
             }
+            Command::Authorise(grant) => {
+                self.notice = None;
+                if let Ok(monitor) = &mut self.monitor {
+                    monitor.ask(grant, true);
+                }
+            }
             Command::RemoveExact => self.wish(Wish::Remove, None),
             Command::Pause(paused) => {
                 self.paused = paused;
@@ -718,7 +742,9 @@ impl Desktop {
         let menu_is_due = self.menu_at.is_none_or(|at| at.elapsed() >= MENU_EVERY);
         if let (true, Ok(monitor)) = (menu_is_due || self.window.is_some(), &mut self.monitor) {
             self.apps = monitor.apps();
+            self.services = monitor.services();
         }
+        self.hear_of_grants();
         let watched = self.state.watched.as_deref().unwrap_or_default();
         if menu_is_due {
             self.menu = menu::apps(&self.apps, watched);
@@ -747,6 +773,16 @@ impl Desktop {
         }
     }
 
+    /// Takes in what came of a question for a password.
+    fn hear_of_grants(&mut self) {
+        let Ok(monitor) = &mut self.monitor else { return };
+        let grants = monitor.grants();
+        if let Some(news) = grants::news(&self.grants, &grants) {
+            self.notice = Some(news);
+        }
+        self.grants = grants;
+    }
+
     fn update(&self) -> Update {
         let (monitor, failure) = match &self.monitor {
             Ok(monitor) => (Some(monitor), None),
@@ -756,6 +792,9 @@ impl Desktop {
             readings: self.readings.clone(),
             overview: self.together.clone().map(|all| Overview { all, sparks: None }),
             apps: self.apps.clone(),
+            services: self.services.clone(),
+            grants: self.grants.clone(),
+            has_forwarding: false,
             confirm: self.confirm.clone().or_else(|| match monitor?.exact() {
                 Exact::Unconfirmed(why) if self.state.refused.as_ref() != Some(why) => Some(why.clone()),
                 _ => None,

@@ -6,6 +6,7 @@ mod connections;
 mod desktop;
 pub mod exact;
 mod face;
+mod grants;
 pub mod instance;
 pub mod link;
 mod memory;

@@ -21,7 +21,10 @@ use crate::{
     look::{
         reading::{AppReading, Reading},
         remotes::{Figures, Remote, Whois},
-        sampler::{Exact, Source},
+        sampler::{
+            Exact, Source,
+            grants::{Grant, Grants},
+        },
         whois::{Sources, queries::Queries},
     },
 };
@@ -36,6 +39,12 @@ pub struct Update {
     pub overview: Option<Overview>,
     /// Every app of the user, busiest first.
     pub apps: Vec<AppReading>,
+    /// The system services, busiest first; empty until [`Grants::system_services`] is granted. They are in no sum.
+    pub services: Vec<AppReading>,
+    /// What a person was asked a password for since the program has started, and what came of it.
+    pub grants: Grants,
+    /// This computer forwards traffic for containers or virtual machines.
+    pub has_forwarding: bool,
     /// Whether exact counting is to be had.
     pub exact: Exact,
     /// What became of the latest wish that took a while, already worded for a person: one quiet line.
@@ -164,7 +173,11 @@ impl Update {
             let units = reading.units.iter_mut().flat_map(|unit| [&mut unit.unit, &mut unit.cgroup]);
             units.chain([&mut reading.app])
         });
-        let apps = self.apps.iter_mut().flat_map(|app| app.cgroups.iter_mut().chain([&mut app.name]));
+        let apps = self
+            .apps
+            .iter_mut()
+            .chain(&mut self.services)
+            .flat_map(|app| app.cgroups.iter_mut().chain([&mut app.name]));
         let remotes = self.connections.iter_mut().flat_map(|page| &mut page.remotes).flat_map(|remote| {
             let Whois { name, service, country, network } = &mut remote.whois;
             let whois = name.iter_mut().map(|name| &mut name.name).chain(service).chain(country);
@@ -258,6 +271,8 @@ pub enum Command {
     KeepEstimate(String),
     /// Stop exact counting and take all of it off the system.
     RemoveExact,
+    /// Have the helper show what is not the user's own, until netglance ends. A person is asked for a password.
+    Authorise(Grant),
     /// Start netglance, hidden, at login from now on, or don't.
     StartAtLogin(bool),
     /// The proof page was opened, or closed.

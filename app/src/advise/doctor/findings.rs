@@ -217,7 +217,8 @@ fn app(facts: &Facts) -> Finding {
     };
     if app.units.iter().any(|unit| !unit.own) {
         detail.push_str(
-            "\nNot all of this is yours. The helper shows the counters of other users to an administrator only.",
+            "\nNot all of this is yours: until an administrator's password is given, which `netglance watch --unit` asks for in a \
+             terminal and \"Show System Services…\" in the window, the figures of system services and other users are an estimate.",
         );
         return Finding::new("app", Status::Note, title, detail);
     }

@@ -98,9 +98,13 @@ impl Monitor {
         let open = sampler::open_sockets()?;
         self.refresh_cgroups();
         self.refresh_prefixes(false)?;
+        self.find_own();
         let asked = self.asked();
         let exact = match &self.before {
-            Some(before) if before.source == Source::Exact => self.read_remotes(&asked, &remotes.table).await?,
+            // The helper tells remotes of the caller's own cgroups only, whatever was granted.
+            Some(before) if before.source == Source::Exact && !self.watches_others() => {
+                self.read_remotes(&asked, &remotes.table).await?
+            }
             _ => None,
         };
         remotes.refresh_counters(&self.sampler, exact.is_some()).await;

@@ -1,9 +1,11 @@
-//! The exact source: the helper's counters, read over the system bus. It needs no authorisation; only `Install` does.
+//! The exact source: the helper's counters, read over the system bus. The caller's own rows need no authorisation; those of system
+//! services do ([`super::grants`]).
 //!
 //! If there is no helper, or it doesn't count, it is not asked again until the bus says that something has changed.
 
 use std::time::{Duration, Instant};
 
+use super::grants::{self, Asker, Grant, Grants, Permission};
 use futures_lite::{Stream, StreamExt as _, future::poll_once};
 use ipnet::IpNet;
 pub use netglance_dbus::sample::Last;
@@ -52,6 +54,7 @@ pub struct Helper {
     state: Exact,
     warning: Option<String>,
     again: Option<Instant>,
+    asker: Asker,
 }
 
 #[derive(Debug)]
@@ -103,7 +106,7 @@ impl Helper {
     pub async fn open() -> Self {
         let bus = Bus::open().await.ok();
         let again = bus.is_some().then(Instant::now);
-        Self { bus, state: Exact::Absent, warning: None, again }
+        Self { bus, state: Exact::Absent, warning: None, again, asker: Asker::default() }
     }
 
     /// Its state, as far as it is known.
@@ -153,6 +156,36 @@ impl Helper {
             Err(error) if is_older(&error) => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// Asks for something that is not the caller's own, unless it is granted or being asked for. `interactive`: a person may be asked
+    /// for a password. [`Self::grants`] says what became of it.
+    pub fn ask(&mut self, grant: Grant, interactive: bool) {
+        if let Some(bus) = &self.bus {
+            self.asker.ask(&bus.helper, grant, interactive);
+        }
+    }
+
+    /// Waits until a question that was asked is answered, however long a person takes.
+    pub async fn settle(&mut self) {
+        if self.bus.is_some() {
+            self.asker.settle().await;
+        }
+    }
+
+    /// What was asked for, and what became of it.
+    pub fn grants(&mut self) -> &Grants {
+        self.asker.refresh();
+        self.asker.grants()
+    }
+
+    /// The rows of every cgroup, if that is granted and the helper counts. Nobody is asked for anything.
+    pub async fn read_all(&mut self) -> Option<Sample> {
+        let granted = self.grants().system_services == Permission::Granted;
+        let bus = self.bus.as_ref().filter(|_| granted && self.state == Exact::Counting)?;
+        let rows = grants::call::<helper1::WireSample>(&bus.helper, "ReadAll", false).await;
+        self.asker.read(Grant::SystemServices, &rows);
+        rows.ok().map(Sample::from)
     }
 
     /// All rows that the caller may see: root those of every cgroup, others those of their own cgroups. `None`: it doesn't

@@ -60,8 +60,8 @@ pub enum Error {
     NotExact(String),
     /// Only the exact source was wanted, for what is not the caller's.
     #[error(
-        "the helper shows the figures of others only to root: run netglance as root, \
-         or leave out --source exact to see the estimate"
+        "the helper shows the figures of others only to root and with an administrator's password: \
+         leave out --source exact to see the estimate"
     )]
     NotOwn,
     /// The netlink sockets don't open or answer.

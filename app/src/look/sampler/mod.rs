@@ -1,12 +1,14 @@
 //! One look at the counters of all cgroups, from the best source there is. It knows no target and computes no rate.
 
 pub mod ends;
+pub mod grants;
 pub mod helper;
 pub(crate) mod inet_diag;
 mod unsent;
 
 use std::{collections::HashMap, net::SocketAddr};
 
+use grants::{Grant, Grants};
 pub use helper::{Exact, Helper, Last};
 pub use inet_diag::{Error, InetDiag, open_sockets};
 use ipnet::IpNet;
@@ -83,13 +85,15 @@ pub struct Sampler {
     estimate: Option<InetDiag>,
     /// The remotes' estimate beside a helper that doesn't tell them apart, for as long as it is needed.
     beside: Option<InetDiag>,
+    /// The estimate of what the helper doesn't tell this user, beside the exact rows of what is theirs, for as long as it is needed.
+    others: Option<InetDiag>,
     only: Option<Source>,
 }
 
 impl Sampler {
     /// Looks for the helper. `only`: use this source and no other; otherwise the exact one is used if it is available.
     pub async fn open(only: Option<Source>) -> Self {
-        Self { helper: Helper::open().await, estimate: None, beside: None, only }
+        Self { helper: Helper::open().await, estimate: None, beside: None, others: None, only }
     }
 
     /// Whether the helper counts.
@@ -117,21 +121,57 @@ impl Sampler {
         self.helper.read_last().await
     }
 
-    /// All rows of this moment. `own`: only the caller's own cgroups are wanted; the helper tells about others only to root.
+    /// The rows of this moment: with the helper those of the caller's own cgroups (root's are all), without it those of all.
     /// After another source, the estimate begins to count with its first look.
-    pub async fn look(&mut self, own: bool, tree: &Tree, prefixes: &Prefixes) -> Result<Look, Error> {
-        let own = own || rustix::process::getuid().is_root();
+    pub async fn look(&mut self, tree: &Tree, prefixes: &Prefixes) -> Result<Look, Error> {
         if self.only != Some(Source::Estimate)
-            && own
             && let Some(sample) = self.helper.read().await
         {
             self.estimate = None;
             return Ok(Look { source: Source::Exact, sample, unmeasured_udp: None, forwarded: false });
         }
         if self.only == Some(Source::Exact) {
-            return Err(if own { Error::NotExact(self.exact().to_string()) } else { Error::NotOwn });
+            return Err(Error::NotExact(self.exact().to_string()));
         }
-        self.listen(tree, prefixes)
+        self.others = None;
+        self.estimate(tree, prefixes)
+    }
+
+    /// The rows of every cgroup, for what is not the caller's own: exactly if that was granted, otherwise estimated. To be called
+    /// after a [`Self::look`] that was exact.
+    pub async fn look_at_others(&mut self, tree: &Tree, prefixes: &Prefixes) -> Result<Look, Error> {
+        if let Some(sample) = self.helper.read_all().await {
+            self.others = None;
+            return Ok(Look { source: Source::Exact, sample, unmeasured_udp: None, forwarded: false });
+        }
+        if self.only == Some(Source::Exact) {
+            return Err(Error::NotOwn);
+        }
+        let others = match self.others.take() {
+            Some(others) => others,
+            None => InetDiag::open()?,
+        };
+        self.others.insert(others).look(tree, prefixes)
+    }
+
+    /// Nobody asks for what is not the caller's own any more.
+    pub fn forget_others(&mut self) {
+        self.others = None;
+    }
+
+    /// Asks for what is not the caller's own; see [`Helper::ask`].
+    pub fn ask(&mut self, grant: Grant, interactive: bool) {
+        self.helper.ask(grant, interactive);
+    }
+
+    /// Waits for an answer; see [`Helper::settle`].
+    pub async fn settle(&mut self) {
+        self.helper.settle().await;
+    }
+
+    /// What was asked for; see [`Helper::grants`].
+    pub fn grants(&mut self) -> &Grants {
+        self.helper.grants()
     }
 
     /// What these cgroups have moved with each remote, exactly; see [`Helper::read_remotes`].
@@ -158,7 +198,7 @@ impl Sampler {
 
     /// The estimate that tells remotes apart, as of the latest look; it begins with the first call.
     pub fn estimated_remotes(&mut self, tree: &Tree, prefixes: &Prefixes) -> Result<&InetDiag, Error> {
-        if let Some(estimate) = &mut self.estimate {
+        if let Some(estimate) = self.estimate.as_mut().or(self.others.as_mut()) {
             self.beside = None;
             estimate.tell_remotes_apart(true);
             return Ok(estimate);
@@ -175,13 +215,12 @@ impl Sampler {
     /// Nobody asks for remotes any more.
     pub fn forget_remotes(&mut self) {
         self.beside = None;
-        if let Some(estimate) = &mut self.estimate {
+        for estimate in [&mut self.estimate, &mut self.others].into_iter().flatten() {
             estimate.tell_remotes_apart(false);
         }
     }
 
-    /// Looks at the estimate, if it is in use.
-    pub fn listen(&mut self, tree: &Tree, prefixes: &Prefixes) -> Result<Look, Error> {
+    fn estimate(&mut self, tree: &Tree, prefixes: &Prefixes) -> Result<Look, Error> {
         let estimate = match self.estimate.take() {
             Some(estimate) => estimate,
             None => InetDiag::open()?,
@@ -189,9 +228,12 @@ impl Sampler {
         self.estimate.insert(estimate).look(tree, prefixes)
     }
 
-    /// Whether the estimate is in use.
-    pub fn estimates(&self) -> bool {
-        self.estimate.is_some()
+    /// Has the estimates that are in use follow the sockets between two beats.
+    pub fn listen(&mut self, tree: &Tree, prefixes: &Prefixes) -> Result<(), Error> {
+        for estimate in [&mut self.estimate, &mut self.others].into_iter().flatten() {
+            estimate.look(tree, prefixes)?;
+        }
+        Ok(())
     }
 }
 

@@ -3,9 +3,14 @@
 
 use eframe::egui::{Align, Button, Color32, Frame, Label, Layout, Margin, Panel, RichText, Ui, WidgetText};
 
+use super::sections::Offer;
 use crate::{
     base::format,
-    look::sampler::{Exact, Source},
+    look::{
+        reading::Reading,
+        sampler::{Exact, Source, grants::Grant},
+        services,
+    },
     show::update::{Command, Update},
 };
 
@@ -106,6 +111,9 @@ impl Bars {
 
     /// How to have exact figures, or why there are none.
     pub fn banner(&mut self, ui: &mut Ui, update: &Update) -> Option<Command> {
+        if let Some(wish) = offer(ui, update) {
+            return wish;
+        }
         let estimate = update.shown().iter().any(|reading| reading.source == Source::Estimate);
         if !estimate || self.banner && !update.asking || update.exact == Exact::Counting {
             return None;
@@ -136,6 +144,25 @@ impl Bars {
         });
         wish
     }
+}
+
+/// How to have exact figures of a system service that is watched. `None`: they are exact, or not to be had; otherwise what is
+/// asked for, if anything.
+fn offer(ui: &mut Ui, update: &Update) -> Option<Option<Command>> {
+    let is_estimate =
+        |reading: &Reading| reading.source == Source::Estimate && services::unit_of_id(&reading.id).is_some();
+    let offer = Offer::of(update, Grant::SystemServices).filter(|_| update.readings.iter().any(is_estimate))?;
+    let frame = Frame::new().fill(ui.visuals().faint_bg_color).corner_radius(6.0);
+    let pressed = frame.inner_margin(Margin::symmetric(10, 6)).show(ui, |ui| {
+        ui.set_min_width(ui.available_width());
+        let pressed = ui.horizontal_wrapped(|ui| {
+            ui.label(RichText::new("Estimate, TCP only.").strong());
+            offer.press(ui)
+        });
+        ui.label(RichText::new(offer.takes()).small());
+        pressed.inner
+    });
+    Some(pressed.inner.then_some(Command::Authorise(offer.grant)))
 }
 
 /// Asks whether to count although the kernel has a bug. `None`: not answered yet.

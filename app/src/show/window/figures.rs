@@ -18,6 +18,7 @@ use crate::{
         rate::{Gap, Rate},
         reading::Reading,
         sampler::Source,
+        services,
     },
     show::update::Update,
 };
@@ -118,6 +119,11 @@ pub fn rates(ui: &mut Ui, reading: &Reading, settings: &Settings) {
 
 /// What was used today and this month; nothing where nothing is recorded. The period that somebody wants to see.
 pub fn used(ui: &mut Ui, update: &Update, reading: &Reading) -> Option<Period> {
+    if services::unit_of_id(&reading.id).is_some() {
+        let text = "A system service: not part of “All applications”, and not recorded.";
+        ui.label(RichText::new(text).small().weak());
+        return None;
+    }
     let used = update.used.iter().find(|used| used.id == reading.id)?;
     ui.horizontal_wrapped(|ui| {
         ui.spacing_mut().item_spacing.x = 18.0;

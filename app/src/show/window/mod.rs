@@ -21,6 +21,7 @@ pub mod plot;
 mod prefixes;
 mod proof;
 mod rows;
+mod sections;
 mod settings_page;
 mod span;
 mod stack;
@@ -292,8 +293,8 @@ impl Window {
             ui.allocate_ui(list, |ui| {
                 ui.set_min_size(list);
                 let watched: Vec<&str> = update.readings.iter().map(|reading| reading.id.as_str()).collect();
-                if let Some(ids) = self.picker.ui(ui, &update.apps, &watched, self.settings.unit) {
-                    self.send(Command::Watch(ids));
+                if let Some(wish) = self.picker.ui(ui, update, &watched, self.settings.unit) {
+                    self.send(wish);
                 }
             });
             ui.add_space(ABOVE_BUTTONS - ui.spacing().item_spacing.y);

@@ -15,6 +15,7 @@ use super::{
     keys::Action,
     picker,
     rows::{self, ROW_HEIGHT},
+    sections::Offer,
     style,
 };
 use crate::{
@@ -56,6 +57,8 @@ pub(super) struct Table {
     sparks: Histories,
     /// The ids of the apps in the order in which they stand, and which are services.
     order: Vec<(String, bool)>,
+    /// The ids of the system services in theirs.
+    system: Vec<String>,
     sorted_ns: u64,
     /// The pointer is over the rows: none slips away under it.
     hovered: bool,
@@ -65,7 +68,14 @@ pub(super) struct Table {
 
 impl Default for Table {
     fn default() -> Self {
-        Self { sparks: Histories::of_last(SPARK_SECS), order: Vec::new(), sorted_ns: 0, hovered: false, seen: 0.0..0.0 }
+        Self {
+            sparks: Histories::of_last(SPARK_SECS),
+            order: Vec::new(),
+            system: Vec::new(),
+            sorted_ns: 0,
+            hovered: false,
+            seen: 0.0..0.0,
+        }
     }
 }
 
@@ -80,16 +90,25 @@ impl Table {
             self.sparks = sparks.clone();
         }
         let now_ns = overview.all.boottime_ns;
-        let rates = update.apps.iter().map(|app| (app.id.as_str(), app.rate.unwrap_or_default()));
+        let shown = update.apps.iter().chain(&update.services);
+        let rates = shown.map(|app| (app.id.as_str(), app.rate.unwrap_or_default()));
         self.sparks.push(now_ns, overview.all.rate.is_ok().then_some(rates));
         let due = self.order.is_empty() || now_ns.saturating_sub(self.sorted_ns) >= SORTED_EVERY_NS;
         if due && !self.hovered {
-            self.sort(&update.apps, now_ns);
+            self.sort(update, now_ns);
         }
     }
 
     /// Busiest first, then what has moved most, then by name.
-    fn sort(&mut self, apps: &[AppReading], now_ns: u64) {
+    fn sort(&mut self, update: &Update, now_ns: u64) {
+        let ids = |(id, _): (String, bool)| id;
+        self.order = self.sorted(&update.apps, now_ns);
+        self.system = self.sorted(&update.services, now_ns).into_iter().map(ids).collect();
+        self.sorted_ns = now_ns;
+    }
+
+    /// The ids in this order, and which of them are services.
+    fn sorted(&self, apps: &[AppReading], now_ns: u64) -> Vec<(String, bool)> {
         let since_ns = now_ns.saturating_sub(BUSY_SECS * 1_000_000_000);
         let busy = |app: &AppReading| -> f64 {
             let points = self.sparks.points(&app.id);
@@ -101,15 +120,14 @@ impl Table {
             let by_total = total(b).cmp(&total(a));
             busy_b.total_cmp(busy_a).then(by_total).then_with(|| a.name.to_lowercase().cmp(&b.name.to_lowercase()))
         });
-        self.order = sorted.into_iter().map(|(_, app)| (app.id.clone(), picker::is_service(app))).collect();
-        self.sorted_ns = now_ns;
+        sorted.into_iter().map(|(_, app)| (app.id.clone(), picker::is_service(app))).collect()
     }
 
     /// How many rows there are while nothing is searched for.
     #[expect(clippy::cast_precision_loss, reason = "some hundred rows")]
-    fn rows(&self, with_services: bool) -> f32 {
+    fn rows(&self, with_services: bool, below: usize) -> f32 {
         let apps = self.order.iter().filter(|(_, service)| with_services || !service).count();
-        apps as f32 + 1.0
+        (apps + below) as f32 + 1.0
     }
 
     /// The apps in this order, the services apart. What has appeared since it was made comes last.
@@ -177,6 +195,10 @@ enum Line<'a> {
     App(&'a AppReading),
     /// So many services follow, or are hidden.
     Services(usize),
+    /// What a password would show.
+    Offer(Offer),
+    /// So many system services follow, or are hidden.
+    System(usize),
 }
 
 impl Window {
@@ -217,7 +239,9 @@ impl Window {
         ui.add_space(6.0);
         self.controls(ui, update);
         // The chart has what the rows leave of the room, and this part of it where they would fill more.
-        let rows = self.table.rows(self.picker.services).max(ROWS_MIN) * ROW_HEIGHT + HEAD_HEIGHT;
+        let system = if self.picker.hides_system { 0 } else { update.services.len() };
+        let below = Offer::all(update).len() + usize::from(!update.services.is_empty()) + system;
+        let rows = self.table.rows(self.picker.services, below).max(ROWS_MIN) * ROW_HEIGHT + HEAD_HEIGHT;
         let height = ui.available_height();
         self.graph(ui, all, (height - rows).max(height * CHART_SHARE).max(CHART_MIN_HEIGHT), charts::Part::One);
         ui.add_space(4.0);
@@ -246,6 +270,16 @@ impl Window {
         if open {
             lines.extend(services.into_iter().map(Line::App));
         }
+        lines.extend(Offer::all(update).into_iter().map(Line::Offer));
+        let found = update.services.iter().filter(|service| self.picker.finds(service));
+        let system = picker::in_order(found, &self.table.system);
+        let system_open = !self.picker.hides_system || !self.picker.search.is_empty();
+        if !system.is_empty() {
+            lines.push(Line::System(system.len()));
+        }
+        if system_open {
+            lines.extend(system.into_iter().map(Line::App));
+        }
         let first = lines.iter().find_map(|line| if let Line::App(app) = line { Some(app.id.clone()) } else { None });
         if let (None, false) = (&first, self.picker.search.is_empty()) {
             ui.label(format!("No application matches “{}”.", self.picker.search));
@@ -272,6 +306,22 @@ impl Window {
                         ui.allocate_ui_with_layout(size, line, |ui| {
                             ui.set_min_size(size);
                             self.picker.services_title(ui, *count, open);
+                        });
+                    }
+                    Some(Line::System(count)) => {
+                        let line = Layout::left_to_right(Align::Center);
+                        ui.allocate_ui_with_layout(size, line, |ui| {
+                            ui.set_min_size(size);
+                            self.picker.system_title(ui, *count, system_open);
+                        });
+                    }
+                    Some(Line::Offer(offer)) => {
+                        let line = Layout::left_to_right(Align::Center);
+                        ui.allocate_ui_with_layout(size, line, |ui| {
+                            ui.set_min_size(size);
+                            if offer.line(ui) {
+                                self.send(Command::Authorise(offer.grant));
+                            }
                         });
                     }
                     _ => {}

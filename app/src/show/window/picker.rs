@@ -8,10 +8,15 @@ use eframe::egui::{
     TextEdit, Ui, UiBuilder, WidgetInfo, accesskit::Role, vec2,
 };
 
-use super::{icon::app_icon, keys::Action};
+use super::{
+    icon::app_icon,
+    keys::Action,
+    sections::{self, Offer},
+};
 use crate::{
     base::{format, settings::Unit},
     look::reading::{AppReading, Kind},
+    show::update::{Command, Update},
 };
 
 /// What the picker remembers between two frames.
@@ -22,6 +27,10 @@ pub struct Picker {
     order: Vec<(String, bool)>,
     /// The services are shown.
     pub(super) services: bool,
+    /// The system services are hidden, though they may be shown.
+    pub(super) hides_system: bool,
+    /// The order in which the system services stand.
+    system: Vec<String>,
     hovered: bool,
     /// The app whose row takes the focus when it is drawn next; a service's, once that is watched.
     focus: Option<String>,
@@ -34,9 +43,9 @@ const ROW_HEIGHT: f32 = 28.0;
 const TOGGLE_WIDTH: f32 = 26.0;
 
 impl Picker {
-    /// Draws the list. The ids of the apps to watch from now on, if that was just changed.
-    pub fn ui(&mut self, ui: &mut Ui, apps: &[AppReading], watched: &[&str], unit: Unit) -> Option<Vec<String>> {
-        let mut chosen = None;
+    /// Draws the list. What is wanted, if anything was just chosen.
+    pub fn ui(&mut self, ui: &mut Ui, update: &Update, watched: &[&str], unit: Unit) -> Option<Command> {
+        let (apps, mut chosen, mut asked) = (&update.apps, None, None);
         let title = ui.label(RichText::new("Applications").strong());
         let hint = format!("Search ({})", Action::Search.text());
         let field =
@@ -46,7 +55,8 @@ impl Picker {
             search.request_focus();
         }
         let (mut shown, mut services) = self.shown(apps, watched);
-        let first = if search.has_focus() { shown.first().or(services.first()).copied() } else { None };
+        let mut system = self.shown_system(&update.services);
+        let first = shown.first().or(services.first()).or(system.first()).copied().filter(|_| search.has_focus());
         if let Some(app) = first {
             let add = Action::AddFirst.asked(ui);
             if add || Action::ShowFirst.asked(ui) {
@@ -54,12 +64,19 @@ impl Picker {
                 self.clear();
                 self.focus = Some(app.id.clone());
                 (shown, services) = self.shown(apps, watched);
+                system = self.shown_system(&update.services);
             }
         }
         let open = self.services || !self.search.is_empty() || shown.is_empty();
         let first_service = shown.len();
         if open {
             shown.extend(&services);
+        }
+        let first_system = shown.len();
+        let system_open = !self.hides_system || !self.search.is_empty();
+        let system_count = system.len();
+        if system_open {
+            shown.extend(system);
         }
         if chosen.is_none()
             && watched.len() <= 1
@@ -87,8 +104,11 @@ impl Picker {
         self.row_focused = false;
         let list = ScrollArea::vertical().auto_shrink([false, false]).show(ui, |ui| {
             for (at, app) in shown.iter().enumerate() {
-                if at == first_service {
+                if at == first_service && first_service < first_system {
                     self.services_title(ui, services.len(), open);
+                }
+                if at == first_system {
+                    self.below_the_apps(ui, update, (services.len(), open), (system_count, system_open), &mut asked);
                 }
                 // An id of its own: the focus stays with the app when the order changes.
                 let its_own = UiBuilder::new().scope_id(Id::unique(("app", &app.id)));
@@ -102,13 +122,51 @@ impl Picker {
                 }
                 self.row_focused |= row.response.has_focus();
             }
-            if !open && !services.is_empty() {
-                self.services_title(ui, services.len(), open);
+            if shown.len() == first_system {
+                self.below_the_apps(ui, update, (services.len(), open), (system_count, system_open), &mut asked);
             }
             super::keep_focus_in_view(ui, None);
         });
         self.hovered = ui.rect_contains_pointer(list.inner_rect);
-        chosen
+        chosen.map(Command::Watch).or(asked)
+    }
+
+    /// What stands between the apps and the system services: the line of hidden services, what a password would show, and the
+    /// system services' own line. `services`, `system`: how many, and whether they are shown.
+    fn below_the_apps(
+        &mut self,
+        ui: &mut Ui,
+        update: &Update,
+        services: (usize, bool),
+        system: (usize, bool),
+        asked: &mut Option<Command>,
+    ) {
+        if !services.1 && services.0 > 0 {
+            self.services_title(ui, services.0, services.1);
+        }
+        for offer in Offer::all(update) {
+            if offer.ui(ui) {
+                *asked = Some(Command::Authorise(offer.grant));
+            }
+        }
+        if system.0 > 0 {
+            self.system_title(ui, system.0, system.1);
+        }
+    }
+
+    /// The line above the system services.
+    pub(super) fn system_title(&mut self, ui: &mut Ui, count: usize, open: bool) {
+        if sections::services_title(ui, count, open) {
+            self.hides_system = !self.hides_system;
+        }
+    }
+
+    /// The system services that the search finds, in the order in which they stand.
+    fn shown_system<'a>(&mut self, services: &'a [AppReading]) -> Vec<&'a AppReading> {
+        if !self.hovered {
+            self.system = services.iter().map(|service| service.id.clone()).collect();
+        }
+        in_order(services.iter().filter(|service| self.finds(service)), &self.system)
     }
 
     /// Whether the search finds an app.
@@ -150,6 +208,14 @@ impl Picker {
         let known = |app: &AppReading| places.get(app.id.as_str()).map(|(_, service)| *service);
         shown.into_iter().partition(|app| !known(app).unwrap_or_else(|| is_service(app)))
     }
+}
+
+/// These services in this order; what is not in it comes last.
+pub(super) fn in_order<'a>(services: impl Iterator<Item = &'a AppReading>, order: &[String]) -> Vec<&'a AppReading> {
+    let places: HashMap<&str, usize> = order.iter().enumerate().map(|(at, id)| (id.as_str(), at)).collect();
+    let mut services: Vec<_> = services.collect();
+    services.sort_by_key(|service| places.get(service.id.as_str()).copied().unwrap_or(usize::MAX));
+    services
 }
 
 /// Where each app stands in an order, and whether it is a service. Made once for all that is looked up in a frame.
