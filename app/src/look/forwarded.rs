@@ -38,6 +38,16 @@ pub fn counter(address: IpAddr) -> String {
     format!("{TOP}/{address}")
 }
 
+/// Whether this is the name of a counter, and not the path of a container or virtual machine.
+pub fn is_counter(path: &str) -> bool {
+    path.strip_prefix(TOP).and_then(|rest| rest.strip_prefix('/')).is_some_and(|rest| !rest.contains('/'))
+}
+
+/// The address of a counter, or of a path with an address at its end.
+pub fn address(path: &str) -> Option<IpAddr> {
+    path.rsplit('/').next().filter(|_| is_in(path))?.parse().ok()
+}
+
 /// What the counter of a path is called: of a container or virtual machine that of its address, of a cgroup its path.
 pub fn counter_of(path: &str) -> String {
     let address = path.rsplit('/').next().filter(|_| is_in(path));

@@ -1,5 +1,6 @@
 //! The loop: one look each beat, and what it says about the target.
 
+mod containers;
 mod others;
 mod remotes;
 
@@ -87,6 +88,8 @@ pub struct Monitor {
     owns_known: bool,
     /// What is not the caller's own.
     others: others::Others,
+    /// Containers and virtual machines; `None`: the helper doesn't tell of them.
+    containers: Option<containers::Containers>,
     desktop: DesktopEntries,
     names: Names,
     /// The last look; `None`: there was only the first.
@@ -112,7 +115,7 @@ struct Account {
     moved: Moved,
 }
 
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 struct Moved {
     total: Bytes,
     /// Since the look before.
@@ -143,6 +146,9 @@ struct Beat {
 /// Whether the helper tells the caller the rows of a cgroup.
 pub fn is_own_cgroup(tree: &Tree, path: &str) -> bool {
     let uid = rustix::process::getuid();
+    if forwarded::is_in(path) {
+        return true; // who is not allowed to see it has no row of it
+    }
     let directory_owner = |above: &str| Some(fs::metadata(tree.directory(above)).ok()?.uid());
     uid.is_root() || owner::of(path, directory_owner) == Some(uid.as_raw())
 }
@@ -169,6 +175,7 @@ impl Monitor {
             watches: Vec::new(),
             owns_known: false,
             others: others::Others::default(),
+            containers: None,
             desktop: DesktopEntries::default(),
             names: Names::default(),
             beat: None,
@@ -180,6 +187,11 @@ impl Monitor {
         monitor.define();
         let first = monitor.sampler.look(&monitor.tree, &monitor.prefixes).await?;
         monitor.began_ns = first.sample.boottime_ns;
+        monitor.look_at_containers(&first);
+        if first.sample.rows.iter().any(|row| forwarded::is_in(&row.cgroup)) {
+            // What is counted from here on has a name.
+            monitor.know_containers(&first).await;
+        }
         monitor.before = Some(first);
         Ok(monitor)
     }
@@ -203,7 +215,32 @@ impl Monitor {
 
     /// The unit of an app to which a cgroup, or a counter of forwarded bytes, belongs, as it is recorded; `None`: it is no app's.
     pub fn lasting_unit(&self, path: &str) -> Option<target::Unit> {
-        self.defined.lasting_unit(path)
+        match &self.containers {
+            Some(containers) if forwarded::is_counter(path) => self.defined.lasting_unit(containers.path_of(path)?),
+            _ => self.defined.lasting_unit(path),
+        }
+    }
+
+    fn look_at_containers(&mut self, look: &Look) {
+        if !look.forwarded {
+            return;
+        }
+        let containers = self.containers.get_or_insert_with(containers::Containers::new);
+        if containers.refresh(look) {
+            self.running = None;
+        }
+    }
+
+    async fn know_containers(&mut self, look: &Look) {
+        if let Some(containers) = &mut self.containers {
+            containers.settle().await;
+        }
+        self.look_at_containers(look);
+    }
+
+    /// Whether containers or virtual machines are counted, as far as the helper has any.
+    pub fn counts_containers(&self) -> bool {
+        self.before.as_ref().is_some_and(|look| look.forwarded)
     }
 
     /// Takes over which apps there are by the settings. What has been moved belongs to them from the beginning.
@@ -332,7 +369,7 @@ impl Monitor {
 
     /// Whether any cgroup is `target`'s now.
     pub fn exists(&self, target: &Target) -> bool {
-        self.paths().chain(["/"]).any(|path| target.unit_of(path).is_some())
+        self.all_paths().chain(["/"]).any(|path| target.unit_of(path).is_some())
     }
 
     /// Takes a look and returns a reading for each target, in the order in which they were named. A look that fails is a gap;
@@ -394,13 +431,20 @@ impl Monitor {
                 };
             }
         };
+        self.look_at_containers(&look);
         let longest_secs = longest_secs(beat);
         let mut secs = Err(Gap::CountingRestarted);
+        for (path, bytes) in self.containers.iter_mut().flat_map(containers::Containers::named) {
+            let account = account(&mut self.moved, &self.tree, &self.defined, &path);
+            account.moved = account.moved.plus(Moved { total: bytes, latest: bytes });
+        }
         if let Some(before) = &self.before {
             let between = rate::between(before, &look, longest_secs);
             for (path, bytes) in between.bytes {
-                let account = account(&mut self.moved, &self.tree, &self.defined, path);
-                account.moved = Moved { total: account.moved.total.plus(bytes), latest: bytes };
+                if let Some(path) = containers::place(&mut self.containers, path, bytes) {
+                    let account = account(&mut self.moved, &self.tree, &self.defined, &path);
+                    account.moved = account.moved.plus(Moved { total: bytes, latest: bytes });
+                }
             }
             secs = between.secs;
             match (before.source, look.source) {
@@ -422,8 +466,9 @@ impl Monitor {
     fn make_up(&mut self, look: &Look) {
         let Some((exact, totals)) = self.last_exact.take() else { return };
         for (path, bytes) in rate::between(&exact, look, f64::INFINITY).bytes {
-            let total = totals.get(path).copied().unwrap_or_default().plus(bytes);
-            let account = account(&mut self.moved, &self.tree, &self.defined, path);
+            let Some(path) = containers::place(&mut self.containers, path, bytes) else { continue };
+            let total = totals.get(&*path).copied().unwrap_or_default().plus(bytes);
+            let account = account(&mut self.moved, &self.tree, &self.defined, &path);
             account.moved.total = account.moved.total.at_least(total);
         }
     }
@@ -453,6 +498,12 @@ impl Monitor {
     /// Whether the helper tells the caller the rows of a cgroup.
     pub fn is_own_cgroup(&self, path: &str) -> bool {
         is_own_cgroup(&self.tree, path)
+    }
+
+    /// Those of [`Self::paths`], and every container and virtual machine that runs and is counted.
+    pub fn all_paths(&self) -> impl Iterator<Item = &str> {
+        let containers = self.containers.iter().filter(|_| self.counts_containers());
+        self.paths().chain(containers.flat_map(|containers| containers.paths()))
     }
 
     /// Every cgroup that exists, except the root.
@@ -496,7 +547,7 @@ impl Monitor {
         let mut units: BTreeMap<UnitOf<'_>, [Moved; 2]> = BTreeMap::new();
         let mut all = [Moved::default(); 2];
         let mut alive = !watch.target.comes_back;
-        for path in self.paths().chain(["/"]) {
+        for path in self.all_paths().chain(["/"]) {
             if let Some(unit) = watch.target.unit_of(path) {
                 alive = true;
                 units.entry(unit).or_default();
@@ -591,9 +642,10 @@ impl Monitor {
             return;
         }
         let mut running = Running::default();
-        for path in self.paths() {
+        for path in self.all_paths() {
             let Some(id) = self.defined.id_of(path) else { continue };
-            running.asked |= owner::of_slice(path).is_none() && !rustix::process::getuid().is_root();
+            running.asked |=
+                !forwarded::is_in(path) && owner::of_slice(path).is_none() && !rustix::process::getuid().is_root();
             if self.is_own_cgroup(path) {
                 running.apps.entry(id).or_default().push(path.to_owned());
             }
@@ -664,6 +716,10 @@ impl Monitor {
     /// Waits until the names of what [`Self::apps`] and [`Self::services`] have found are known.
     pub async fn know_names(&mut self) {
         self.names.settle().await;
+        if let Some(look) = self.before.take() {
+            self.know_containers(&look).await;
+            self.before = Some(look);
+        }
         self.others.names.settle().await;
     }
 

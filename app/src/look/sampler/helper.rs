@@ -5,14 +5,18 @@
 
 use std::time::{Duration, Instant};
 
-use super::grants::{self, Asker, Grant, Grants, Permission};
+use super::{
+    super::forwarded,
+    grants::{self, Asker, Grant, Grants, Permission},
+};
 use futures_lite::{Stream, StreamExt as _, future::poll_once};
 use ipnet::IpNet;
 pub use netglance_dbus::sample::Last;
 use netglance_dbus::{
+    forwarded::{Forwarded, ForwardedSample},
     helper1::{self, BUS_NAME, Helper1Proxy, OBJECT_PATH},
     remote::Remotes,
-    sample::Sample,
+    sample::{Row, Sample},
 };
 use zbus::{
     Connection, DBusError as _,
@@ -25,6 +29,8 @@ use zbus::{
 const PATIENCE: Duration = Duration::from_secs(2);
 /// The wait after a failure that no signal will end.
 const AGAIN_AFTER: Duration = Duration::from_secs(10);
+/// While nothing is forwarded, that is read so often.
+const IDLE_READ_EVERY: Duration = Duration::from_secs(2);
 
 /// Whether the helper counts, as far as is known. The text is for a person.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Deserialize, serde::Serialize, thiserror::Error)]
@@ -55,6 +61,20 @@ pub struct Helper {
     warning: Option<String>,
     again: Option<Instant>,
     asker: Asker,
+    containers: Containers,
+}
+
+/// What containers and virtual machines have moved.
+#[derive(Debug, Default)]
+struct Containers {
+    /// As last read; `None`: it can't be read.
+    rows: Option<Vec<Row>>,
+    /// In this epoch.
+    epoch: u64,
+    /// When that was tried.
+    read: Option<Instant>,
+    /// It is not tried again until it is granted, or there may be another helper.
+    is_refused: bool,
 }
 
 #[derive(Debug)]
@@ -106,7 +126,14 @@ impl Helper {
     pub async fn open() -> Self {
         let bus = Bus::open().await.ok();
         let again = bus.is_some().then(Instant::now);
-        Self { bus, state: Exact::Absent, warning: None, again, asker: Asker::default() }
+        Self {
+            bus,
+            state: Exact::Absent,
+            warning: None,
+            again,
+            asker: Asker::default(),
+            containers: Containers::default(),
+        }
     }
 
     /// Its state, as far as it is known.
@@ -188,6 +215,39 @@ impl Helper {
         rows.ok().map(Sample::from)
     }
 
+    /// What containers and virtual machines have moved in this epoch, by the names of their counters. Nobody is asked for anything.
+    /// `None`: this user may not see it, or the helper is too old to know. To be called after a [`Self::read`] that gave rows.
+    pub async fn read_forwarded(&mut self, epoch: u64) -> Option<Vec<Row>> {
+        let granted = self.grants().forwarded == Permission::Granted;
+        let bus = self.bus.as_ref()?;
+        let containers = &mut self.containers;
+        if containers.is_refused && !granted {
+            return None;
+        }
+        if containers.epoch != epoch {
+            *containers = Containers { epoch, ..Containers::default() };
+        }
+        // Where nothing is forwarded, nobody needs to ask at each beat.
+        let is_idle = containers.rows.as_ref().is_some_and(Vec::is_empty);
+        if is_idle && containers.read.is_some_and(|read| read.elapsed() < IDLE_READ_EVERY) {
+            return containers.rows.clone();
+        }
+        containers.read = Some(Instant::now());
+        let read = bus.helper.read_forwarded().await;
+        self.asker.read(Grant::Forwarded, &read);
+        match read.map(ForwardedSample::from) {
+            Ok(sample) => {
+                let rows = sample.rows.iter().map(row).collect();
+                containers.rows = Some(rows).filter(|_| sample.epoch == epoch);
+            }
+            Err(helper1::Error::NotAuthorized(_)) => (containers.is_refused, containers.rows) = (true, None),
+            Err(error) if is_older(&error) => (containers.is_refused, containers.rows) = (true, None),
+            // What was read before is still true.
+            Err(_) => {}
+        }
+        containers.rows.clone()
+    }
+
     /// All rows that the caller may see: root those of every cgroup, others those of their own cgroups. `None`: it doesn't
     /// count, and [`Self::state`] says why.
     pub async fn read(&mut self) -> Option<Sample> {
@@ -198,6 +258,7 @@ impl Helper {
         if !(news | (self.state == Exact::Counting)) {
             return None;
         }
+        self.containers.is_refused &= !news; // it may be another helper
         let root = rustix::process::getuid().is_root();
         let rows = if root { bus.helper.read_all().await } else { bus.helper.read().await };
         self.state = match &rows {
@@ -221,6 +282,11 @@ impl Helper {
         }
         rows.ok().map(Sample::from)
     }
+}
+
+fn row(forwarded: &Forwarded) -> Row {
+    let Forwarded { address, rx_bytes, tx_bytes, internal_rx_bytes, internal_tx_bytes } = *forwarded;
+    Row { cgroup: forwarded::counter(address), rx_bytes, tx_bytes, internal_rx_bytes, internal_tx_bytes }
 }
 
 /// No helper runs, and the bus knows of none that it could start.

@@ -121,14 +121,18 @@ impl Sampler {
         self.helper.read_last().await
     }
 
-    /// The rows of this moment: with the helper those of the caller's own cgroups (root's are all), without it those of all.
+    /// The rows of this moment: with the helper those of the caller's own cgroups (root's are all), and of containers and virtual
+    /// machines as far as they may be seen; without it those of all cgroups.
     /// After another source, the estimate begins to count with its first look.
     pub async fn look(&mut self, tree: &Tree, prefixes: &Prefixes) -> Result<Look, Error> {
         if self.only != Some(Source::Estimate)
-            && let Some(sample) = self.helper.read().await
+            && let Some(mut sample) = self.helper.read().await
         {
             self.estimate = None;
-            return Ok(Look { source: Source::Exact, sample, unmeasured_udp: None, forwarded: false });
+            let forwarded = self.helper.read_forwarded(sample.epoch).await;
+            let is_told = forwarded.is_some();
+            sample.rows.extend(forwarded.into_iter().flatten());
+            return Ok(Look { source: Source::Exact, sample, unmeasured_udp: None, forwarded: is_told });
         }
         if self.only == Some(Source::Exact) {
             return Err(Error::NotExact(self.exact().to_string()));
