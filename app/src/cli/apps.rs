@@ -34,7 +34,8 @@ pub async fn apps(json: bool) -> Result<ExitCode, Error> {
     }
     tokio::time::sleep(settings.beat).await;
     monitor.look(settings.beat).await;
-    (monitor.apps(), monitor.services());
+    monitor.apps();
+    monitor.services();
     monitor.know_names().await;
     let mut apps = monitor.apps();
     apps.extend(monitor.services());

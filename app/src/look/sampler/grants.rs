@@ -4,7 +4,10 @@
 //! The helper keeps a yes for the connection that asked, so the question goes over the connection that reads afterwards, in a task
 //! of its own: a person may take long over a password, and no look waits for it.
 
-use netglance_dbus::helper1::{self, Helper1Proxy};
+use netglance_dbus::{
+    forwarded::WireForwardedSample,
+    helper1::{self, Helper1Proxy},
+};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use zbus::{Type, proxy::MethodFlags};
@@ -65,9 +68,6 @@ impl Grants {
     }
 }
 
-/// The helper's method that needs a grant, and what it gives: only whether it gives it matters here.
-type Forwarded = (u64, u64, Vec<(Vec<u8>, u64, u64, u64, u64)>);
-
 /// The questions that are open, and how the others ended.
 #[derive(Debug)]
 pub(super) struct Asker {
@@ -105,7 +105,7 @@ impl Asker {
         tokio::spawn(async move {
             let outcome = match grant {
                 Grant::SystemServices => call::<helper1::WireSample>(&helper, "ReadAll", interactive).await.map(drop),
-                Grant::Forwarded => call::<Forwarded>(&helper, "ReadForwarded", interactive).await.map(drop),
+                Grant::Forwarded => call::<WireForwardedSample>(&helper, "ReadForwarded", interactive).await.map(drop),
             };
             _ = answer.send(Answer { grant, interactive, outcome });
         });
