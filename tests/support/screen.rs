@@ -189,6 +189,7 @@ pub fn reading(rate: Result<Rate, Gap>) -> Update {
         bytes: Bytes { rx: 12_000_000, tx: 3_400_000, internal_rx: 15_000_000, internal_tx: 5_000_000 },
         rate,
         unmeasured_udp_sockets: Some(3),
+        lacks_containers: false,
         units: vec![UnitReading {
             unit: "stb-next-shell@split.service".into(),
             cgroup: "/x/stb-next-shell@split.service".into(),

@@ -27,6 +27,8 @@ pub struct Json<'a> {
     internal_tx_bytes: u64,
     gap: Option<String>,
     unmeasured_udp_sockets: Option<u32>,
+    /// Its containers or virtual machines are not in the figures.
+    lacks_containers: bool,
     units: Vec<JsonUnit<'a>>,
 }
 
@@ -65,6 +67,7 @@ impl<'a> From<&'a Reading> for Json<'a> {
             internal_tx_bytes: reading.bytes.internal_tx,
             gap: reading.rate.as_ref().err().map(ToString::to_string),
             unmeasured_udp_sockets: reading.unmeasured_udp_sockets,
+            lacks_containers: reading.lacks_containers,
             units: reading.units.iter().map(unit).collect(),
         }
     }
@@ -80,13 +83,14 @@ pub fn rates(reading: &Reading, unit: Unit) -> String {
 
 /// The source in words, for as long as it is in force.
 pub fn source(reading: &Reading) -> String {
-    match (reading.source, reading.unmeasured_udp_sockets) {
+    let words = match (reading.source, reading.unmeasured_udp_sockets) {
         (Source::Exact, _) => "exact".to_owned(),
         (Source::Estimate, Some(0)) => "estimate, TCP only".to_owned(),
         (Source::Estimate, Some(1)) => "estimate, TCP only; 1 UDP socket not measured".to_owned(),
         (Source::Estimate, Some(n)) => format!("estimate, TCP only; {n} UDP sockets not measured"),
         (Source::Estimate, None) => "estimate, TCP only; UDP sockets unknown".to_owned(),
-    }
+    };
+    if reading.lacks_containers { words + "; containers not counted" } else { words }
 }
 
 /// One beat on one line.

@@ -180,6 +180,7 @@ mod tests {
             bytes: Bytes::default(),
             rate: Ok(Rate { rx: 1000.0, tx: 2000.0 }),
             unmeasured_udp_sockets: None,
+            lacks_containers: false,
             units: Vec::new(),
         };
         for (colours, expected) in [

@@ -592,6 +592,7 @@ impl Monitor {
             bytes: total(all),
             units: units.collect(),
             unmeasured_udp_sockets: beat.unmeasured_udp.as_ref().map(sockets),
+            lacks_containers: watch.target.names_containers() && !self.counts_containers(),
             rate: secs.map(|secs| rate(all, secs)),
         }
     }
@@ -614,6 +615,7 @@ impl Monitor {
             bytes: all.total,
             rate: beat.secs.clone().map(|secs| all.latest.rate(secs)),
             unmeasured_udp_sockets: beat.unmeasured_udp.as_ref().map(sockets),
+            lacks_containers: false,
             units: Vec::new(),
         })
     }

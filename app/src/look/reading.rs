@@ -32,6 +32,8 @@ pub struct Reading {
     /// peer, and those with no peer that are not bound to loopback or link-local addresses. `None`: unknown, or the source
     /// is exact and nothing goes unmeasured.
     pub unmeasured_udp_sockets: Option<u32>,
+    /// The target has containers or virtual machines, and they are not counted: the source can't, or the user may not see them.
+    pub lacks_containers: bool,
     /// One entry for each unit of the target that exists or has moved bytes since the watch began, by name.
     pub units: Vec<UnitReading>,
 }

@@ -94,6 +94,16 @@ impl Target {
         }
     }
 
+    /// Whether containers or virtual machines are named in it.
+    pub fn names_containers(&self) -> bool {
+        let is_named = |selector: &Selector| match selector {
+            Selector::Container(_) => true,
+            Selector::App(id) => forwarded::name_in(id).is_some(),
+            _ => false,
+        };
+        self.selectors.iter().any(is_named)
+    }
+
     /// Whether it is all that there is, as [`Self::everything`] makes it.
     pub fn is_everything(&self) -> bool {
         matches!(self.selectors.as_slice(), [Selector::Everything(_)])

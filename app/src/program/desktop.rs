@@ -2,6 +2,7 @@
 //! draws nothing itself and waits for nothing but the next event.
 
 use std::{
+    fs, io,
     process::{ExitCode, ExitStatus},
     time::{Duration, Instant},
 };
@@ -86,6 +87,8 @@ pub struct Desktop {
     services: Vec<AppReading>,
     /// What was asked for, as far as the window was told.
     grants: Grants,
+    /// As of when the window last opened.
+    has_forwarding: bool,
     /// polkit's rules were asked whether a remembered system service may be exact without a password.
     rules_asked: bool,
     /// The tray's menu, and when it was made.
@@ -175,6 +178,7 @@ impl Desktop {
             apps: Vec::new(),
             services: Vec::new(),
             grants: Grants::default(),
+            has_forwarding: false,
             rules_asked: false,
             menu: Vec::new(),
             menu_at: None,
@@ -794,7 +798,7 @@ impl Desktop {
             apps: self.apps.clone(),
             services: self.services.clone(),
             grants: self.grants.clone(),
-            has_forwarding: false,
+            has_forwarding: self.has_forwarding,
             confirm: self.confirm.clone().or_else(|| match monitor?.exact() {
                 Exact::Unconfirmed(why) if self.state.refused.as_ref() != Some(why) => Some(why.clone()),
                 _ => None,
@@ -827,6 +831,9 @@ impl Desktop {
 
     /// An update with the past of what the window shows for the first time.
     fn with_past(&mut self) -> Update {
+        if self.told.is_empty() {
+            self.has_forwarding = has_forwarding();
+        }
         let mut update = self.update();
         if let Ok(monitor) = &mut self.monitor {
             update.names = monitor.name_sources();
@@ -879,4 +886,12 @@ impl Desktop {
             start_at_login: self.start_at_login,
         }
     }
+}
+
+/// Whether this computer forwards packets and has a bridge, as for containers and virtual machines.
+fn has_forwarding() -> bool {
+    let is_on = |family: &str| fs::read(format!("/proc/sys/net/{family}")).is_ok_and(|text| text.starts_with(b"1"));
+    let is_bridge = |entry: io::Result<fs::DirEntry>| entry.is_ok_and(|entry| entry.path().join("bridge").exists());
+    ["ipv4/ip_forward", "ipv6/conf/all/forwarding"].into_iter().any(is_on)
+        && fs::read_dir("/sys/class/net").is_ok_and(|mut interfaces| interfaces.any(is_bridge))
 }

@@ -51,6 +51,7 @@ mod tests {
             bytes: Bytes::default(),
             rate,
             unmeasured_udp_sockets: None,
+            lacks_containers: false,
             units: Vec::new(),
         }
     }

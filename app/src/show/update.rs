@@ -346,6 +346,7 @@ mod tests {
             bytes: Bytes::default(),
             rate: Err(Gap::CountingRestarted),
             unmeasured_udp_sockets: None,
+            lacks_containers: false,
             units: vec![unit],
         };
         let app = AppReading {

@@ -43,6 +43,12 @@ pub fn header(ui: &mut Ui, reading: &Reading) -> bool {
         ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
             let why = badge(ui, reading.source, false);
             unmeasured(ui, reading);
+            if reading.lacks_containers {
+                ui.label(RichText::new("Containers not counted").small().weak()).on_hover_text(
+                    "This application has containers or virtual machines. They are counted exactly, by the helper, once you choose \
+                     “Count Containers…” in the list of applications.",
+                );
+            }
             ui.with_layout(Layout::left_to_right(Align::Center), |ui| {
                 ui.add(Label::new(RichText::new(&reading.app).heading().strong()).truncate());
             });
@@ -316,6 +322,7 @@ mod tests {
             bytes: Bytes::default(),
             rate: Err(Gap::CountingRestarted),
             unmeasured_udp_sockets: None,
+            lacks_containers: false,
             units: Vec::new(),
         };
         for (elapsed_secs, expected) in
