@@ -14,12 +14,15 @@ use netglance::{
     advise::doctor::{
         Design, Report, Status, Who, diagnose,
         facts::{
-            App, AppUnit, Came, Cgroups, Dns, Facts, Helper, Neighbour, Nft, Others, Part, Proxy, Saved, SavedRules,
-            Session, SharedPort, Tray,
+            App, AppUnit, Came, Cgroups, Containers, Dns, Facts, Helper, Neighbour, Nft, Others, Part, Proxy, Saved,
+            SavedRules, Session, SharedPort, Tray,
         },
         report,
     },
-    look::rate::Rate,
+    look::{
+        engines::{Engine, State, Told},
+        rate::Rate,
+    },
 };
 use netglance_dbus::kernel::Kernel;
 use serde_json::Value;
@@ -201,6 +204,9 @@ fn each_host_gets_the_findings_that_are_its_own() {
         ("wireguard", Note),
         ("vpn", Note),
         ("proxy", Note),
+        ("docker-names", Note),
+        ("rootless", Note),
+        ("sandboxes", Ok),
         ("ip-filter", Note),
         ("shared-ports", Note),
         ("packet-sockets", Note),

@@ -224,8 +224,8 @@ fn failed(error: &dyn std::error::Error) -> State {
 fn state(error: &io::Error) -> State {
     match error.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => State::Absent,
-        // Left behind: nobody listens.
-        io::ErrorKind::ConnectionRefused => State::Absent,
+        // It was left behind; or it has just been made, and its owner will listen in a moment. It is tried again.
+        io::ErrorKind::ConnectionRefused => State::Failed("nobody listens there".to_owned()),
         io::ErrorKind::PermissionDenied => State::Denied,
         _ => State::Failed(format!("it cannot be reached ({error})")),
     }
