@@ -131,17 +131,20 @@ async fn containers_of_real_podman_keep_their_names_whatever_happens_to_them() {
     named(&mut engines, "web", Some("shop"), &web).await;
 }
 
-/// How a stand-in answers, whatever it is asked.
+/// Answers that to whoever asks which containers run; of changes it tells nobody.
 async fn stand_in(listener: UnixListener, answer: Vec<u8>, endless: bool) {
     loop {
         let (mut stream, _) = listener.accept().await.unwrap();
         let answer = answer.clone();
         tokio::spawn(async move {
-            _ = stream.read(&mut [0; 4096]).await;
-            _ = stream.write_all(&answer).await;
-            while endless && stream.write_all(&[b'x'; 1 << 16]).await.is_ok() {}
+            let mut asked = [0; 4096];
+            let length = stream.read(&mut asked).await.unwrap_or_default();
+            if asked[..length].starts_with(b"GET /containers/json ") {
+                _ = stream.write_all(&answer).await;
+                while endless && stream.write_all(&[b'x'; 1 << 16]).await.is_ok() {}
+            }
             // Until the other side ends it.
-            _ = stream.read(&mut [0; 4096]).await;
+            _ = stream.read(&mut asked).await;
         });
     }
 }
@@ -220,4 +223,67 @@ async fn a_socket_that_is_somebody_elses_or_another_ones_is_not_asked() {
     fs::write(&file, "").unwrap();
     let mut engines = Engines::new(&docker(&file));
     fails(&mut engines, "it is not a socket").await;
+}
+
+/// A stand-in for systemd-machined, with one machine whose addresses come after it, one on the host's network, and the host.
+struct Machined {
+    addresses: std::sync::Arc<std::sync::Mutex<Vec<(i32, Vec<u8>)>>>,
+}
+
+#[zbus::interface(name = "org.freedesktop.machine1.Manager")]
+impl Machined {
+    fn list_machines(&self) -> Vec<(String, String, String, zbus::OwnedObjectPath)> {
+        let machine = |name: &str, service: &str| {
+            let path = zbus::ObjectPath::try_from("/org/freedesktop/machine1/machine/x").unwrap();
+            (name.to_owned(), "container".to_owned(), service.to_owned(), path.into())
+        };
+        vec![machine(".host", ""), machine("debian", "systemd-nspawn"), machine("hosts", "systemd-nspawn")]
+    }
+
+    fn get_machine_addresses(&self, name: String) -> zbus::fdo::Result<Vec<(i32, Vec<u8>)>> {
+        match name.as_str() {
+            "debian" => Ok(self.addresses.lock().unwrap().clone()),
+            _ => Err(zbus::fdo::Error::Failed("no private network".into())),
+        }
+    }
+
+    #[zbus(signal)]
+    async fn machine_new(
+        emitter: &zbus::object_server::SignalEmitter<'_>,
+        name: &str,
+        path: zbus::ObjectPath<'_>,
+    ) -> zbus::Result<()>;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn machines_are_named_once_they_have_addresses() {
+    let directory = tempfile::tempdir().unwrap();
+    let (_server, bus) = desk::bus(directory.path(), "system");
+    let mut engines = Engines::new(&Places { machined: Some(bus.clone()), ..Places::default() });
+    engines.settle().await;
+    assert_eq!(engines.states()[0].state, State::Absent, "nobody has started it");
+    let addresses = std::sync::Arc::default();
+    let path = "/org/freedesktop/machine1";
+    let builder = zbus::connection::Builder::address(bus.as_str()).name("org.freedesktop.machine1");
+    let builder = builder.serve_at(path, Machined { addresses: std::sync::Arc::clone(&addresses) });
+    let machined = builder.build().await.unwrap();
+    eventually(&mut engines, "it answers", |engines| {
+        engines.states()[0].state == State::Answered { running: 0, left_out: 0 }
+    })
+    .await;
+    // Its address comes after the signal.
+    let emitter = machined.object_server().interface::<_, Machined>(path).await.unwrap();
+    let machine = zbus::ObjectPath::try_from("/org/freedesktop/machine1/machine/debian").unwrap();
+    Machined::machine_new(emitter.signal_emitter(), "debian", machine).await.unwrap();
+    let mut link_local = vec![0xfe, 0x80];
+    link_local.resize(16, 1);
+    *addresses.lock().unwrap() = vec![(2, vec![10, 0, 0, 7]), (10, link_local)];
+    named(&mut engines, "debian", None, "10.0.0.7").await;
+    assert_eq!(engines.holders()[0].addresses.len(), 1);
+    // Another one, of which nothing is told, is asked for once it is seen.
+    addresses.lock().unwrap().push((2, vec![10, 0, 0, 8]));
+    engines.seen(["10.0.0.8".parse().unwrap()]);
+    named(&mut engines, "debian", None, "10.0.0.8").await;
+    assert_eq!(engines.path_of("10.0.0.8".parse().unwrap()), "/forwarded/nspawn/debian/10.0.0.8");
+    assert_eq!(engines.path_of("10.9.9.9".parse().unwrap()), "/forwarded/bridge/unknown/10.9.9.9");
 }

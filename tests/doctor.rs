@@ -14,12 +14,15 @@ use netglance::{
     advise::doctor::{
         Design, Report, Status, Who, diagnose,
         facts::{
-            App, AppUnit, Came, Cgroups, Dns, Facts, Helper, Neighbour, Nft, Others, Part, Proxy, Saved, SavedRules,
-            Session, SharedPort, Tray,
+            App, AppUnit, Came, Cgroups, Containers, Dns, Facts, Helper, Neighbour, Nft, Others, Part, Proxy, Saved,
+            SavedRules, Session, SharedPort, Tray,
         },
         report,
     },
-    look::rate::Rate,
+    look::{
+        engines::{Engine, State, Told},
+        rate::Rate,
+    },
 };
 use netglance_dbus::kernel::Kernel;
 use serde_json::Value;
@@ -123,6 +126,12 @@ fn with_everything() -> Facts {
             Neighbour::Proxy("privoxy".into()),
             Neighbour::NodeExporter,
         ],
+        containers: Containers {
+            engines: vec![Told { engine: Engine::Docker, place: "/run/docker.sock".into(), state: State::Denied }],
+            rootless: vec!["pasta".into()],
+            sandboxed: true,
+            joined: vec!["br0".into()],
+        },
         dns: Dns::Resolved,
         root_sockets: Some(2),
         app: App {
@@ -195,6 +204,9 @@ fn each_host_gets_the_findings_that_are_its_own() {
         ("wireguard", Note),
         ("vpn", Note),
         ("proxy", Note),
+        ("docker-names", Note),
+        ("rootless", Note),
+        ("sandboxes", Ok),
         ("ip-filter", Note),
         ("shared-ports", Note),
         ("packet-sockets", Note),
@@ -319,9 +331,9 @@ fn blind_spots_are_those_of_this_host() {
         assert_eq!(report.blind_spots.iter().map(|spot| spot.id).collect::<Vec<_>>(), expected);
     };
     check(container(), &[]);
-    check(owners(), &["containers", "namespaces", "vpn", "dns"]);
+    check(owners(), &["namespaces", "vpn", "dns"]);
     let all = [
-        "containers",
+        "joined",
         "namespaces",
         "redirected",
         "proxy",

@@ -109,8 +109,10 @@ pub struct Places {
     pub podman: Vec<PathBuf>,
     /// The directory in which libvirt keeps what its networks lease.
     pub libvirt: Option<PathBuf>,
-    /// Whether to ask systemd-machined.
-    pub machined: bool,
+    /// The bus on which systemd-machined is asked.
+    pub machined: Option<String>,
+    /// The process without which docker's sockets are not connected to, as systemd would start it then. `None`: they always are.
+    pub daemon: Option<String>,
     /// Whose the sockets of engines are whose containers this host forwards for: root's.
     pub owner: u32,
 }
@@ -154,6 +156,8 @@ const MOST_HOLDERS: usize = 4096;
 const MOST_ADDRESSES: usize = 64;
 /// A longer name is cut.
 const MOST_CHARACTERS: usize = 128;
+/// Where the environment doesn't say it (D-Bus specification).
+const SYSTEM_BUS: &str = "unix:path=/run/dbus/system_bus_socket";
 /// Stands for a network interface that isn't known.
 const UNKNOWN: &str = "unknown";
 /// So long a one-shot command waits for answers.
@@ -193,7 +197,8 @@ impl Places {
             docker: [Some("/run/docker.sock".into()), named("DOCKER_HOST")].into_iter().flatten().collect(),
             podman: [Some("/run/podman/podman.sock".into()), named("CONTAINER_HOST")].into_iter().flatten().collect(),
             libvirt: Some("/var/lib/libvirt/dnsmasq".into()),
-            machined: true,
+            machined: Some(std::env::var("DBUS_SYSTEM_BUS_ADDRESS").unwrap_or_else(|_| SYSTEM_BUS.to_owned())),
+            daemon: Some("dockerd".to_owned()),
             owner: 0,
         }
     }
@@ -216,15 +221,16 @@ impl Engines {
         for (at, (engine, socket)) in sockets.iter().enumerate() {
             // One may be a link to another one: the package podman-docker makes docker's lead to podman's.
             let before = sockets.iter().take(at).map(|(_, socket)| (*socket).clone()).collect();
-            let socket = api::Socket { path: (*socket).clone(), engine: *engine, owner: places.owner, before };
+            let daemon = places.daemon.clone().filter(|_| *engine == Engine::Docker);
+            let socket = api::Socket { path: (*socket).clone(), engine: *engine, daemon, owner: places.owner, before };
             let teller = teller(*engine, socket.path.display().to_string());
             tasks.spawn(socket.follow(teller));
         }
         if let Some(dir) = &places.libvirt {
             tasks.spawn(leases::follow(dir.clone(), teller(Engine::Libvirt, dir.display().to_string())));
         }
-        if places.machined {
-            tasks.spawn(machined::follow(teller(Engine::Nspawn, machined::NAME.to_owned())));
+        if let Some(bus) = &places.machined {
+            tasks.spawn(machined::follow(bus.clone(), teller(Engine::Nspawn, machined::NAME.to_owned())));
         }
         Self {
             shared,

@@ -6,7 +6,7 @@ use netglance_dbus::{
 };
 
 use super::{
-    BlindSpot, Design, Step, Who,
+    BlindSpot, Design, Step, Who, containers,
     facts::{Came, Cgroups, Dns, Facts, Helper, KEPT, Neighbour, Proxy, Saved, SavedRules},
     gather::quoted,
     kernel::lacks,
@@ -60,13 +60,10 @@ fn has_v2(facts: &Facts) -> bool {
 
 /// What neither way of counting sees here.
 pub fn blind_spots(facts: &Facts) -> Vec<BlindSpot> {
-    let mut spots = Vec::new();
+    let mut spots: Vec<_> = containers::blind_spot(facts).into_iter().collect();
     let mut spot = |id, text: String| spots.push(BlindSpot { id, text });
     let has = |wanted: &[Neighbour]| facts.neighbours.iter().any(|neighbour| wanted.contains(neighbour));
     let app = &facts.app;
-    if has(&[Neighbour::Docker, Neighbour::Podman, Neighbour::Libvirt]) {
-        spot("containers", "Traffic of containers and virtual machines with a network of their own: this host only forwards it, so it belongs to no socket here.".into());
-    }
     if let Some(n @ 1..) = app.elsewhere {
         spot(
             "namespaces",

@@ -2,7 +2,7 @@
 
 use netglance_dbus::kernel::Kernel;
 
-use crate::look::rate::Rate;
+use crate::look::{engines::Told, rate::Rate};
 
 /// A host, as one of its users sees it.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -35,6 +35,8 @@ pub struct Facts {
     pub others: Option<Others>,
     /// Programs that affect the network here, each once.
     pub neighbours: Vec<Neighbour>,
+    /// Containers and virtual machines.
+    pub containers: Containers,
     /// Where names are looked up.
     pub dns: Dns,
     /// Whether polkit is on the system bus (or would be started).
@@ -226,6 +228,19 @@ pub enum Neighbour {
     Proxy(String),
     /// Prometheus' node_exporter.
     NodeExporter,
+}
+
+/// Containers and virtual machines of a host.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Containers {
+    /// What came of asking each engine for their names.
+    pub engines: Vec<Told>,
+    /// Programs that carry the traffic of rootless containers, each once.
+    pub rootless: Vec<String>,
+    /// Whether an app runs in bubblewrap.
+    pub sandboxed: bool,
+    /// Bridges and other devices that join containers or virtual machines to the network itself.
+    pub joined: Vec<String>,
 }
 
 /// Where a proxy is.

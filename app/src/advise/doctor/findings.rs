@@ -3,7 +3,7 @@
 use netglance_dbus::kernel::{Judgement, OLDEST, Version};
 
 use super::{
-    Finding, Status, caveats,
+    Finding, Status, caveats, containers,
     facts::{AppUnit, Cgroups, Facts, Helper, Session, Tray},
     kernel::{lacks, name},
     many, neighbours,
@@ -26,6 +26,7 @@ pub fn findings(facts: &Facts) -> Vec<Finding> {
     all.extend([app(facts), sockets(facts), other_apps(facts)]);
     all.extend(caveats::findings(facts));
     all.extend(neighbours::findings(facts));
+    all.extend(containers::findings(facts));
     all.extend([polkit(facts), polkit_agent(facts), tray(facts), helper(facts)]);
     all
 }

@@ -9,6 +9,7 @@
 
 mod advice;
 mod caveats;
+mod containers;
 pub mod facts;
 mod findings;
 pub mod gather;

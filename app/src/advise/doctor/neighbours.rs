@@ -17,17 +17,17 @@ fn neighbour(neighbour: &Neighbour, facts: &Facts) -> Finding {
         Neighbour::Docker => (
             "docker",
             "Docker is running",
-            "A container with a network of its own is not counted: the host only forwards its traffic. One that uses the host's network has a cgroup of its own.",
+            "The helper counts a container with a network of its own by its address; the estimate can't. One that uses the host's network has a cgroup of its own.",
         ),
         Neighbour::Podman => (
             "podman",
             "Podman is running",
-            "If root runs it, it is not counted: the host only forwards the traffic. If a user runs it, the traffic is counted for its network program (pasta, slirp4netns).",
+            "If root runs it, the helper counts a container by its address; the estimate can't. If a user runs it, the traffic is counted for its network program (pasta, slirp4netns).",
         ),
         Neighbour::Libvirt => (
             "libvirt",
             "libvirt is running",
-            "Virtual machines behind virbr0 are not counted: the host only forwards their traffic. Traffic between the host itself and virbr0 is internal.",
+            "The helper counts virtual machines behind virbr0 by their address; the estimate can't. Traffic between the host itself and virbr0 is internal.",
         ),
         Neighbour::Firewalld => ("firewalld", "firewalld is running", cleared),
         Neighbour::Ufw => ("ufw", "ufw is active", cleared),

@@ -1,8 +1,8 @@
 //! Docker's API, which podman has too, on a unix socket: which containers run, and when that changes.
 //!
 //! Asked is only for what runs (`GET /containers/json`), and again when the engine tells of a change (`GET /events`); changes that come
-//! together are one. systemd may start an engine that is connected to. So one that has ended is not connected to again until its socket is
-//! made anew or somebody asks.
+//! together are one. systemd may start an engine that is connected to. So docker is connected to only while it runs, and one that has ended is
+//! not connected to again until its socket is made anew or somebody asks.
 
 use std::{
     fs, io,
@@ -56,6 +56,8 @@ pub struct Socket {
     pub path: PathBuf,
     /// Whose it is said to be; an answer says it better.
     pub engine: Engine,
+    /// The process that has to be running, so that nothing is started by connecting. `None`: it may be started.
+    pub daemon: Option<String>,
     /// Whose the socket of an engine is that makes networks of this host.
     pub owner: u32,
     /// Other sockets. If this is the same as one of them, nobody is asked twice.
@@ -100,7 +102,13 @@ impl Socket {
         if !metadata.file_type().is_socket() {
             return Err(State::Failed("it is not a socket".to_owned()));
         }
-        if metadata.uid() == self.owner { Ok(()) } else { Err(State::Rootless) }
+        if metadata.uid() != self.owner {
+            return Err(State::Rootless);
+        }
+        match &self.daemon {
+            Some(daemon) if !runs(daemon) => Err(State::Absent),
+            _ => Ok(()),
+        }
     }
 
     /// Asks, and again whenever something changes, until that fails.
@@ -133,6 +141,14 @@ impl Socket {
             _ = news.try_recv();
         }
     }
+}
+
+/// Whether a process is called this. Where the host hides processes, it may be.
+fn runs(name: &str) -> bool {
+    let is_called = |process: fs::DirEntry| {
+        fs::read_to_string(process.path().join("comm")).is_ok_and(|called| called.trim_end() == name)
+    };
+    fs::metadata("/proc/1").is_err() || fs::read_dir("/proc").is_ok_and(|all| all.flatten().any(is_called))
 }
 
 /// Tells that something has changed, until that fails.
@@ -208,8 +224,8 @@ fn failed(error: &dyn std::error::Error) -> State {
 fn state(error: &io::Error) -> State {
     match error.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => State::Absent,
-        // Left behind: nobody listens.
-        io::ErrorKind::ConnectionRefused => State::Absent,
+        // It was left behind; or it has just been made, and its owner will listen in a moment. It is tried again.
+        io::ErrorKind::ConnectionRefused => State::Failed("nobody listens there".to_owned()),
         io::ErrorKind::PermissionDenied => State::Denied,
         _ => State::Failed(format!("it cannot be reached ({error})")),
     }

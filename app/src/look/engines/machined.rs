@@ -9,14 +9,13 @@ use std::{net::IpAddr, time::Duration};
 use futures_lite::{StreamExt as _, future::poll_once};
 use tokio::time::{sleep, timeout};
 use zbus::{
-    Connection, MatchRule, MessageStream, OwnedObjectPath, Proxy,
+    Connection, MatchRule, MessageStream, OwnedObjectPath, Proxy, connection,
     fdo::DBusProxy,
     message,
     proxy::{Builder, CacheProperties},
 };
 
 use super::{Engine, Holder, State, Teller};
-use crate::look::network::system_bus;
 
 /// Its bus name.
 pub const NAME: &str = "org.freedesktop.machine1";
@@ -35,10 +34,11 @@ const MOST_WAITS: u32 = 4;
 type Machine = (String, String, String, OwnedObjectPath);
 
 /// Follows the machines, and tells them.
-pub async fn follow(mut teller: Teller) {
+pub async fn follow(bus: String, mut teller: Teller) {
     loop {
         teller.begin();
-        if let Some(system) = system_bus().await {
+        let connecting = async { connection::Builder::address(bus.as_str()).build().await };
+        if let Ok(Ok(system)) = timeout(PATIENCE, connecting).await {
             // An error is a bus that is gone.
             _ = follow_bus(&system, &mut teller).await;
         }

@@ -2,6 +2,7 @@
 //! changes nothing. What can't be seen stays unknown.
 
 mod bus;
+mod containers;
 mod kernel;
 mod process;
 mod saved;
@@ -53,6 +54,7 @@ pub async fn gather(monitor: Result<Monitor, monitor::Error>, target: Target, ar
         root: uid.is_root(),
         cgroup: cgroups(&text("/proc/self/mountinfo")),
         neighbours: neighbours(&processes),
+        containers: containers::gather(&processes).await,
         dns: dns(&text("/etc/resolv.conf"), &prefixes),
         polkit_agent: processes
             .iter()
