@@ -1,6 +1,8 @@
 //! The recorded history equals what the peer has seen, to the byte, whatever is closed, killed, rebooted or full meanwhile.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
+#[path = "support/computer.rs"]
+mod computer;
 #[path = "support/host.rs"]
 mod host;
 #[path = "support/lab.rs"]
@@ -8,164 +10,17 @@ mod lab;
 #[path = "support/system.rs"]
 mod system;
 
-use std::{
-    fs::{self, File},
-    os::unix::fs::{MetadataExt as _, chown},
-    path::{Path, PathBuf},
-    process::{Child, Command},
-    thread,
-    time::Duration,
-};
+use std::{fs, process::Command, thread, time::Duration};
 
-use host::{APPS, Host, USER};
-use lab::{Application, LAN, OUTSIDE, eventually};
-use rustix::process::{Pid, Signal, kill_process};
-use serde_json::Value;
-use system::Daemon;
-
-const BOOTS: [&str; 2] = ["6f1d3c8e-0001-4b7a-9c55-3a1f0e2d4c6b", "6f1d3c8e-0002-4b7a-9c55-3a1f0e2d4c6b"];
+use computer::{BOOTS, Computer};
+use host::APPS;
+use lab::{LAN, OUTSIDE, eventually};
+use rustix::process::{Signal, kill_process};
 
 /// No test: what an application's process runs.
 #[test]
 fn application() {
     lab::application::run();
-}
-
-/// A computer whose user has a home.
-struct Computer {
-    daemon: Daemon,
-    home: tempfile::TempDir,
-    host: Host,
-}
-
-impl Computer {
-    /// It counts exactly.
-    async fn new() -> Self {
-        let host = Host::new();
-        let mut daemon = Daemon::new(&host.lab, &host.bus).await;
-        daemon.boot(BOOTS[0]);
-        daemon.start(&host.bus).await;
-        host.bus.helper_of(0).await.install().await.unwrap();
-        let home = tempfile::tempdir().unwrap();
-        chown(home.path(), Some(USER), None).unwrap();
-        let config = home.path().join("netglance");
-        fs::create_dir(&config).unwrap();
-        chown(&config, Some(USER), None).unwrap();
-        fs::write(config.join("config.toml"), "beat = 0.1\n").unwrap();
-        let computer = Self { daemon, home, host };
-        fs::write(computer.boot_id(), BOOTS[0]).unwrap();
-        computer
-    }
-
-    fn app(&self, name: &str) -> Application {
-        self.host.lab.application(&format!("{APPS}/{name}.service"))
-    }
-
-    fn command(&self, arguments: &[&str]) -> Command {
-        let (home, boot_id) = (self.home.path(), self.boot_id());
-        let environment = [
-            ("BOOT_ID", boot_id.as_path()),
-            ("HOME", home),
-            ("XDG_CONFIG_HOME", home),
-            ("XDG_DATA_HOME", home),
-            ("XDG_STATE_HOME", home),
-            ("XDG_CACHE_HOME", home),
-            // There is no such display, and nobody wants one.
-            ("DISPLAY", Path::new(":63")),
-            ("TZ", Path::new("UTC")),
-        ];
-        self.host.command(USER, &environment, arguments)
-    }
-
-    /// The program behind the tray, once it looks.
-    fn netglance(&self) -> Running {
-        let before = self.written();
-        let running = self.begun();
-        eventually("its first look is in the history", || {
-            if self.written() == before { Err(fs::read_to_string(self.errors()).unwrap()) } else { Ok(()) }
-        });
-        running
-    }
-
-    /// What the kernel says which boot it is, for netglance.
-    fn boot_id(&self) -> PathBuf {
-        self.home.path().join("boot_id")
-    }
-
-    /// The program, though it may not be able to write.
-    fn begun(&self) -> Running {
-        let errors = File::create(self.errors()).unwrap();
-        let running = Running(self.command(&["--hidden"]).stderr(errors).spawn().unwrap());
-        // Bit 14 of what is caught: SIGTERM (proc_pid_status(5)).
-        eventually("it hears when the session ends", || {
-            let status = fs::read_to_string(format!("/proc/{}/status", running.0.id())).map_err(|e| e.to_string())?;
-            let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).map(str::trim);
-            let caught = caught.and_then(|caught| u64::from_str_radix(caught, 16).ok());
-            if caught.is_some_and(|caught| caught & 1 << 14 != 0) { Ok(()) } else { Err(status) }
-        });
-        running
-    }
-
-    /// Is another when something was written. There is no such file while nobody writes.
-    fn written(&self) -> Option<(u64, i64, i64)> {
-        let file = fs::metadata(self.directory().join("history.db-wal")).ok().filter(|file| file.len() > 0)?;
-        Some((file.len(), file.mtime(), file.mtime_nsec()))
-    }
-
-    fn errors(&self) -> PathBuf {
-        self.home.path().join("errors")
-    }
-
-    /// Waits until the program has said something on standard error.
-    #[track_caller]
-    fn says(&self, text: &str) {
-        eventually("it says what is wrong", || {
-            let said = fs::read_to_string(self.errors()).unwrap();
-            if said.contains(text) { Ok(()) } else { Err(said) }
-        });
-    }
-
-    fn directory(&self) -> PathBuf {
-        self.home.path().join("netglance")
-    }
-
-    /// What the history says that all have moved: external received and sent, internal received and sent, and how much of it is an
-    /// estimate.
-    fn recorded(&self) -> ([u64; 4], u64) {
-        let output = self.command(&["history", "--json", "--since", "2d", "--by", "app"]).output().unwrap();
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert!(matches!(output.status.code(), Some(0 | 3)), "{}: {said}", output.status);
-        let lines: Vec<Value> =
-            output.stdout.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok()).collect();
-        let of = |field: &str| lines.iter().map(|line| line[field].as_u64().unwrap()).sum::<u64>();
-        (["rx_bytes", "tx_bytes", "internal_rx_bytes", "internal_tx_bytes"].map(of), of("estimate_bytes"))
-    }
-
-    #[track_caller]
-    fn agrees(&self, what: &str) {
-        assert_eq!(self.recorded(), (self.host.lab.truth(), 0), "{what}");
-    }
-}
-
-/// The program behind the tray.
-struct Running(Child);
-
-impl Running {
-    fn pid(&self) -> Pid {
-        Pid::from_raw(self.0.id().try_into().unwrap()).unwrap()
-    }
-
-    /// As a session ends it.
-    fn quit(mut self) {
-        kill_process(self.pid(), Signal::TERM).unwrap();
-        assert!(self.0.wait().unwrap().success());
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = (self.0.kill(), self.0.wait());
-    }
 }
 
 fn tcp(address: &str) -> String {
