@@ -206,11 +206,14 @@ async fn everything_is_judged(lab: &Lab, bus: &Bus, polkit: &Polkit, uid: u32) {
         refused(user.install().await, "NotAuthorized", words);
         refused(user.uninstall().await, "NotAuthorized", words);
         refused(user.read_all().await, "NotAuthorized", words);
+        // The proxy asks without a dialog: it is called at each beat.
+        refused(user.read_forwarded().await, "NotAuthorized", "was not authorised");
         refused(user.set_prefixes(prefixes.clone(), vec![]).await, "NotAuthorized", words);
     }
     let ask = |action: &str| (format!("org.netglance.{action}"), "system-bus-name".into(), name.clone(), 1);
     let asked: HashSet<_> = polkit.asked.lock().unwrap().questions.drain(..).collect();
-    assert_eq!(asked, HashSet::from([ask("install"), ask("read-all"), ask("configure")]));
+    let silent = |action: &str| (format!("org.netglance.{action}"), "system-bus-name".into(), name.clone(), 0);
+    assert_eq!(asked, HashSet::from([ask("install"), ask("read-all"), silent("read-forwarded"), ask("configure")]));
     assert!(!user.installed().await.unwrap());
     assert_eq!(lab.host.nft("list ruleset").unwrap(), "");
 
@@ -236,11 +239,13 @@ async fn everything_is_judged(lab: &Lab, bus: &Bus, polkit: &Polkit, uid: u32) {
     refused(user.uninstall().await, "NotAuthorized", "");
     user.read().await.unwrap();
     refused(user.read_all().await, "NotAuthorized", "");
+    refused(user.read_forwarded().await, "NotAuthorized", "");
 
     // root is not asked about.
     polkit.asked.lock().unwrap().questions.clear();
     let root = bus.helper_of(ROOT).await;
     root.read_all().await.unwrap();
+    root.read_forwarded().await.unwrap();
     root.set_prefixes(prefixes, vec![]).await.unwrap();
     root.uninstall().await.unwrap();
     root.uninstall().await.unwrap();
@@ -280,6 +285,7 @@ async fn the_rules_decide(bus: &Bus) {
     ] {
         refused(refusal, "NotAuthorized", "no polkit agent runs in this session");
     }
+    refused(nobody.read_forwarded().await, "NotAuthorized", "does not allow asking");
     refused(nobody.read().await, "NotInstalled", "Count Exactly");
     refused(nobody.read_last().await, "NotInstalled", "Count Exactly");
     refused(nobody.read_remotes(vec!["/".into()]).await, "NotInstalled", "Count Exactly");

@@ -125,6 +125,24 @@ async fn asked_for_the_last_totals_at_full_speed_it_serves_others_and_stays_smal
     }
 }
 
+/// A member of docker, whom polkit's rules allow to ask as often as they like.
+#[tokio::test]
+async fn asked_for_what_is_forwarded_at_full_speed_it_serves_others_and_stays_small() {
+    let (lab, bus) = (Lab::default(), Bus::new());
+    let _polkit = Polkit::new(&bus, Answer::Yes).await;
+    let daemon = Daemon::new(&lab, &bus).await;
+    bus.helper_of(ROOT).await.install().await.unwrap();
+    bus.helper_of(HOSTILE).await.read_forwarded().await.unwrap();
+    let connection = bus.connect(POLITE).await;
+    for messages in [vec![flood::member("ReadForwarded")], vec![flood::silent("ReadForwarded")]] {
+        let flood = Flood::new(&bus, HOSTILE, CONNECTIONS, &messages, true);
+        let before = cpu_ms(daemon.pid());
+        let seen = polite_on(&connection, SPAN).await;
+        let cpu = cpu_ms(daemon.pid()) - before;
+        held(&format!("ReadForwarded ({cpu} ms CPU)"), &daemon, &seen, flood.end());
+    }
+}
+
 /// Each with as many paths as there may be, with ever others, without reading an answer, and for what changes all the time.
 #[tokio::test]
 async fn asked_for_remotes_at_full_speed_it_serves_others_and_stays_small() {

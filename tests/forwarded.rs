@@ -288,10 +288,66 @@ async fn counting_goes_on_over_restarts_and_what_is_dropped_is_not_counted() {
     host.first.application.run(&format!("try {} 1 100", MORE[0]));
     assert_eq!(host.counted(&FIRST).await, [rx, tx, 0, 0]);
     let ruleset = host.lab.host.ours();
-    assert!(ruleset.contains("meta iifkind \"bridge\"") && ruleset.contains("ip saddr @internal4"), "{ruleset}");
+    let look = "meta iifkind \"bridge\" fib saddr . iif oif exists jump forwarded_tx";
+    assert!(ruleset.contains(look) && ruleset.contains("ip saddr @internal4"), "{ruleset}");
+    // What people save of it, with elements in it, loads at another boot.
+    let boot = Namespace::new(format!("{}-boot", host.lab.host.name));
+    let saved = host.lab.host.nft("list ruleset").unwrap();
+    assert!(saved.contains("elements = { 172.17.0.2 counter packets"), "{saved}");
+    boot.inside(|| tool("nft", &["-f", "-"], &saved)).unwrap_or_else(|error| panic!("{error}\n{saved}"));
     host.bus.helper_of(ROOT).await.uninstall().await.unwrap();
     assert!(matches!(host.bus.helper_of(ROOT).await.read_forwarded().await, Err(Error::NotInstalled(_))));
     assert_eq!(host.lab.host.ours(), "");
+}
+
+/// Sends a datagram from each of these sources, which are nobody's.
+fn forge(container: &Container, network: &str, sources: impl Iterator<Item = IpAddr> + Send) {
+    container.namespace.ip(&format!("route add local {network} dev lo"));
+    container.namespace.inside(|| {
+        for source in sources {
+            let socket = std::net::UdpSocket::bind((source, 0)).unwrap();
+            socket.send_to(&[0; 100], lab::OUTSIDE_SINK).unwrap();
+        }
+    });
+}
+
+/// Forged sources of other networks are nobody's rows. Those of a container's own network fill what there is room for, which is said;
+/// whoever has a row already stays exact, and so do the host's own apps.
+#[tokio::test]
+async fn forged_sources_are_bounded_and_change_nobody_elses_figures() {
+    let mut host = Host::new().await;
+    // The rules are to hold where nothing is dropped before.
+    for interface in ["all", "docker0", "up0"] {
+        host.lab.host.set(&format!("net/ipv4/conf/{interface}/rp_filter"), "0");
+    }
+    let mut app = host.lab.application(APP);
+    let task = format!("tcp {} 3000 4000", MORE[0]);
+    host.first.application.run(&task);
+    let rows = host.sample().await.rows.len();
+    let sources = |network: [u8; 2], count: u16| {
+        (0..count).map(move |at| {
+            let [high, low] = at.to_be_bytes();
+            IpAddr::from([network[0], network[1], high + 64, low])
+        })
+    };
+    forge(&host.second, "10.66.0.0/16", sources([10, 66], 500));
+    assert_eq!(host.sample().await.rows.len(), rows, "another network's");
+    assert_eq!(warning(&host).await, "");
+
+    forge(&host.second, "172.17.64.0/18", sources([172, 17], 4500));
+    let held = host.sample().await.rows.len();
+    assert!((4000..=4200).contains(&held), "{held}");
+    assert!(warning(&host).await.contains("4096 addresses"));
+    host.first.application.run(&task);
+    app.run(&format!("tcp {} 3000 4000", MORE[1]));
+    let [rx, tx] = host.truth(&MORE[..1]);
+    assert_eq!(host.counted(&FIRST).await, [rx, tx, 0, 0]);
+    let [rx, tx] = host.truth(&MORE[1..2]);
+    assert_eq!(host.counter(APP).await, [rx, tx, 0, 0]);
+}
+
+async fn warning(host: &Host) -> String {
+    host.bus.helper_of(ROOT).await.warning().await.unwrap()
 }
 
 /// Whoever was authorised stays so while connected, also where polkit would ask for a password again; a plain no is a no.

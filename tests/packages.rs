@@ -349,6 +349,7 @@ fn the_packages_are_good_and_hold_what_they_should() {
         "usr/share/dbus-1/system.d/org.netglance.Helper1.conf",
         "usr/share/dbus-1/system-services/org.netglance.Helper1.service",
         "usr/share/polkit-1/actions/org.netglance.policy",
+        "usr/share/polkit-1/rules.d/org.netglance.rules",
         "usr/share/man/man8/netglance-helper.8.gz",
         "usr/share/man/man8/netglance-verify.8.gz",
     ]

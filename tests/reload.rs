@@ -126,7 +126,8 @@ fn what_nft_shows_loads_again_wherever_it_is() {
                 "chain tx_external_9",
                 "chain remotes_rx_9_root_translated",
                 "ct reply proto-src",
-                "set tx6_1000_portless"
+                "set tx6_1000_portless",
+                "fib saddr . iif oif"
             ]
             .iter()
             .all(|part| text.contains(part))

@@ -105,6 +105,7 @@ const FILES: &str = "\
 ./usr/local/libexec/netglance-helper
 ./usr/local/share/dbus-1/system-services/org.netglance.Helper1.service
 ./usr/share/polkit-1/actions/org.netglance.policy
+./usr/share/polkit-1/rules.d/org.netglance.rules
 ";
 
 struct System {

@@ -1,7 +1,7 @@
 //! Who calls, and whether they may: asked of the bus and of polkit, for every call. It touches nothing else.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -58,8 +58,9 @@ impl Action {
 /// Questions that polkit may be asked for one user at a time, and for all together. Each may be a dialog on a person's screen.
 const OPEN: usize = 2;
 const OPEN_ALL: usize = 32;
-/// Connections whose authorisation is remembered.
-const MOST_GRANTED: usize = 256;
+/// Authorisations that are remembered, of one user's connections and of all.
+const GRANTED: usize = 32;
+const GRANTED_ALL: usize = 256;
 
 /// The bus and polkit as judges.
 #[derive(Debug)]
@@ -69,8 +70,7 @@ pub struct Authority {
     callers: Arc<Callers>,
     /// Open questions of each user.
     open: Mutex<HashMap<u32, usize>>,
-    /// Who was authorised for what [lasts](Action::lasts): by the bus's own name of the connection, which nobody gets again.
-    granted: Mutex<HashSet<(String, Action)>>,
+    granted: Mutex<Grants>,
     /// Numbers the questions, so that one can be taken back.
     questions: std::sync::atomic::AtomicU64,
 }
@@ -132,7 +132,7 @@ impl Authority {
         let subject = Subject::new_for_message_header(call).map_err(|error| refused(&error.to_string()))?;
         let may_ask = call.primary().flags().contains(Flags::ALLOW_INTERACTIVE_AUTH);
         let grant = (sender.to_string(), action);
-        let was_granted = self.granted().contains(&grant);
+        let was_granted = self.granted().has(&grant);
         // Who was authorised is not asked for a password again.
         let may_ask = may_ask && !was_granted;
         let flags =
@@ -163,7 +163,9 @@ impl Authority {
         let no_agent = format!("an administrator's password is needed, but {NO_AGENT} to ask for it");
         let why = if answer.is_authorized {
             if action.lasts() {
-                self.grant(grant);
+                self.granted().add(grant, uid, |name| {
+                    UniqueName::try_from(name).is_ok_and(|name| self.callers.uid(&name).is_some())
+                });
             }
             return Ok(());
         } else if answer.is_challenge && was_granted {
@@ -181,25 +183,67 @@ impl Authority {
         Err(refused(&format!("{} was not authorised: {why}. Nothing was changed.", action.what())))
     }
 
-    fn granted(&self) -> MutexGuard<'_, HashSet<(String, Action)>> {
+    fn granted(&self) -> MutexGuard<'_, Grants> {
         self.granted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Who was authorised for what [lasts](Action::lasts), with their uids: by the bus's own name of the connection, which nobody gets
+/// again.
+#[derive(Debug, Default)]
+struct Grants(HashMap<(String, Action), u32>);
+
+impl Grants {
+    fn has(&self, grant: &(String, Action)) -> bool {
+        self.0.contains_key(grant)
+    }
+
+    fn remove(&mut self, grant: &(String, Action)) {
+        self.0.remove(grant);
+    }
+
+    fn is_full_for(&self, uid: u32) -> bool {
+        self.0.len() >= GRANTED_ALL || self.0.values().filter(|of| **of == uid).count() >= GRANTED
     }
 
     /// Remembers who was authorised. Those who have left are forgotten once there are many; if there are too many all the same, the
     /// new one will be asked again.
-    fn grant(&self, grant: (String, Action)) {
-        let mut granted = self.granted();
-        if granted.len() >= MOST_GRANTED {
-            granted.retain(|(name, _)| {
-                UniqueName::try_from(name.as_str()).is_ok_and(|name| self.callers.uid(&name).is_some())
-            });
+    fn add(&mut self, grant: (String, Action), uid: u32, is_there: impl Fn(&str) -> bool) {
+        if self.is_full_for(uid) {
+            self.0.retain(|(name, _), _| is_there(name));
         }
-        if granted.len() < MOST_GRANTED {
-            granted.insert(grant);
+        if !self.is_full_for(uid) {
+            self.0.insert(grant, uid);
         }
     }
 }
 
 fn refused(why: &str) -> Error {
     Error::NotAuthorized(why.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_users_many_connections_leave_room_for_others() {
+        let grant = |at: usize| (format!(":1.{at}"), Action::ReadForwarded);
+        let mut grants = Grants::default();
+        for at in 0..1000 {
+            grants.add(grant(at), 1, |_| true);
+        }
+        assert_eq!(grants.0.len(), GRANTED);
+        grants.add(grant(2000), 2, |_| true);
+        assert!(grants.has(&grant(2000)) && !grants.has(&grant(999)));
+        // Those who have left make room.
+        grants.add(grant(1001), 1, |name| name == ":1.2000");
+        assert!(grants.has(&grant(1001)) && grants.has(&grant(2000)) && grants.0.len() == 2);
+        for at in 3000..4000 {
+            grants.add(grant(at), u32::try_from(at).unwrap(), |_| true);
+        }
+        assert_eq!(grants.0.len(), GRANTED_ALL);
+        grants.remove(&grant(2000));
+        assert!(!grants.has(&grant(2000)));
+    }
 }

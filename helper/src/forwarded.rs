@@ -15,10 +15,31 @@ pub struct Forwarded {
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Bytes {
-    rx: u64,
-    tx: u64,
-    internal_rx: u64,
-    internal_tx: u64,
+    rx: Total,
+    tx: Total,
+    internal_rx: Total,
+    internal_tx: Total,
+}
+
+/// What was counted until a counter was last set back, and since.
+#[derive(Clone, Copy, Debug, Default)]
+struct Total {
+    before: u64,
+    since: u64,
+}
+
+impl Total {
+    /// Whoever may read counters may set them back; a row goes on from what was last read.
+    const fn take_in(&mut self, bytes: u64) {
+        if bytes < self.since {
+            self.before = self.before.saturating_add(self.since);
+        }
+        self.since = bytes;
+    }
+
+    const fn bytes(self) -> u64 {
+        self.before.saturating_add(self.since)
+    }
 }
 
 impl Forwarded {
@@ -33,8 +54,7 @@ impl Forwarded {
             (false, true) => &mut all.internal_rx,
             (true, true) => &mut all.internal_tx,
         };
-        // Whoever may read counters may set them back: a row never goes backwards.
-        *counter = bytes.max(*counter);
+        counter.take_in(bytes);
     }
 
     /// A set was read to its end, and had so many elements.
@@ -56,11 +76,36 @@ impl Forwarded {
     pub fn rows(&self) -> Vec<forwarded::Forwarded> {
         let row = |(address, bytes): (&IpAddr, &Bytes)| forwarded::Forwarded {
             address: *address,
-            rx_bytes: bytes.rx,
-            tx_bytes: bytes.tx,
-            internal_rx_bytes: bytes.internal_rx,
-            internal_tx_bytes: bytes.internal_tx,
+            rx_bytes: bytes.rx.bytes(),
+            tx_bytes: bytes.tx.bytes(),
+            internal_rx_bytes: bytes.internal_rx.bytes(),
+            internal_tx_bytes: bytes.internal_tx.bytes(),
         };
         self.bytes.iter().map(row).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_goes_on_when_a_counter_is_set_back_or_left_out() {
+        let set = |is_sent, is_internal| ForwardedSet { is_sent, is_v4: true, is_internal };
+        let mut forwarded = Forwarded::default();
+        // As it was read, look after look; and what the row says.
+        for (bytes, total) in [(100, 100), (100, 100), (250, 250), (30, 280), (40, 290), (0, 290), (5, 295)] {
+            forwarded.take_in(set(true, false), &[172, 17, 0, 2], bytes);
+            assert_eq!(forwarded.rows()[0].tx_bytes, total, "{bytes}");
+        }
+        forwarded.take_in(set(false, true), &[172, 17, 0, 2], 7);
+        forwarded.take_in(set(false, true), &[1, 2, 3], 7);
+        forwarded.has_read(set(false, true), 0);
+        let rows = forwarded.rows();
+        let row = [rows[0].rx_bytes, rows[0].tx_bytes, rows[0].internal_rx_bytes, rows[0].internal_tx_bytes];
+        assert_eq!((rows.len(), row), (1, [0, 295, 7, 0]));
+        assert_eq!(forwarded.warning(), None);
+        forwarded.has_read(set(true, true), MOST_FORWARDED as usize);
+        assert!(forwarded.warning().is_some());
     }
 }

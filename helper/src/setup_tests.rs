@@ -174,10 +174,26 @@ fn nothing_goes_where_others_can_write() {
 }
 
 #[test]
+fn polkits_own_directory_may_be_polkits() {
+    let (_directory, files) = root();
+    let rules = files.root.join(files::RULES);
+    DirBuilder::new().recursive(true).mode(0o755).create(&rules).unwrap();
+    let given_to = |path: &std::path::Path, uid| std::os::unix::fs::chown(path, Some(uid), None).unwrap();
+    given_to(&rules, 1);
+    files.put(b"program").unwrap();
+    assert!(rules.join("org.netglance.rules").exists());
+    assert!(files.remove().is_empty());
+    // What is above it must be root's.
+    given_to(rules.parent().unwrap(), 1);
+    assert!(files.put(b"program").is_err());
+    assert_eq!(list(&files), []);
+}
+
+#[test]
 fn a_failure_halfway_leaves_what_was_there() {
     let (_directory, files) = root();
     files.put(b"old").unwrap();
-    let last = files.root.join(ITEMS[4].own);
+    let last = files.root.join(ITEMS[5].own);
     fs::remove_file(&last).unwrap();
     DirBuilder::new().mode(0o755).create(&last).unwrap();
     let was = list(&files);
@@ -186,7 +202,7 @@ fn a_failure_halfway_leaves_what_was_there() {
     assert_eq!(list(&files), was);
     // The same on a system that had nothing.
     let (_directory, files) = root();
-    DirBuilder::new().recursive(true).mode(0o755).create(files.root.join(ITEMS[4].own)).unwrap();
+    DirBuilder::new().recursive(true).mode(0o755).create(files.root.join(ITEMS[5].own)).unwrap();
     files.put(b"new").unwrap_err();
     assert_eq!(list(&files), []);
 }
@@ -212,7 +228,7 @@ fn what_a_package_owns_stays() {
     let mut packaged: Vec<_> = ITEMS.iter().map(|item| item.packaged.to_owned()).collect();
     packaged.sort();
     assert_eq!(left, packaged);
-    assert_eq!(shared.len(), 1);
+    assert_eq!(shared.len(), 2);
 }
 
 #[test]

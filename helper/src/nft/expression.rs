@@ -137,6 +137,17 @@ impl<'a> Expressions<'a> {
         })
     }
 
+    /// Goes on if the host would send to the packet's source through the interface that it came in by. Works for IPv4 and IPv6.
+    pub fn source_is_behind_interface(&mut self) -> &mut Self {
+        const NFT_FIB_RESULT_OIF: u32 = 1;
+        // NFTA_FIB_F_SADDR, NFTA_FIB_F_IIF and NFTA_FIB_F_PRESENT: a byte that says whether there is such a route, and three zeros.
+        const FLAGS: u32 = 1 | 1 << 3 | 1 << 5;
+        self.expression("fib", |a| {
+            a.u32(1, REGISTER).u32(2, NFT_FIB_RESULT_OIF).u32(3, FLAGS);
+        });
+        self.equal(&[1, 0, 0, 0])
+    }
+
     /// Loads the first byte of the link-layer header; ends the rule where there is none.
     pub fn link_header(&mut self) -> &mut Self {
         self.payload(REGISTER, 0, 0, 1)

@@ -78,6 +78,9 @@ pub(super) const fn below_root(path: &'static str) -> &'static str {
     path.split_at(1).1
 }
 
+/// polkit's own directory of rules: the package of polkit gives it to polkitd, who decides what everybody may. Root has made it.
+pub(super) const RULES: &str = "usr/share/polkit-1/rules.d";
+
 /// Directories that a fresh system lacks; the deeper first.
 pub(super) const MAYBE_MADE: [&str; 3] =
     ["usr/local/share/dbus-1/system-services", "usr/local/share/dbus-1", "usr/local/libexec"];
@@ -149,7 +152,12 @@ impl Files {
     /// Makes the directory, if need be, and looks at what is there now.
     pub(super) fn look(&self, path: &Path, mode: u32) -> Result<Before, Error> {
         let directory = path.parent().unwrap_or(&self.root);
-        self.check(directory.ancestors().find(|ancestor| ancestor.exists()).unwrap_or(&self.root))?;
+        let there = directory.ancestors().find(|ancestor| ancestor.exists()).unwrap_or(&self.root);
+        if there == self.root.join(RULES) {
+            self.check(there.parent().unwrap_or(&self.root))?;
+        } else {
+            self.check(there)?;
+        }
         let made = DirBuilder::new().recursive(true).mode(0o755).create(directory);
         made.map_err(Error::file("make", directory))?;
         let is_file = fs::symlink_metadata(path).is_ok_and(|about| about.is_file());
