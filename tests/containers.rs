@@ -119,7 +119,8 @@ async fn containers_of_real_podman_keep_their_names_whatever_happens_to_them() {
 
     // The containers go on without the service, and so do their names. What happened meanwhile is known once it is back.
     podman.kill_service();
-    eventually(&mut engines, "it has gone", |engines| engines.states()[0].state == State::Absent).await;
+    eventually(&mut engines, "it has gone", |engines| !matches!(engines.states()[0].state, State::Answered { .. }))
+        .await;
     named(&mut engines, "renamed", None, &db).await;
     podman.run(&["rename", "renamed", "meanwhile"]);
     podman.serve();

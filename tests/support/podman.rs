@@ -65,6 +65,8 @@ impl Podman {
             .arg(at("run"))
             .arg("--tmpdir")
             .arg(at("tmp"));
+        // Otherwise networks are kept in /etc.
+        command.arg("--network-config-dir").arg(at("networks"));
         command.args(["--cgroup-manager", "cgroupfs", "--storage-driver", "vfs", "--log-level", "error"]);
         command
     }

@@ -65,7 +65,7 @@ mod tests {
 
     /// Podman 4.3.1's answer, one container with docker-compose's label.
     const PODMAN: &str = include_str!("containers/podman.json");
-    /// The example of docker's API (v1.47), with what a network with IPv6, a compose project, a link and the host's network are there.
+    /// Written by hand after the example of docker's API, not recorded; with what a network with IPv6, a compose project, a link and the host's network are there.
     const DOCKER: &str = include_str!("containers/docker.json");
 
     #[test]
