@@ -13,7 +13,6 @@ mod system;
 use std::{fs, process::Command, thread, time::Duration};
 
 use computer::{BOOTS, Computer};
-use host::APPS;
 use lab::{LAN, OUTSIDE, eventually};
 use rustix::process::{Signal, kill_process};
 

@@ -58,6 +58,9 @@ impl Action {
 /// Questions that polkit may be asked for one user at a time, and for all together. Each may be a dialog on a person's screen.
 const OPEN: usize = 2;
 const OPEN_ALL: usize = 32;
+/// The same for questions with which nobody is bothered: several programs may look at counters at each beat.
+const SILENT: usize = 8;
+const SILENT_ALL: usize = 64;
 /// Authorisations that are remembered, of one user's connections and of all.
 const GRANTED: usize = 32;
 const GRANTED_ALL: usize = 256;
@@ -68,8 +71,8 @@ pub struct Authority {
     /// Nobody's calls come in here: what is asked on it is answered, however many call.
     connection: Connection,
     callers: Arc<Callers>,
-    /// Open questions of each user.
-    open: Mutex<HashMap<u32, usize>>,
+    /// Open questions of each user: those that may be dialogs, and the others.
+    open: Mutex<HashMap<(u32, bool), usize>>,
     granted: Mutex<Grants>,
     /// Numbers the questions, so that one can be taken back.
     questions: std::sync::atomic::AtomicU64,
@@ -78,16 +81,16 @@ pub struct Authority {
 /// Counts a question for as long as it is open.
 struct Open<'a> {
     authority: &'a Authority,
-    uid: u32,
+    of: (u32, bool),
 }
 
 impl Drop for Open<'_> {
     fn drop(&mut self) {
         let mut open = self.authority.open.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = open.get_mut(&self.uid) {
+        if let Some(count) = open.get_mut(&self.of) {
             *count = count.saturating_sub(1);
             if *count == 0 {
-                open.remove(&self.uid);
+                open.remove(&self.of);
             }
         }
     }
@@ -105,19 +108,22 @@ impl Authority {
         self.callers.uid(sender).ok_or_else(|| refused("the caller has disconnected"))
     }
 
-    fn open(&self, uid: u32) -> Result<Open<'_>, Error> {
+    fn open(&self, uid: u32, may_ask: bool) -> Result<Open<'_>, Error> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        if open.get(&uid).is_some_and(|count| *count >= OPEN) {
-            let text =
-                format!("{OPEN} password prompts for this user are already open; answer one or wait for it to close");
+        let of = (uid, may_ask);
+        let (own, all) = if may_ask { (OPEN, OPEN_ALL) } else { (SILENT, SILENT_ALL) };
+        let what = if may_ask { "password prompts" } else { "questions to polkit" };
+        if open.get(&of).is_some_and(|count| *count >= own) {
+            let text = format!("{own} {what} for this user are already open; answer one or wait for it to close");
             return Err(Error::LimitsExceeded(text));
         }
-        if open.values().sum::<usize>() >= OPEN_ALL {
-            let text = format!("{OPEN_ALL} password prompts for other users are open; try again when one has closed");
+        let total: usize = open.iter().filter(|((_, asks), _)| *asks == may_ask).map(|(_, count)| count).sum();
+        if total >= all {
+            let text = format!("{all} {what} for other users are open; try again when one has closed");
             return Err(Error::LimitsExceeded(text));
         }
-        *open.entry(uid).or_default() += 1;
-        Ok(Open { authority: self, uid })
+        *open.entry(of).or_default() += 1;
+        Ok(Open { authority: self, of })
     }
 
     /// Whether the caller may. root may always; of others polkit decides, and may ask for a password if the call allows it.
@@ -127,7 +133,6 @@ impl Authority {
         if uid == 0 {
             return Ok(());
         }
-        let _open = self.open(uid)?;
         let sender = call.sender().ok_or_else(|| refused("a call without a sender can't be answered"))?;
         let subject = Subject::new_for_message_header(call).map_err(|error| refused(&error.to_string()))?;
         let may_ask = call.primary().flags().contains(Flags::ALLOW_INTERACTIVE_AUTH);
@@ -135,6 +140,7 @@ impl Authority {
         let was_granted = self.granted().has(&grant);
         // Who was authorised is not asked for a password again.
         let may_ask = may_ask && !was_granted;
+        let _open = self.open(uid, may_ask)?;
         let flags =
             if may_ask { CheckAuthorizationFlags::ALLOW_USER_INTERACTION } else { CheckAuthorizationFlags::empty() };
         let bus = fdo::DBusProxy::new(&self.connection).await?;

@@ -153,6 +153,8 @@ pub struct Counting {
     were_reset: bool,
     /// What was forwarded, as it was last read: IPv4 and IPv6.
     forwarded: Forwarded,
+    /// The table has the rules for that.
+    forwards: bool,
     /// What is counted by remote …
     remotes: Remotes,
     /// … of packets that may be translated.
@@ -203,6 +205,7 @@ impl Counting {
         counting.remember(tree);
         counting.follow_levels(tree)?;
         counting.add_tops(tree, tree.nodes().all().filter(|(.., is_live)| *is_live).map(|(id, ..)| id))?;
+        counting.begin_forwarded();
         descriptors::keep(counting.nft.as_fd()); // a table that is of no use goes with its socket
         log(format_args!("counting begins, epoch {}; {levels} levels of cgroups", counting.books.epoch));
         Ok(counting)
@@ -229,6 +232,7 @@ impl Counting {
             searched: 0,
             were_reset: false,
             forwarded: Forwarded::default(),
+            forwards: false,
             remotes: Remotes::default(),
             translated: false,
             elements: Vec::new(),
@@ -248,7 +252,7 @@ impl Counting {
         self.settle(tree);
         self.remember(tree);
         self.replace_internal(internal)?;
-        self.nft.count_forwarded()?; // an earlier version's table has no rules for it
+        self.begin_forwarded();
         self.follow_levels(tree)?;
         self.add_tops(tree, tree.nodes().all().filter(|(.., is_live)| *is_live).map(|(id, ..)| id))?;
         self.catch_up(tree)?;
@@ -279,8 +283,17 @@ impl Counting {
         Ok(())
     }
 
+    /// Has the table count what is forwarded. Where it can't, all else is counted, and it is tried again when somebody asks.
+    fn begin_forwarded(&mut self) {
+        self.forwards = self.nft.count_forwarded().map_err(|error| log(chain(&error))).is_ok();
+    }
+
     /// Reads what was forwarded.
     pub fn read_forwarded(&mut self) -> Result<(), Error> {
+        if !self.forwards {
+            self.nft.count_forwarded()?;
+            self.forwards = true;
+        }
         for set in ForwardedSet::all() {
             let mut elements = 0_usize;
             for _ in 0..DUMPS {

@@ -367,10 +367,15 @@ impl Nft {
         Ok(!steady.disturbed)
     }
 
-    /// Counts what is forwarded, if the table doesn't yet: an earlier version has made it.
+    /// Counts what is forwarded, if the table doesn't yet. Not a part of what makes the table: a kernel that lacks something for this
+    /// counts all else.
     pub fn count_forwarded(&mut self) -> Result<(), Error> {
         let is_there = self.standing()?.chains.iter().any(|chain| chain == ruleset::FORWARD);
-        if is_there { Ok(()) } else { self.commit(&ruleset::count_forwarded(TABLE)).map(drop) }
+        if is_there {
+            return Ok(());
+        }
+        let made = self.commit(&ruleset::count_forwarded(TABLE, true));
+        made.or_else(|_| self.commit(&ruleset::count_forwarded(TABLE, false))).map(drop)
     }
 
     /// Reads what was forwarded: gives each element's address and bytes. See [`Self::read`] for what may be missing.

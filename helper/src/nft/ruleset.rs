@@ -155,7 +155,6 @@ pub fn create(table: &str, levels: u8, set_size: u32, internal: Internal) -> Bat
     b.levels(0, levels.max(1));
     b.direction(&OUTPUT);
     b.direction(&INPUT);
-    b.forwarded();
     b.shrink();
     b.batch
 }

@@ -88,15 +88,16 @@ const fn chain(is_sent: bool) -> &'static str {
     if is_sent { "forwarded_tx" } else { "forwarded_rx" }
 }
 
-/// Counts what is forwarded in a table that doesn't yet.
-pub fn count_forwarded(table: &str) -> Batch {
+/// Counts what is forwarded in a table that doesn't yet. `asks_routes`: a source is counted only where the routes lead back to it; some
+/// kernels are built without that (`CONFIG_NFT_FIB_INET`).
+pub fn count_forwarded(table: &str, asks_routes: bool) -> Batch {
     let mut b = Builder::new(table);
-    b.forwarded();
+    b.forwarded(asks_routes);
     b.batch
 }
 
 impl Builder<'_> {
-    pub(super) fn forwarded(&mut self) {
+    fn forwarded(&mut self, asks_routes: bool) {
         for (set, id) in ForwardedSet::all().zip(50..) {
             self.forwarded_set(set, id);
         }
@@ -115,7 +116,7 @@ impl Builder<'_> {
                 let text = "containers and virtual machines are behind such interfaces";
                 self.rule(FORWARD, "a look at the kind of an interface, and at the routes (fib)", text, |e| {
                     e.meta(key).equal(&name);
-                    if is_sent {
+                    if is_sent && asks_routes {
                         e.source_is_behind_interface();
                     }
                     e.jump(chain(is_sent));
