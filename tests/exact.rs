@@ -126,7 +126,7 @@ async fn an_ordinary_user_sees_every_byte_of_their_app() {
     let mut application = host.lab.application(&format!("{APPS}/a.service"));
     let mut watch = host.watch(USER, "a.service");
     for address in OUTSIDE.into_iter().chain(LAN) {
-        application.run(&format!("tcp {address} 300000 1000000"));
+        application.run(&format!("tcp {address} 120000 1000000"));
         application.run(&format!("udp {address} 50 1000"));
     }
     let truth = host.lab.truth();
@@ -203,6 +203,54 @@ async fn connections_agree_with_the_peer_to_the_byte_and_end_with_the_command() 
     // Nobody asks any more.
     drop(connections);
     lab::eventually("it is not counted by remote", || if is_asked() { Err(host.lab.host.ours()) } else { Ok(()) });
+}
+
+/// What shares a cgroup is an estimate by program, also where the cgroup's figures are exact: UDP is in these, and explained by
+/// no program.
+#[tokio::test]
+async fn programs_are_estimated_beside_a_helper_and_the_rest_is_said() {
+    const SESSION: &str = "user.slice/user-1.slice/session-9.scope";
+    let host = Host::new();
+    let _daemon = Daemon::new(&host.lab, &host.bus).await;
+    host.bus.helper_of(0).await.install().await.unwrap();
+    let mut application = host.lab.application(SESSION);
+    let other = format!(r#"echo $$ > "{}/cgroup.procs" && exec sleep 600"#, host.lab.cgroup.join(SESSION).display());
+    let mut command = Command::new("sh");
+    command.args(["-c", &other]);
+    let _other = Netglance::spawn(command); // is killed when it is dropped, before the lab's cgroups go
+    let config = tempfile::tempdir().unwrap();
+    fs::create_dir(config.path().join("netglance")).unwrap();
+    fs::write(config.path().join("netglance/config.toml"), "beat = 0.1\n").unwrap();
+    let look = || {
+        let environment = [("XDG_CONFIG_HOME", config.path())];
+        let output = host.command(0, &environment, &["apps", "--by-program", "--json"]).output().unwrap();
+        let apps: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let session = apps.as_array().unwrap().iter().find(|app| app["id"] == "session-9").unwrap().clone();
+        let rate = |value: &Value| ["rx_rate", "tx_rate"].map(|field| value[field].as_f64().unwrap());
+        let programs = session["programs"].as_array().unwrap().clone();
+        assert_eq!(programs.len(), 2, "{session:#}");
+        let sum = programs.iter().map(rate).fold([0.0; 2], |sum, rate| [sum[0] + rate[0], sum[1] + rate[1]]);
+        (rate(&session), sum, rate(&session["not_by_program"]), format!("{session:#}"))
+    };
+    let is_sum = |[whole, sum, rest]: [f64; 3]| whole <= sum + rest + 1.0 && (rest == 0.0 || whole + 1.0 >= sum + rest);
+    let flood = format!("flood {OUTSIDE_SINK} 120000 100");
+    lab::eventually("UDP in the session's figures", || {
+        application.begin(&flood);
+        let (session, programs, rest, text) = look();
+        application.finish(&flood);
+        assert_eq!(programs, [0.0; 2], "{text}");
+        assert!((session[1] - rest[1]).abs() < 1.0, "{text}");
+        if session[1] > 0.0 { Ok(()) } else { Err(text) }
+    });
+    // One after the other, for as long as it takes to look twice.
+    let transfer = format!("tcp {} 1000 60000000", OUTSIDE[0]);
+    lab::eventually("TCP by program, and headers by none", || {
+        (0..8).for_each(|_| application.begin(&transfer));
+        let (session, programs, rest, text) = look();
+        (0..8).for_each(|_| application.finish(&transfer));
+        assert!(is_sum([session[0], programs[0], rest[0]]), "{text}");
+        if programs[0] > 0.0 && session[0] > 0.0 { Ok(()) } else { Err(text) }
+    });
 }
 
 #[tokio::test]
@@ -331,7 +379,7 @@ async fn whose_a_cgroup_is_its_owner_tells_and_not_its_name() {
     let manager = host.lab.cgroup.join(nested).join("user@1.service");
     std::os::unix::fs::chown(&manager, Some(USER), None).unwrap();
 
-    let send = format!("tcp {} 300000 1000000", OUTSIDE[0]);
+    let send = format!("tcp {} 120000 1000000", OUTSIDE[0]);
     let mut watch = host.watch(USER, "n.service");
     given.run(&send);
     let truth = host.lab.truth();

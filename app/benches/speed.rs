@@ -1,6 +1,6 @@
 //! What netglance costs: `cargo bench` prints one table. Needs root (cgroups of its own) and Xvfb, as the
 //! tests do, and openbox, which can minimise a window. `cargo bench --bench speed -- desktop` runs the desktop's part alone,
-//! `-- history` that of what is recorded, which needs neither.
+//! `-- history` that of what is recorded, which needs neither, `-- programs` that of the programs of a session.
 //!
 //! CPU times are of this thread or of the whole measured process, not of the clock on the wall. Figures of one run may
 //! be compared with each other.
@@ -31,6 +31,7 @@ use netglance::{
         usage::{By, Which},
     },
     look::{
+        programs::{App, Chosen, Programs},
         rate::{Bytes, Rate},
         sampler::InetDiag,
         target::Unit as AppUnit,
@@ -69,11 +70,17 @@ fn main() {
     if only("desktop") {
         return desktop();
     }
+    if only("programs") {
+        return [100, 1000].into_iter().for_each(programs);
+    }
     if only("history") {
         return history();
     }
     for (sockets, cgroups) in [(1000, 1), (1000, 100), (1000, 1000), (10_000, 1), (10_000, 100), (10_000, 1000)] {
         look(sockets, cgroups);
+    }
+    for sockets in [100, 1000] {
+        programs(sockets);
     }
     for (width, height) in [(600, 300), (1600, 800)] {
         draw(width, height);
@@ -136,6 +143,54 @@ fn look(sockets: usize, cgroups: usize) {
         sampler.look(&tree, &prefixes).unwrap();
     });
     row(&format!("one look, {} sockets in {cgroups} cgroups", held.len() * 2), &format!("{ms:.2} ms of CPU"));
+}
+
+/// A session whose programs somebody looks at, in which one process has these sockets and 100 others have none.
+fn programs(sockets: usize) {
+    let tree = Tree::open().unwrap();
+    let top = Cgroups(tree.mount().join(format!("ngbench-{}", std::process::id())));
+    let session = top.0.join("session");
+    fs::create_dir_all(&session).expect("needs root: run it with sudo");
+    fs::write(session.join("cgroup.procs"), std::process::id().to_string()).unwrap();
+    let mut others: Vec<Child> = (0..100).map(|_| Command::new("sleep").arg("600").spawn().unwrap()).collect();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let connect = || {
+        let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        (client, listener.accept().unwrap())
+    };
+    let mut held: Vec<_> = (0..sockets / 2).map(|_| connect()).collect();
+    let mut tree = Tree::open().unwrap();
+    let prefixes = Prefixes::default();
+    let mut estimate = InetDiag::open().unwrap();
+    estimate.tell_sockets_apart(true);
+    let cgroup = format!("/ngbench-{}/session", std::process::id());
+    let cgroup = tree.paths().find(|path| path.ends_with(&cgroup)).unwrap();
+    let (cgroups, mut seen) = ([cgroup], Programs::default());
+    let chosen = Chosen { apps: vec!["session-1".to_owned()], ..Chosen::default() };
+    let mut look = || {
+        tree.refresh();
+        estimate.look(&tree, &prefixes).unwrap();
+        let app = App { id: "session-1", cgroups: &cgroups, total: [0; 2], latest: [0; 2] };
+        assert!(seen.look(&[app], &chosen, |cgroup| tree.directory(cgroup)));
+        seen.take(&estimate.take_sockets(), |_| Some("session-1".to_owned()));
+        seen.descriptors()
+    };
+    (0..20).for_each(|_| _ = look());
+    let quiet = cpu_ms(50, || _ = look());
+    let mut descriptors = 0;
+    let busy = cpu_ms(50, || {
+        held.push(connect());
+        descriptors = look();
+    });
+    let what = format!("one look by program, {sockets} sockets, 101 processes");
+    row(
+        &what,
+        &format!("{quiet:.2} ms of CPU; with a new connection {busy:.2} ms, {descriptors} descriptors looked at"),
+    );
+    for other in &mut others {
+        other.kill().unwrap();
+        other.wait().unwrap();
+    }
 }
 
 fn draw(width: u32, height: u32) {

@@ -164,6 +164,11 @@ impl Program {
         self
     }
 
+    /// Writes a line to its stdin.
+    pub fn tell(&mut self, line: &str) {
+        writeln!(self.stdin.as_mut().expect("its stdin is open"), "{line}").expect("write to a program");
+    }
+
     /// CPU time it has used, in milliseconds. To user programs a tick is 10 ms on every Linux.
     pub fn cpu_ms(&self) -> u64 {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
@@ -446,7 +451,7 @@ impl World {
     }
 
     /// A process is in its cgroup before it has a socket: a socket stays in the cgroup that it was made in.
-    fn start(&self, side: &str, cgroup: &Path, program: &str, arguments: &[&str]) -> Program {
+    pub fn start(&self, side: &str, cgroup: &Path, program: &str, arguments: &[&str]) -> Program {
         let mut command = Command::new("sh");
         command.args(["-c", r#"ulimit -n 16384; echo $$ > "$0/cgroup.procs" && exec "$@""#]).arg(cgroup);
         command.args(["nsenter", &self.enter(side), program]).args(arguments);

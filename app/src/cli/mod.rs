@@ -13,6 +13,7 @@ mod others;
 mod recorded;
 mod report;
 mod run;
+mod start;
 mod terminal;
 mod verify;
 mod watch;
@@ -62,7 +63,13 @@ enum Command {
     /// nothing matches, it waits; with --count, it then exits with status 3.
     Connections(connections::ConnectionsArgs),
     /// List the applications that can be watched, busiest first
+    ///
+    /// Below a login session in which the desktop has started programs, each of them is listed with an estimate: its TCP traffic,
+    /// told apart by process.
     Apps {
+        /// List the programs of every application that has more than one
+        #[arg(long)]
+        by_program: bool,
         /// Print a JSON array instead of a table
         #[arg(long)]
         json: bool,
@@ -108,6 +115,27 @@ enum Command {
         /// Print one JSON object per line; the command's own output then goes to standard error
         #[arg(long)]
         json: bool,
+        /// The command and its arguments
+        #[arg(
+            required = true,
+            trailing_var_arg = true,
+            allow_hyphen_values = true,
+            value_name = "CMD",
+            value_hint = ValueHint::AnyPath
+        )]
+        command: Vec<std::ffi::OsString>,
+    },
+    /// Start a program so that it is counted as an application of its own
+    ///
+    /// This is for desktops that start all programs in one cgroup, such as XFCE. The program gets a cgroup of its own and is listed
+    /// under the name of its desktop entry. Nothing is printed, and no process of netglance remains: the exit status is the
+    /// program's. If systemd cannot create the cgroup, the program is started all the same.
+    ///
+    /// The window can have the applications menu start a program in this way from now on.
+    Start {
+        /// The name of the program's desktop entry, without .desktop
+        #[arg(long, value_name = "ID")]
+        app: String,
         /// The command and its arguments
         #[arg(
             required = true,
@@ -293,9 +321,10 @@ impl Cli {
             Some(Command::Connections(args)) => block_on(connections::connections(&args)),
             Some(Command::History(args)) => history::history(&args),
             Some(Command::Chart(args)) => chart::chart(&args),
-            Some(Command::Apps { json }) => block_on(apps::apps(json)),
+            Some(Command::Apps { by_program, json }) => block_on(apps::apps(by_program, json)),
             Some(Command::Budget { check, json }) => budget::budget(check, json),
             Some(Command::Run { json, command }) => block_on(run::run(json, &command)),
+            Some(Command::Start { app, command }) => return Start::Done(start::start(&app, &command)),
             Some(Command::Window) => return Start::Window,
             Some(Command::Verify { live: true, target, json }) => block_on(verify::live(&target, json)),
             Some(Command::Verify { live: false, target, json }) if target.is_empty() => verify::verify(json),

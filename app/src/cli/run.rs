@@ -5,7 +5,7 @@
 
 mod end;
 mod family;
-mod scope;
+pub(super) mod scope;
 
 use std::{
     collections::BTreeMap,
@@ -66,6 +66,11 @@ pub fn become_command(command: &[OsString]) -> ExitCode {
         say(format_args!("cannot wait for the cgroup: {error}"));
         return ExitCode::FAILURE;
     }
+    become_program(program, arguments)
+}
+
+/// Becomes the program; the exit status if that fails.
+pub(super) fn become_program(program: &OsString, arguments: &[OsString]) -> ExitCode {
     let error = Command::new(program).args(arguments).exec();
     say(format_args!("cannot run {}: {error}", printable(&program.to_string_lossy())));
     ExitCode::from(if error.kind() == io::ErrorKind::NotFound { NOT_FOUND } else { NOT_EXECUTABLE })

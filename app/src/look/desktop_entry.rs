@@ -71,9 +71,24 @@ impl DesktopEntries {
         self.icons.get(icon)?.clone()
     }
 
+    /// What this .desktop file says, which is that of the app with this id.
+    pub fn find_in(&mut self, id: &str, path: &Path) -> Option<&Named> {
+        if !self.found.contains_key(id) {
+            let entry = Entry::parse_file(path).ok();
+            let named = entry.and_then(|entry| named(&entry, &self.languages, |icon| self.icon(icon)));
+            self.found.insert(id.to_owned(), named);
+        }
+        self.found.get(id)?.as_ref()
+    }
+
     /// Forgets apps that are not needed any more: there may be a new id for each short-lived unit.
     pub fn keep(&mut self, is_needed: impl Fn(&str) -> bool) {
         self.found.retain(|id, _| is_needed(id));
+    }
+
+    /// Forgets all: the files may say something else by now.
+    pub fn forget(&mut self) {
+        self.found.clear();
     }
 
     /// Takes icons from this theme from now on; `None`: from the one that all themes share.

@@ -8,6 +8,7 @@ pub mod live;
 pub mod monitor;
 pub mod names;
 pub mod network;
+pub mod programs;
 pub mod rate;
 pub mod reading;
 pub mod remotes;

@@ -2,6 +2,7 @@
 
 mod containers;
 mod others;
+mod programs;
 mod remotes;
 
 use std::{
@@ -31,6 +32,7 @@ use crate::{
         forwarded,
         live::{self, SocketVerdict},
         names::{self, Names, Unit},
+        programs::Programs,
         rate::{self, Bytes, Gap},
         reading::{AppRates, AppReading, Kind, Reading, UnitReading},
         sampler::{self, Ending, Exact, Look, Sampler, Source},
@@ -98,6 +100,8 @@ pub struct Monitor {
     remotes: Option<Box<remotes::Remotes>>,
     /// What is known of them.
     lookup: Lookup,
+    /// The programs of apps that have several; `None`: nobody asks.
+    programs: Option<Box<Programs>>,
 }
 
 #[derive(Debug, Default)]
@@ -181,6 +185,7 @@ impl Monitor {
             beat: None,
             remotes: None,
             lookup: Lookup::new(),
+            programs: None,
         };
         monitor.paths = monitor.tree.paths().collect();
         monitor.refresh_prefixes(true)?;
@@ -700,10 +705,11 @@ impl Monitor {
             })
             .collect();
         self.names.ask(unnamed);
-        let (running, watches) = (&self.running, &self.watches);
+        let (running, watches, programs) = (&self.running, &self.watches, &self.programs);
         self.desktop.keep(|id| {
             running.as_ref().is_some_and(|running| running.apps.contains_key(id))
                 || parts.contains(id)
+                || programs.as_ref().is_some_and(|programs| programs.needs_entry(id))
                 || watches.iter().any(|watch| watch.id == id)
         });
         for watch in &mut self.watches {

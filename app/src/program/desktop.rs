@@ -2,6 +2,7 @@
 //! draws nothing itself and waits for nothing but the next event.
 
 use std::{
+    collections::HashMap,
     fs, io,
     process::{ExitCode, ExitStatus},
     time::{Duration, Instant},
@@ -19,6 +20,7 @@ use super::{
     exact::{self, Wish},
     face, grants,
     instance::Asked,
+    launchers::{self, Folders},
     link::{Link, Said},
     memory::{Account, Answer, Ask, Memory},
     menu,
@@ -41,6 +43,7 @@ use crate::{
     look::{
         monitor,
         monitor::Monitor,
+        programs::Chosen,
         reading::{AppRates, AppReading, Reading},
         sampler::{
             Exact, Source,
@@ -53,7 +56,10 @@ use crate::{
         picture::Picture,
         tray,
         tray::{Face, Tray},
-        update::{Backlog, Command, Overview, Past, PastQuery, Proof, ProofPage, SPARK_SECS, Update, UsageTable, Used},
+        update::{
+            Backlog, Command, Launcher, Overview, Past, PastQuery, Proof, ProofPage, SPARK_SECS, Update, UsageTable,
+            Used,
+        },
     },
 };
 
@@ -109,6 +115,10 @@ pub struct Desktop {
     proof_page: bool,
     proof: Option<Proof>,
     connections: connections::Page,
+    /// Apps whose programs somebody has opened or closed.
+    opened: HashMap<String, bool>,
+    /// What the menu starts so that it can be counted.
+    launchers: Vec<Launcher>,
     tray: Option<Tray>,
     panel: bool,
     picture: Picture,
@@ -193,6 +203,8 @@ impl Desktop {
             proof_page: false,
             proof: None,
             connections: connections::Page::default(),
+            opened: HashMap::new(),
+            launchers: Vec::new(),
             tray,
             panel,
             picture: Picture::default(),
@@ -300,6 +312,7 @@ impl Desktop {
         self.watch_rates();
         self.picture.push(face::sum(self.shown()));
         self.look_at_connections().await;
+        self.look_at_programs();
         self.tell();
         // No figure waits for what is recorded.
         if let Ok(monitor) = &self.monitor {
@@ -453,6 +466,41 @@ impl Desktop {
     async fn look_at_connections(&mut self) {
         let monitor = self.monitor.as_mut().ok();
         self.connections.look(monitor, self.beat, self.window.is_some(), self.paused).await;
+    }
+
+    /// Looks at the programs of apps that have several, if there is a window to show them.
+    fn look_at_programs(&mut self) {
+        let Ok(monitor) = &mut self.monitor else { return };
+        if self.window.is_none() {
+            return monitor.forget_programs();
+        }
+        if self.paused {
+            return;
+        }
+        let apps = self.readings.iter().map(|reading| reading.id.clone()).collect();
+        let chosen = Chosen { apps, opened: self.opened.clone() };
+        if monitor.look_at_programs(&chosen).is_err() {
+            // Without a list of sockets there are no figures, and none are shown.
+            monitor.forget_programs();
+        }
+    }
+
+    /// Has the menu start a program so that it can be counted, or as before.
+    fn start_counted(&mut self, id: &str, on: bool) {
+        let name = self.launchers.iter().find(|launcher| launcher.id == id).map(|launcher| launcher.name.clone());
+        let folders = Folders::of_user();
+        let outcome = match (&folders, on) {
+            (Ok(folders), true) => folders.set(id).map(|()| None),
+            (Ok(folders), false) => folders.undo(id).map(Some),
+            (Err(_), _) => Err(launchers::Error::NoHome),
+        };
+        self.launchers = folders.map(|folders| folders.list()).unwrap_or_default();
+        let name = name.or_else(|| self.launchers.iter().find(|l| l.id == id).map(|launcher| launcher.name.clone()));
+        self.notice = Some(launchers::sentence(name.as_deref().unwrap_or(id), &outcome));
+        if let Ok(monitor) = &mut self.monitor {
+            monitor.forget_entries();
+            self.look_now = true;
+        }
     }
 
     /// Takes the apps' icons from the desktop's theme.
@@ -615,6 +663,11 @@ impl Desktop {
                 self.notice = None;
                 self.memory.ask(Ask::Forget(forget));
             }
+            Command::Programs(app, is_open) => {
+                _ = self.opened.insert(app, is_open);
+                self.look_at_programs();
+            }
+            Command::StartCounted(id, on) => self.start_counted(&id, on),
             Command::Quit => self.ends = Some(ExitCode::SUCCESS),
         }
     }
@@ -713,6 +766,10 @@ impl Desktop {
                 self.recorded.period = None;
                 self.recorded.used_of.clear();
                 self.start_at_login = autostart::is_on();
+                if let Ok(folders) = Folders::of_user() {
+                    folders.refresh();
+                    self.launchers = folders.list();
+                }
                 match Link::open(self.windows, token, self.senders.said.clone()) {
                     Ok(window) => self.window = Some(window),
                     Err(error) => say(format_args!("cannot start the window's process: {error}")),
@@ -826,6 +883,8 @@ impl Desktop {
             usage: None,
             budgets: self.spent(),
             history_error: self.recorded.trouble.clone(),
+            programs: Vec::new(),
+            launchers: self.launchers.clone(),
         }
     }
 
@@ -837,6 +896,7 @@ impl Desktop {
         let mut update = self.update();
         if let Ok(monitor) = &mut self.monitor {
             update.names = monitor.name_sources();
+            update.programs = monitor.by_program();
         }
         // Long, so they are sent once.
         update.connections = self.connections.tell(self.monitor.as_mut().ok(), self.paused);

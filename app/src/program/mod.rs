@@ -8,6 +8,7 @@ pub mod exact;
 mod face;
 mod grants;
 pub mod instance;
+pub mod launchers;
 pub mod link;
 mod memory;
 mod menu;

@@ -19,6 +19,7 @@ use crate::{
         usage::{Group, Usage},
     },
     look::{
+        programs::ByProgram,
         reading::{AppReading, Reading},
         remotes::{Figures, Remote, Whois},
         sampler::{
@@ -94,6 +95,21 @@ pub struct Update {
     pub budgets: Vec<Spent>,
     /// What is wrong with the recorded history, worded for a person: it can't be written, or a damaged file was put aside.
     pub history_error: Option<String>,
+    /// The apps that have more than one program: all of them in the overview, those that are watched elsewhere.
+    pub programs: Vec<ByProgram>,
+    /// What the applications menu starts so that it can be counted, by name.
+    pub launchers: Vec<Launcher>,
+}
+
+/// A program that the applications menu starts so that it can be counted.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub struct Launcher {
+    /// Its desktop entry's id.
+    pub id: String,
+    /// What a person reads.
+    pub name: String,
+    /// The person had an entry of their own before, which comes back in the end.
+    pub is_own: bool,
 }
 
 /// How much an app, or all together, has used.
@@ -190,13 +206,16 @@ impl Update {
             let network = group.network.iter_mut().flat_map(|network| &mut network.name);
             network.chain(&mut group.unit).chain([&mut group.name])
         });
+        let programs = self.programs.iter_mut().flat_map(|by| &mut by.programs).map(|program| &mut program.name);
+        let launchers = self.launchers.iter_mut().map(|launcher| &mut launcher.name);
         let failed = match &mut self.names.queries {
             Queries::Failed(why) => Some(why),
             _ => None,
         };
         let files = self.names.files.iter_mut().flat_map(|file| file.problem.iter_mut().chain([&mut file.path]));
         let sources = files.chain(&mut self.names.places).chain(failed);
-        for name in readings.chain(apps).chain(groups).chain(remotes).chain(sources) {
+        let all = readings.chain(apps).chain(programs).chain(launchers).chain(groups).chain(remotes).chain(sources);
+        for name in all {
             if let Cow::Owned(shown) = printable(name) {
                 *name = shown;
             }
@@ -303,6 +322,10 @@ pub enum Command {
     Usage(Option<Period>),
     /// Forget what was recorded.
     Forget(Forget),
+    /// Show the programs of the app with this id, or don't.
+    Programs(String, bool),
+    /// Have the applications menu start the program with this desktop entry so that it can be counted, or as before.
+    StartCounted(String, bool),
     /// End netglance, tray and window.
     Quit,
 }

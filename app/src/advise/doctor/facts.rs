@@ -31,6 +31,8 @@ pub struct Facts {
     pub system_bus: bool,
     /// What the report is about.
     pub app: App,
+    /// How many programs of the menu the desktop has started in the user's login session, which is one cgroup.
+    pub session_programs: usize,
     /// The user's other apps; `None`: the cgroup tree can't be read.
     pub others: Option<Others>,
     /// Programs that affect the network here, each once.

@@ -24,6 +24,7 @@ const OLDEST_SYSTEMD: u32 = 252;
 pub fn findings(facts: &Facts) -> Vec<Finding> {
     let mut all = vec![distribution(facts), kernel(facts), cgroup(facts), nft(facts), inet_diag(facts), systemd(facts)];
     all.extend([app(facts), sockets(facts), other_apps(facts)]);
+    all.extend(session(facts));
     all.extend(caveats::findings(facts));
     all.extend(neighbours::findings(facts));
     all.extend(containers::findings(facts));
@@ -292,6 +293,19 @@ fn other_apps(facts: &Facts) -> Finding {
         name = facts.app.name,
     );
     Finding::new("other-apps", Status::Note, format!("{} of the same user", many(others.count, "other app")), detail)
+}
+
+fn session(facts: &Facts) -> Option<Finding> {
+    let title = match facts.session_programs {
+        0 => return None,
+        1 => "1 program is in your login session's cgroup".to_owned(),
+        count => format!("{count} programs share your login session's cgroup"),
+    };
+    let detail = format!(
+        "Your desktop gives programs no cgroup of their own, so only their sum can be counted exactly, and what each of them moves is an estimate, by program. To have one counted on its own, click it in the window and choose \"Always Start So That It Can Be Counted\", or start it with `{} run -- CMD`.",
+        facts.program
+    );
+    Some(Finding::new("session", Status::Note, title, detail))
 }
 
 fn polkit(facts: &Facts) -> Finding {

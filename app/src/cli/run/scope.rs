@@ -1,4 +1,4 @@
-//! The cgroup in which `netglance run` starts a command.
+//! The cgroup in which `netglance run` and `netglance start` start a command.
 
 use std::{fs, io, path::PathBuf};
 
@@ -21,7 +21,8 @@ pub struct OwnCgroup {
 
 /// A transient scope of the user's systemd, or a child cgroup if there is no such systemd.
 pub async fn own_cgroup(pid: Pid, monitor: &Monitor) -> Result<OwnCgroup, Error> {
-    let systemd = match scope(pid).await {
+    let scope = Scope { name: format!("{PREFIX}{pid}.scope"), description: "netglance run", slice: None };
+    let systemd = match scope.take_in(pid).await {
         Ok(()) => return Ok(OwnCgroup { path: cgroup_of(&pid.to_string())?, directory: None }),
         Err(error) => format!("the user's systemd cannot create a scope ({error})"),
     };
@@ -65,29 +66,41 @@ trait Manager {
     ) -> zbus::Result<OwnedObjectPath>;
 }
 
-/// Puts the process into a transient scope of the user's systemd and waits until it is there.
-async fn scope(pid: Pid) -> Result<(), zbus::Error> {
-    let connection = zbus::Connection::session().await?;
-    let manager = ManagerProxy::new(&connection).await?;
-    manager.subscribe().await?;
-    let mut removed = manager.receive_job_removed().await?;
-    let name = format!("{PREFIX}{pid}.scope");
-    let pids = [u32::try_from(pid.as_raw_pid()).unwrap_or_default()];
-    let properties = [
-        ("PIDs", Variant::from(&pids[..])),
-        ("Description", Variant::from("netglance run")),
-        ("CollectMode", Variant::from("inactive-or-failed")),
-    ];
-    let job = manager.start_transient_unit(&name, "fail", &properties, &[]).await?;
-    while let Some(signal) = removed.next().await {
-        let args = signal.args()?;
-        if args.job == job {
-            return if args.result == "done" {
-                Ok(())
-            } else {
-                Err(zbus::Error::Failure(format!("the job ended as {}", args.result)))
-            };
+/// A transient scope of the user's systemd.
+pub struct Scope<'a> {
+    /// The unit's name.
+    pub name: String,
+    /// What systemd says of it.
+    pub description: &'a str,
+    /// The slice's name; `None`: that of systemd's choice.
+    pub slice: Option<&'a str>,
+}
+
+impl Scope<'_> {
+    /// Makes it, puts a process into it and waits until that is there.
+    pub async fn take_in(&self, pid: Pid) -> Result<(), zbus::Error> {
+        let connection = zbus::Connection::session().await?;
+        let manager = ManagerProxy::new(&connection).await?;
+        manager.subscribe().await?;
+        let mut removed = manager.receive_job_removed().await?;
+        let pids = [u32::try_from(pid.as_raw_pid()).unwrap_or_default()];
+        let mut properties = vec![
+            ("PIDs", Variant::from(&pids[..])),
+            ("Description", Variant::from(self.description)),
+            ("CollectMode", Variant::from("inactive-or-failed")),
+        ];
+        properties.extend(self.slice.map(|slice| ("Slice", Variant::from(slice))));
+        let job = manager.start_transient_unit(&self.name, "fail", &properties, &[]).await?;
+        while let Some(signal) = removed.next().await {
+            let args = signal.args()?;
+            if args.job == job {
+                return if args.result == "done" {
+                    Ok(())
+                } else {
+                    Err(zbus::Error::Failure(format!("the job ended as {}", args.result)))
+                };
+            }
         }
+        Err(zbus::Error::Failure("the bus closed the connection".to_owned()))
     }
-    Err(zbus::Error::Failure("the bus closed the connection".to_owned()))
 }

@@ -19,6 +19,7 @@ use netglance_dbus::{
 use netlink_packet_core::NlasIterator;
 
 use self::books::Books;
+pub use self::books::OfSocket;
 use super::Look;
 use crate::look::{
     remotes::Row,
@@ -151,6 +152,17 @@ impl InetDiag {
     /// What was moved over TCP with each remote since [`Self::tell_remotes_apart`], and the `CLOCK_BOOTTIME` of the latest look.
     pub fn remotes(&self) -> (u64, impl Iterator<Item = Row<'_>>) {
         (self.looked_ns, self.books.remotes())
+    }
+
+    /// Begins to tell sockets apart, unless it does already; or ends it.
+    pub fn tell_sockets_apart(&mut self, wanted: bool) {
+        self.books.tell_sockets_apart(wanted);
+    }
+
+    /// The TCP sockets as of the latest look: those that are open, and those that have moved bytes or gone since this was called
+    /// last.
+    pub fn take_sockets(&mut self) -> Vec<OfSocket> {
+        self.books.take_sockets()
     }
 
     /// All rows of this moment.

@@ -10,7 +10,7 @@ use std::{collections::HashMap, net::SocketAddr};
 
 use grants::{Grant, Grants};
 pub use helper::{Exact, Helper, Last};
-pub use inet_diag::{Error, InetDiag, open_sockets};
+pub use inet_diag::{Error, InetDiag, OfSocket, open_sockets};
 use ipnet::IpNet;
 use netglance_dbus::{cgroup::Tree, helper1, remote::Remotes, sample::Sample, scope::Prefixes};
 use serde::{Deserialize, Serialize};
@@ -83,17 +83,29 @@ pub struct Sampler {
     helper: Helper,
     /// Open for as long as it is needed.
     estimate: Option<InetDiag>,
-    /// The remotes' estimate beside a helper that doesn't tell them apart, for as long as it is needed.
+    /// The estimate beside the helper's counters, of what the helper doesn't tell apart, for as long as it is needed.
     beside: Option<InetDiag>,
     /// The estimate of what the helper doesn't tell this user, beside the exact rows of what is theirs, for as long as it is needed.
     others: Option<InetDiag>,
+    /// Somebody asks it for remotes.
+    beside_remotes: bool,
+    /// Somebody asks it for sockets.
+    beside_sockets: bool,
     only: Option<Source>,
 }
 
 impl Sampler {
     /// Looks for the helper. `only`: use this source and no other; otherwise the exact one is used if it is available.
     pub async fn open(only: Option<Source>) -> Self {
-        Self { helper: Helper::open().await, estimate: None, beside: None, others: None, only }
+        Self {
+            helper: Helper::open().await,
+            estimate: None,
+            beside: None,
+            others: None,
+            beside_remotes: false,
+            beside_sockets: false,
+            only,
+        }
     }
 
     /// Whether the helper counts.
@@ -202,25 +214,58 @@ impl Sampler {
 
     /// The estimate that tells remotes apart, as of the latest look; it begins with the first call.
     pub fn estimated_remotes(&mut self, tree: &Tree, prefixes: &Prefixes) -> Result<&InetDiag, Error> {
+        self.beside_remotes = true;
+        let estimate = self.books(tree, prefixes)?;
+        estimate.tell_remotes_apart(true);
+        Ok(estimate)
+    }
+
+    /// Nobody asks for remotes any more.
+    pub fn forget_remotes(&mut self) {
+        self.beside_remotes = false;
+        for estimate in [&mut self.estimate, &mut self.others, &mut self.beside].into_iter().flatten() {
+            estimate.tell_remotes_apart(false);
+        }
+        self.close_beside();
+    }
+
+    /// The sockets of TCP with what they have moved since the latest call, see [`InetDiag::take_sockets`]. It begins with the
+    /// first call, beside the helper's counters too, and goes on until [`Self::forget_sockets`].
+    pub fn estimated_sockets(&mut self, tree: &Tree, prefixes: &Prefixes) -> Result<Vec<OfSocket>, Error> {
+        self.beside_sockets = true;
+        let estimate = self.books(tree, prefixes)?;
+        estimate.tell_sockets_apart(true);
+        Ok(estimate.take_sockets())
+    }
+
+    /// Nobody asks for sockets any more.
+    pub fn forget_sockets(&mut self) {
+        self.beside_sockets = false;
+        for estimate in [&mut self.estimate, &mut self.others, &mut self.beside].into_iter().flatten() {
+            estimate.tell_sockets_apart(false);
+        }
+        self.close_beside();
+    }
+
+    /// The estimate if it is in use, as of its latest look; or one beside the helper's counters, looked at now.
+    fn books(&mut self, tree: &Tree, prefixes: &Prefixes) -> Result<&mut InetDiag, Error> {
         if let Some(estimate) = self.estimate.as_mut().or(self.others.as_mut()) {
             self.beside = None;
-            estimate.tell_remotes_apart(true);
             return Ok(estimate);
         }
         let mut beside = match self.beside.take() {
             Some(beside) => beside,
             None => InetDiag::open()?,
         };
-        beside.tell_remotes_apart(true);
+        beside.tell_remotes_apart(self.beside_remotes);
+        beside.tell_sockets_apart(self.beside_sockets);
         beside.look(tree, prefixes)?;
         Ok(self.beside.insert(beside))
     }
 
-    /// Nobody asks for remotes any more.
-    pub fn forget_remotes(&mut self) {
-        self.beside = None;
-        for estimate in [&mut self.estimate, &mut self.others].into_iter().flatten() {
-            estimate.tell_remotes_apart(false);
+    fn close_beside(&mut self) {
+        if !self.beside_remotes && !self.beside_sockets {
+            self.beside = None;
         }
     }
 

@@ -14,11 +14,13 @@ mod forget;
 mod graph;
 mod icon;
 pub mod keys;
+mod launchers;
 mod names;
 mod overview;
 mod picker;
 pub mod plot;
 mod prefixes;
+mod programs;
 mod proof;
 mod rows;
 mod sections;
@@ -35,6 +37,7 @@ use std::{
 
 use bars::Bars;
 use charts::Part;
+use choice::Choice;
 use connections::{ConnectionsPage, view::Part as Counted};
 use eframe::egui::{
     self, Button, CentralPanel, Color32, Context, Frame, Id, Key, Margin, Panel, RichText, TextStyle, Ui, UiBuilder,
@@ -83,6 +86,8 @@ pub struct Window {
     held: Option<BTreeMap<String, (History, Reading)>>,
     picker: Picker,
     table: Table,
+    /// On an app's page, its programs are shown (true) or its services (false); `None`: whichever are more than one.
+    by_program: Option<bool>,
     bars: Bars,
     /// `None`: closed.
     settings_page: Option<SettingsPage>,
@@ -168,6 +173,7 @@ impl Window {
             held: None,
             picker: Picker::default(),
             table: Table::default(),
+            by_program: None,
             bars: Bars::default(),
             settings_page: None,
             proof_page: None,
@@ -430,10 +436,7 @@ impl Window {
             let usage = figures::used(ui, update, reading);
             ui.add_space(6.0);
             self.controls(ui, update);
-            let below = figures::units_height(reading, ui.available_height());
-            let height = (ui.available_height() - below).max(84.0);
-            self.graph(ui, reading, height, Part::One);
-            figures::units(ui, reading, &self.settings);
+            self.parts(ui, update, reading);
             (why, usage)
         });
         let totals =
@@ -451,6 +454,38 @@ impl Window {
         }
         if let Some(period) = usage {
             self.open_usage(period);
+        }
+    }
+
+    /// The chart, and below it the parts of what is watched: its services or its programs.
+    fn parts(&mut self, ui: &mut Ui, update: &Update, reading: &Reading) {
+        let by = update.programs.iter().find(|by| by.app == reading.id && by.is_open);
+        let is_choice = by.is_some() && reading.units.len() > 1;
+        let mut by_program = by.is_some() && (!is_choice || self.by_program.unwrap_or(false));
+        let room = ui.available_height();
+        let lines = by.map_or(0, |by| self.table.unfolded.lines(by).len());
+        let below = if by_program { programs::height(lines, room) } else { figures::units_height(reading, room) };
+        let choice = if is_choice { ui.spacing().interact_size.y + 10.0 } else { 0.0 };
+        self.graph(ui, reading, (room - below - choice).max(84.0), Part::One);
+        if is_choice {
+            ui.add_space(4.0);
+            let choices = [Choice::new(false, "By Service"), Choice::new(true, "By Program")];
+            let before = by_program;
+            ui.horizontal(|ui| choice::radios(ui, "Parts", &mut by_program, &choices));
+            if by_program != before {
+                self.by_program = Some(by_program);
+            }
+        }
+        match by.filter(|_| by_program) {
+            Some(by) => {
+                let unfolded = &mut self.table.unfolded;
+                let look = programs::Look::alone(&self.settings, &self.zone, reading.time);
+                let wish = programs::list(ui, by, &reading.app, &look, unfolded);
+                if let Some(wish) = wish {
+                    self.send(wish);
+                }
+            }
+            None => figures::units(ui, reading, &self.settings),
         }
     }
 

@@ -1,6 +1,6 @@
 //! All applications: what they move together, and a row each, busiest first. A click on a row watches that one.
 
-use std::ops::Range;
+use std::{collections::HashSet, ops::Range};
 
 use eframe::egui::{
     Align, Align2, Atom, Button, CentralPanel, Color32, FontId, Frame, Id, IdSalt, Layout, Margin, Mesh, Pos2, Rect,
@@ -13,7 +13,7 @@ use super::{
     connections::view::Part,
     figures, icon,
     keys::Action,
-    picker,
+    picker, programs,
     rows::{self, ROW_HEIGHT},
     sections::Offer,
     style,
@@ -22,6 +22,7 @@ use crate::{
     base::{format, settings::Unit},
     keep::{histories::Histories, history::Point},
     look::{
+        programs::ByProgram,
         rate::Rate,
         reading::{AppReading, Reading},
     },
@@ -64,6 +65,10 @@ pub(super) struct Table {
     hovered: bool,
     /// The part of the rows that was drawn, from the first one's top.
     seen: Range<f32>,
+    /// Those of programs.
+    pub(super) unfolded: programs::Unfolded,
+    /// The ids of the apps with programs of the menu in them: no services, whatever they have moved.
+    holders: HashSet<String>,
 }
 
 impl Default for Table {
@@ -75,6 +80,8 @@ impl Default for Table {
             sorted_ns: 0,
             hovered: false,
             seen: 0.0..0.0,
+            unfolded: programs::Unfolded::default(),
+            holders: HashSet::new(),
         }
     }
 }
@@ -83,9 +90,12 @@ impl Table {
     /// Takes what a beat says of every app.
     pub(super) fn receive(&mut self, update: &Update) {
         let Some(overview) = &update.overview else {
-            *self = Self::default();
+            let unfolded = std::mem::take(&mut self.unfolded);
+            *self = Self { unfolded, ..Self::default() };
             return;
         };
+        let holds = |by: &&ByProgram| by.programs.iter().any(|program| program.in_menu);
+        self.holders.extend(update.programs.iter().filter(holds).map(|by| by.app.clone()));
         if let Some(sparks) = &overview.sparks {
             self.sparks = sparks.clone();
         }
@@ -95,6 +105,7 @@ impl Table {
         self.sparks.push(now_ns, overview.all.rate.is_ok().then_some(rates));
         let due = self.order.is_empty() || now_ns.saturating_sub(self.sorted_ns) >= SORTED_EVERY_NS;
         if due && !self.hovered {
+            self.unfolded.sort(update);
             self.sort(update, now_ns);
         }
     }
@@ -120,7 +131,11 @@ impl Table {
             let by_total = total(b).cmp(&total(a));
             busy_b.total_cmp(busy_a).then(by_total).then_with(|| a.name.to_lowercase().cmp(&b.name.to_lowercase()))
         });
-        sorted.into_iter().map(|(_, app)| (app.id.clone(), picker::is_service(app))).collect()
+        sorted.into_iter().map(|(_, app)| (app.id.clone(), self.is_service(app))).collect()
+    }
+
+    fn is_service(&self, app: &AppReading) -> bool {
+        picker::is_service(app) && !self.holders.contains(&app.id)
     }
 
     /// How many rows there are while nothing is searched for.
@@ -136,7 +151,7 @@ impl Table {
         let mut apps: Vec<_> = apps.collect();
         apps.sort_by_key(|app| places.get(app.id.as_str()).map_or(usize::MAX, |(at, _)| *at));
         let is_service = |app: &AppReading| places.get(app.id.as_str()).map(|(_, service)| *service);
-        apps.into_iter().partition(|app| !is_service(app).unwrap_or_else(|| picker::is_service(app)))
+        apps.into_iter().partition(|app| !is_service(app).unwrap_or_else(|| self.is_service(app)))
     }
 }
 
@@ -167,15 +182,15 @@ pub(super) fn back(ui: &mut Ui) -> bool {
 }
 
 /// Where a row's parts are, from its left edge.
-struct Columns {
-    name: Rect,
+pub(super) struct Columns {
+    pub(super) name: Rect,
     spark: Rect,
     /// Download, upload, total.
-    figures: [Rect; 3],
+    pub(super) figures: [Rect; 3],
 }
 
 impl Columns {
-    fn of(row: Rect) -> Self {
+    pub(super) fn of(row: Rect) -> Self {
         let inside = row.shrink2(vec2(8.0, 0.0));
         let figure = |from_right: f32| {
             let right = inside.right() - from_right * (FIGURE_WIDTH + BETWEEN);
@@ -189,10 +204,19 @@ impl Columns {
     }
 }
 
+impl Columns {
+    /// Gives the name the room of the spark.
+    pub(super) fn give_room(&mut self) {
+        self.name.max.x = self.spark.right();
+    }
+}
+
 /// A row of the table.
 #[derive(Clone, Copy)]
 enum Line<'a> {
     App(&'a AppReading),
+    /// Below its app's.
+    Of(&'a AppReading, programs::Line<'a>),
     /// So many services follow, or are hidden.
     Services(usize),
     /// What a password would show.
@@ -240,7 +264,8 @@ impl Window {
         self.controls(ui, update);
         // The chart has what the rows leave of the room, and this part of it where they would fill more.
         let system = if self.picker.hides_system { 0 } else { update.services.len() };
-        let below = Offer::all(update).len() + usize::from(!update.services.is_empty()) + system;
+        let programs: usize = update.programs.iter().map(|by| self.table.unfolded.lines(by).len()).sum();
+        let below = Offer::all(update).len() + usize::from(!update.services.is_empty()) + system + programs;
         let rows = self.table.rows(self.picker.services, below).max(ROWS_MIN) * ROW_HEIGHT + HEAD_HEIGHT;
         let height = ui.available_height();
         self.graph(ui, all, (height - rows).max(height * CHART_SHARE).max(CHART_MIN_HEIGHT), charts::Part::One);
@@ -260,15 +285,22 @@ impl Window {
     fn table(&mut self, ui: &mut Ui, update: &Update, all: &Reading) -> Option<String> {
         self.table.hovered = false;
         let searched = self.table_head(ui);
-        let found = update.apps.iter().filter(|app| self.picker.finds(app));
+        let by = |app: &AppReading| update.programs.iter().find(|by| by.app == app.id);
+        let holds =
+            |app: &AppReading| by(app).is_some_and(|by| by.programs.iter().any(|p| self.picker.finds_name(&p.name)));
+        let found = update.apps.iter().filter(|app| self.picker.finds(app) || holds(app));
         let (apps, services) = self.table.in_order(found);
         let open = self.picker.services || !self.picker.search.is_empty() || apps.is_empty();
-        let mut lines: Vec<Line<'_>> = apps.into_iter().map(Line::App).collect();
+        let unfolded = |app| {
+            let programs = by(app).map(|by| self.table.unfolded.lines(by)).unwrap_or_default();
+            std::iter::once(Line::App(app)).chain(programs.into_iter().map(move |line| Line::Of(app, line)))
+        };
+        let mut lines: Vec<Line<'_>> = apps.into_iter().flat_map(unfolded).collect();
         if !services.is_empty() {
             lines.push(Line::Services(services.len()));
         }
         if open {
-            lines.extend(services.into_iter().map(Line::App));
+            lines.extend(services.into_iter().flat_map(unfolded));
         }
         lines.extend(Offer::all(update).into_iter().map(Line::Offer));
         let found = update.services.iter().filter(|service| self.picker.finds(service));
@@ -291,6 +323,7 @@ impl Window {
         let id = |at: usize| if let Some(Line::App(app)) = lines.get(at) { Some(row_id(&app.id)) } else { None };
         let go_to = rows::step(ui, lines.len(), id);
         let mut chosen = first.filter(|_| searched);
+        let mut outcome = None;
         ui.spacing_mut().item_spacing.y = 0.0;
         let mut area = ScrollArea::vertical().auto_shrink([false, false]);
         if let Some(offset) = go_to.and_then(|at| rows::offset_for(at, &self.table.seen)) {
@@ -300,7 +333,15 @@ impl Window {
             for at in shown {
                 let size = vec2(ui.available_width() - BAR_WIDTH, ROW_HEIGHT);
                 match lines.get(at) {
-                    Some(Line::App(app)) if self.row(ui, app, all, size, at) => chosen = Some(app.id.clone()),
+                    Some(Line::App(app)) => match self.row(ui, app, by(app), all, size, at) {
+                        Some(Pressed::Row) => chosen = Some(app.id.clone()),
+                        Some(Pressed::Programs(wish)) => outcome = Some(programs::Outcome::Wish(wish)),
+                        None => {}
+                    },
+                    Some(Line::Of(app, line)) => {
+                        let look = programs::Look::below(&self.settings, &self.zone, all.time);
+                        outcome = programs::row(ui, *line, &app.name, &look, size, at).or(outcome.take());
+                    }
                     Some(Line::Services(count)) => {
                         let line = Layout::left_to_right(Align::Center);
                         ui.allocate_ui_with_layout(size, line, |ui| {
@@ -328,6 +369,9 @@ impl Window {
                 }
             }
         });
+        if let Some(wish) = outcome.and_then(|outcome| self.table.unfolded.take(outcome)) {
+            self.send(wish);
+        }
         self.table.hovered = ui.rect_contains_pointer(scrolled.inner_rect);
         let top = scrolled.state.clamped_offset().y;
         self.table.seen = top..top + scrolled.inner_rect.height();
@@ -359,8 +403,16 @@ impl Window {
         field.has_focus() && (Action::ShowFirst.asked(ui) | Action::AddFirst.asked(ui))
     }
 
-    /// Draws one app. Whether it was chosen.
-    fn row(&self, ui: &mut Ui, app: &AppReading, all: &Reading, size: Vec2, at: usize) -> bool {
+    /// Draws one app. `by`: its programs.
+    fn row(
+        &self,
+        ui: &mut Ui,
+        app: &AppReading,
+        by: Option<&ByProgram>,
+        all: &Reading,
+        size: Vec2,
+        at: usize,
+    ) -> Option<Pressed> {
         let (rect, _) = ui.allocate_exact_size(size, Sense::hover());
         let response = ui.interact(rect, row_id(&app.id), Sense::click());
         let unit = self.settings.unit;
@@ -370,9 +422,17 @@ impl Window {
         let place = Align2::LEFT_CENTER.anchor_size(name.left_center(), Vec2::splat(ICON));
         icon::app_icon(ui, app.icon.as_deref()).paint_at(ui, place);
         name.min.x += ICON + 8.0;
+        let toggle = by.map(|by| (by, programs::toggle_size(ui, by)));
+        name.max.x -= toggle.map_or(0.0, |(_, size)| size.x + 4.0);
         let text = WidgetText::from(app.name.as_str());
         let galley = text.into_galley(ui, Some(TextWrapMode::Truncate), name.width(), FontId::proportional(14.0));
         let top = name.center().y - galley.size().y / 2.0;
+        // Beside the name, and not in the middle of the row, where a click is for the row itself.
+        let pressed = toggle.and_then(|(by, size)| {
+            let left = pos2(name.left() + galley.size().x + 4.0, name.center().y);
+            let clicked = programs::toggle(ui, by, &app.name, Align2::LEFT_CENTER.anchor_size(left, size));
+            clicked.then(|| Pressed::Programs(Command::Programs(app.id.clone(), !by.is_open)))
+        });
         ui.painter().galley(pos2(name.left(), top), galley, ui.visuals().text_color());
         let colours = style::colours(ui, &self.settings);
         let points = self.table.sparks.points(&app.id);
@@ -389,15 +449,22 @@ impl Window {
         for (figure, (text, colour)) in figures.iter().zip(texts) {
             ui.painter().text(figure.right_center(), Align2::RIGHT_CENTER, text, FontId::proportional(14.0), colour);
         }
-        response.on_hover_text(&app.name).clicked()
+        pressed.or(response.on_hover_text(&app.name).clicked().then_some(Pressed::Row))
     }
+}
+
+/// What of an app's row was pressed.
+enum Pressed {
+    Row,
+    /// What opens and closes the rows of its programs.
+    Programs(Command),
 }
 
 fn row_id(id: &str) -> Id {
     Id::unique(("row of the overview", id))
 }
 
-fn rate_text(rate: Option<f64>, unit: Unit) -> String {
+pub(super) fn rate_text(rate: Option<f64>, unit: Unit) -> String {
     rate.map_or("–".to_owned(), |rate| format::rate(rate, unit))
 }
 

@@ -171,8 +171,12 @@ impl Picker {
 
     /// Whether the search finds an app.
     pub(super) fn finds(&self, app: &AppReading) -> bool {
-        let wanted = self.search.trim().to_lowercase();
-        [&app.name, &app.id].iter().any(|text| text.to_lowercase().contains(&wanted))
+        [&app.name, &app.id].iter().any(|text| self.finds_name(text))
+    }
+
+    /// Whether the search finds something with this name.
+    pub(super) fn finds_name(&self, name: &str) -> bool {
+        name.to_lowercase().contains(&self.search.trim().to_lowercase())
     }
 
     /// Shows all apps again.

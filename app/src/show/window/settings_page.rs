@@ -11,7 +11,7 @@ use super::{
     field::{self, Field, Kind},
     forget::{Answer, Forgetting},
     keys::Action,
-    names,
+    launchers, names,
     prefixes::PrefixLists,
     style::colour,
 };
@@ -86,6 +86,10 @@ impl SettingsPage {
             start_at_login(ui, update, &mut outcome);
             section(ui, "Exact Counting");
             self.exact(ui, update, &mut outcome);
+            section(ui, "Started So That They Can Be Counted");
+            if let Some(wish) = launchers::ui(ui, update) {
+                outcome.wish = Some(wish);
+            }
             section(ui, "History");
             self.history(ui, settings);
             section(ui, "Budgets");

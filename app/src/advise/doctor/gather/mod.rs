@@ -28,6 +28,7 @@ use crate::{
     look::{
         live,
         monitor::{self, Monitor},
+        programs::Chosen,
         rate::{Gap, Rate},
         sampler,
         target::Target,
@@ -134,6 +135,12 @@ async fn estimate(facts: &mut Facts, monitor: &mut Monitor, target: &Target) {
         }
         facts.app.rate = reading.rate.ok();
         facts.app.udp_sockets = reading.unmeasured_udp_sockets.and_then(|n| n.try_into().ok());
+    }
+    if monitor.look_at_programs(&Chosen::default()).is_ok() {
+        let programs = monitor.by_program();
+        let in_sessions = programs.iter().filter(|by| by.is_open).flat_map(|by| &by.programs);
+        facts.session_programs = in_sessions.filter(|program| program.in_menu).count();
+        monitor.forget_programs();
     }
     let apps = monitor.apps();
     let is_asked = |cgroup: &String| target.unit_of(cgroup).is_some();

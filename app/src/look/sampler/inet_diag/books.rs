@@ -45,6 +45,23 @@ pub(super) struct Books {
     has_proxy: bool,
     /// What was moved with each remote; `None`: nobody asks.
     remotes: Option<HashMap<Remote, Moved>>,
+    /// What was moved with external addresses by each socket since it was last taken; `None`: nobody asks.
+    by_socket: Option<HashMap<u64, OfSocket>>,
+}
+
+/// A socket as it is told to who tells sockets apart.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OfSocket {
+    /// Its cookie, which no other socket of this boot has.
+    pub cookie: u64,
+    /// The number in /proc/PID/fd's `socket:[…]`; 0 where no process has it (any more).
+    pub inode: u32,
+    /// The path of its cgroup.
+    pub cgroup: String,
+    /// It is gone: these are its last figures.
+    pub is_gone: bool,
+    /// External bytes received and sent over TCP since the look before.
+    pub bytes: [u64; 2],
 }
 
 /// A remote of a row.
@@ -66,6 +83,7 @@ struct Moved {
 #[derive(Debug)]
 struct Known {
     row: usize,
+    inode: u32,
     bytes: Transferred,
     look: u64,
     /// The first look that has listed it.
@@ -120,11 +138,18 @@ impl Books {
         let (look, cookie) = (self.look, socket.cookie);
         let is_outside = || prefixes.judge(socket.remote.ip()).scope == Scope::External;
         let (seen, row) = match self.sockets.get_mut(&cookie) {
-            Some(known) => (known.listed(look, bytes, is_outside), known.row),
+            Some(known) => {
+                // One that waits to be accepted has none yet, and one that was closed none any more.
+                if socket.inode != 0 {
+                    known.inode = socket.inode;
+                }
+                (known.listed(look, bytes, is_outside), known.row)
+            }
             None => {
                 let Some(row) = self.row(id, tree) else { return };
                 let before = if look > 1 { Transferred::default() } else { bytes };
-                let mut known = Known { row, bytes: before, look: 0, since: look, scope: None, sought: 0 };
+                let mut known =
+                    Known { row, inode: socket.inode, bytes: before, look: 0, since: look, scope: None, sought: 0 };
                 let seen = known.listed(look, bytes, is_outside);
                 self.sockets.insert(cookie, known);
                 (seen, row)
@@ -138,7 +163,7 @@ impl Books {
             }
             Seen::Moved(moved, scope) => {
                 let scope = || scope.unwrap_or_else(|| prefixes.judge(socket.remote.ip()).scope);
-                self.book(row, socket.remote, moved, scope);
+                self.book(cookie, row, socket.remote, moved, scope);
             }
         }
     }
@@ -168,7 +193,7 @@ impl Books {
             }
             let row = known.row;
             let moved = advance(&mut known.bytes, *bytes);
-            self.book(row, sides.remote, moved, || scope);
+            self.book(*cookie, row, sides.remote, moved, || scope);
         }
         self.outside = outside;
     }
@@ -179,7 +204,10 @@ impl Books {
         if let Some(bytes) = socket.bytes {
             let moved = advance(&mut known.bytes, bytes);
             let scope = || known.scope.unwrap_or_else(|| prefixes.judge(socket.remote.ip()).scope);
-            self.book(known.row, socket.remote, moved, scope);
+            self.book(socket.cookie, known.row, socket.remote, moved, scope);
+        }
+        if let Some(of_socket) = &mut self.by_socket {
+            of_socket.entry(socket.cookie).or_default().is_gone = true;
         }
     }
 
@@ -209,7 +237,27 @@ impl Books {
         })
     }
 
-    fn book(&mut self, row: usize, remote: SocketAddr, moved: Transferred, scope: impl FnOnce() -> Scope) {
+    /// Begins to tell sockets apart, unless it does already; or ends it.
+    pub(super) fn tell_sockets_apart(&mut self, wanted: bool) {
+        self.by_socket = wanted.then(|| self.by_socket.take().unwrap_or_default());
+    }
+
+    /// The sockets that are open, and those that have moved bytes or gone since this was called last.
+    pub(super) fn take_sockets(&mut self) -> Vec<OfSocket> {
+        let Some(moved) = &mut self.by_socket else { return Vec::new() };
+        let mut moved = std::mem::take(moved);
+        let rows = &self.rows;
+        let path = |row: usize| rows.get(row).map(|row| row.cgroup.clone()).unwrap_or_default();
+        let open = self.sockets.iter().map(|(cookie, known)| {
+            let bytes = moved.remove(cookie).map(|of_socket| of_socket.bytes).unwrap_or_default();
+            OfSocket { cookie: *cookie, inode: known.inode, cgroup: path(known.row), is_gone: false, bytes }
+        });
+        let mut sockets: Vec<_> = open.collect();
+        sockets.extend(moved.into_iter().map(|(cookie, gone)| OfSocket { cookie, is_gone: true, ..gone }));
+        sockets
+    }
+
+    fn book(&mut self, cookie: u64, row: usize, remote: SocketAddr, moved: Transferred, scope: impl FnOnce() -> Scope) {
         if moved == Transferred::default() {
             return;
         }
@@ -221,7 +269,16 @@ impl Books {
             known.look = self.look;
         }
         let Some(row) = self.rows.get_mut(row) else { return };
-        let (rx, tx) = match scope() {
+        let scope = scope();
+        if let Some(of_socket) = self.by_socket.as_mut().filter(|_| scope == Scope::External) {
+            let known = of_socket.entry(cookie).or_default();
+            if known.cgroup.is_empty() {
+                known.cgroup.clone_from(&row.cgroup);
+            }
+            let [rx, tx] = &mut known.bytes;
+            (*rx, *tx) = (rx.saturating_add(moved.rx), tx.saturating_add(moved.tx));
+        }
+        let (rx, tx) = match scope {
             Scope::External => (&mut row.rx_bytes, &mut row.tx_bytes),
             Scope::Internal => (&mut row.internal_rx_bytes, &mut row.internal_tx_bytes),
         };
