@@ -1,6 +1,8 @@
 //! The keys: one list of what can be pressed and what that does. The help, the handlers and the test that presses each of them in a
 //! real window all read it, so that no promise can stand there alone.
 
+use std::{collections::HashSet, mem};
+
 use eframe::egui::{
     Event, Frame, Grid, Id, Key, Modal, ModifierNames, Modifiers, Popup, RichText, ScrollArea, Ui, ViewportCommand,
 };
@@ -205,6 +207,49 @@ impl Action {
     }
 }
 
+/// Lets one key through that acts in each frame. egui moves the focus at most once a frame: of a Tab and a Return that come within a
+/// slow one, the Return would press what had the focus before.
+#[derive(Debug, Default)]
+pub struct Pace {
+    /// What is for the next frames, in its order.
+    waiting: Vec<Event>,
+    /// The keys that are down. One that is pressed again repeats.
+    down: HashSet<Key>,
+    /// So many events were let through and no frame was drawn since.
+    not_drawn: usize,
+}
+
+impl Pace {
+    /// Takes what has happened since the last frame, and leaves what this one is about. `typing`: a text field has the focus, and what
+    /// is typed there need not wait. Whether more is to come.
+    pub fn hold_back(&mut self, events: &mut Vec<Event>, typing: bool) -> bool {
+        // What was not drawn is given once more.
+        let at = self.not_drawn.min(events.len());
+        events.splice(at..at, mem::take(&mut self.waiting));
+        let unseen = events.iter().skip(at);
+        let acts = unseen.map(|event| self.acts(event, typing)).position(|acts| acts);
+        self.waiting = acts.map_or_else(Vec::new, |acts| events.split_off(at + acts + 1));
+        self.not_drawn = events.len();
+        !self.waiting.is_empty()
+    }
+
+    /// A frame was drawn.
+    pub fn drawn(&mut self) {
+        self.not_drawn = 0;
+    }
+
+    /// Whether what a later key means may depend on what this one does.
+    fn acts(&mut self, event: &Event, typing: bool) -> bool {
+        let Event::Key { key, pressed, modifiers, .. } = event else { return false };
+        if !pressed {
+            self.down.remove(key);
+            return false;
+        }
+        let leaves_field = [Key::Tab, Key::Enter, Key::Escape, Key::ArrowUp, Key::ArrowDown, Key::F1].contains(key);
+        self.down.insert(*key) && (!typing || modifiers.command || modifiers.ctrl || modifiers.alt || leaves_field)
+    }
+}
+
 /// Of the help's window, around its list.
 const AROUND: f32 = 124.0;
 
@@ -284,5 +329,87 @@ impl Window {
             self.back();
         }
         self.chart_keys(ui);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Keys as a person presses them, "ctrl+p Tab x", each with its release; "Down..." is held down.
+    fn events(keys: &str) -> Vec<Event> {
+        let press = |text: &str| {
+            let (modifiers, name) = match text.split_once('+') {
+                Some((_, name)) => (Modifiers::COMMAND | Modifiers::CTRL, name),
+                None => (Modifiers::NONE, text),
+            };
+            let (name, held) = name.strip_suffix("...").map_or((name, false), |name| (name, true));
+            let key = Key::from_name(name).unwrap();
+            // That it repeats is said by egui, which has not seen it yet.
+            let event = |pressed| Event::Key { key, physical_key: None, pressed, repeat: false, modifiers };
+            let text = (name.len() == 1 && modifiers.is_none()).then(|| Event::Text(name.to_owned()));
+            [event(true)].into_iter().chain(text).chain((!held).then(|| event(false)))
+        };
+        keys.split_whitespace().flat_map(press).collect()
+    }
+
+    /// Which keys each frame gets, if all have come before the first one.
+    fn frames(keys: &str, typing: bool) -> String {
+        let all = events(keys);
+        let (mut pace, mut frames, mut shown) = (Pace::default(), Vec::new(), Vec::new());
+        let mut new = all.clone();
+        loop {
+            let more = pace.hold_back(&mut new, typing);
+            pace.drawn();
+            let names = new.iter().filter_map(|event| match event {
+                Event::Key { key, pressed: true, .. } => Some(key.name()),
+                _ => None,
+            });
+            frames.push(names.collect::<Vec<_>>().join(" "));
+            shown.append(&mut new);
+            if !more {
+                break;
+            }
+        }
+        assert_eq!(shown, all, "nothing is lost, and nothing comes before another");
+        frames.into_iter().filter(|frame| !frame.is_empty()).collect::<Vec<_>>().join(" | ")
+    }
+
+    #[test]
+    fn a_frame_gets_one_key_that_acts() {
+        for (keys, typing, expected) in [
+            ("ctrl+P Tab Tab Tab Enter", false, "P | Tab | Tab | Tab | Enter"),
+            ("Tab Space Down 2", false, "Tab | Space | Down | 2"),
+            ("A Space B Left Backspace C", true, "A Space B Left Backspace C"),
+            ("A B Enter C D Escape E", true, "A B Enter | C D Escape | E"),
+            ("A Down Enter", true, "A Down | Enter"),
+            ("A ctrl+F B", true, "A F | B"),
+            ("Down... Down... Down... Down Enter", false, "Down | Down Down Down Enter"),
+            ("", false, ""),
+        ] {
+            assert_eq!(frames(keys, typing), expected, "{keys}");
+        }
+    }
+
+    #[test]
+    fn what_was_not_drawn_stays_in_front() {
+        let mut pace = Pace::default();
+        let [all, more] = ["Tab Enter", "Escape"].map(events);
+        let mut given = all.clone();
+        assert!(pace.hold_back(&mut given, false));
+        // The window is minimised: eframe gives the same once more, with what is new.
+        given.extend(more.clone());
+        assert!(pace.hold_back(&mut given, false));
+        pace.drawn();
+        let mut next = Vec::new();
+        while pace.hold_back(&mut next, false) {
+            pace.drawn();
+            given.append(&mut next);
+        }
+        given.append(&mut next);
+        assert_eq!(given, [all, more].concat());
+        let mut pointer = vec![Event::PointerGone, Event::Copy];
+        assert!(!pace.hold_back(&mut pointer, false));
+        assert_eq!(pointer.len(), 2);
     }
 }

@@ -44,7 +44,7 @@ use eframe::egui::{
     ViewportBuilder, vec2,
 };
 use jiff::tz::TimeZone;
-use keys::Action;
+use keys::{Action, Pace};
 use overview::Table;
 use picker::Picker;
 use proof::ProofPage;
@@ -98,6 +98,7 @@ pub struct Window {
     /// `None`: closed.
     connections_page: Option<ConnectionsPage>,
     help: bool,
+    pace: Pace,
     /// Of the line with the totals, when it was drawn last.
     totals_height: f32,
     /// Which time is shown.
@@ -180,6 +181,7 @@ impl Window {
             usage_page: None,
             connections_page: None,
             help: false,
+            pace: Pace::default(),
             totals_height: 0.0,
             time: TimeView::default(),
             settings: settings.clone(),
@@ -569,7 +571,14 @@ impl eframe::App for Window {
         visuals.panel_fill.to_normalized_gamma_f32()
     }
 
+    fn raw_input_hook(&mut self, ctx: &Context, raw_input: &mut egui::RawInput) {
+        if self.pace.hold_back(&mut raw_input.events, ctx.text_edit_focused()) {
+            ctx.request_repaint();
+        }
+    }
+
     fn ui(&mut self, ui: &mut Ui, _frame: &mut eframe::Frame) {
+        self.pace.drawn();
         if ui.input(|i| i.viewport().minimized == Some(true)) {
             self.receive(ui.ctx()); // the history goes on
             return;
