@@ -43,6 +43,11 @@ impl Field {
         Self { text: text.into(), done: false }
     }
 
+    /// What was typed.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
     /// Lets what is wrong be said although the person is still at it.
     pub fn finish(&mut self) {
         self.done = true;
@@ -50,7 +55,19 @@ impl Field {
 
     /// Draws the field. `title`: the label that names it.
     pub fn ui<T>(&mut self, ui: &mut Ui, title: &Response, kind: &Kind<T>) -> Outcome<T> {
-        let id = title.id.with("field");
+        let (response, outcome) = self.edit(ui, title.id.with("field"), kind);
+        response.labelled_by(title.id);
+        outcome
+    }
+
+    /// Draws the field where no label names it: a screen reader says this.
+    pub fn named<T>(&mut self, ui: &mut Ui, id: Id, name: &str, kind: &Kind<T>) -> Outcome<T> {
+        let (_, outcome) = self.edit(ui, id, kind);
+        ui.ctx().accesskit_node_builder(id, |node| node.set_label(name));
+        outcome
+    }
+
+    fn edit<T>(&mut self, ui: &mut Ui, id: Id, kind: &Kind<T>) -> (Response, Outcome<T>) {
         let steps = arrows(ui, id);
         if steps != 0
             && let Some(text) = (kind.check)(self.text.trim()).ok().and_then(|value| (kind.step)(&value, steps))
@@ -65,11 +82,11 @@ impl Field {
                 }
                 ui.add(TextEdit::singleline(&mut self.text).id(id).hint_text(kind.hint).desired_width(kind.width))
             })
-            .inner
-            .labelled_by(title.id);
+            .inner;
         let done = response.lost_focus();
         self.done = (self.done || done) && !response.changed();
-        Outcome { value: (kind.check)(self.text.trim()), done, focused: response.has_focus() }
+        let outcome = Outcome { value: (kind.check)(self.text.trim()), done, focused: response.has_focus() };
+        (response, outcome)
     }
 
     /// What is to be said of it.

@@ -8,7 +8,8 @@ use egui_extras::{Column, TableBuilder};
 use jiff::{SignedDuration, ZonedDateTime, tz::TimeZone};
 
 use super::{
-    style::{colour, colours},
+    own_apps::colours,
+    style::{self, colour},
     usage::estimate,
 };
 use crate::{
@@ -37,10 +38,12 @@ const BAR_WIDTH: f32 = 2.0;
 /// Of a line between two texts, with what is around it.
 const SEPARATOR_WIDTH: f32 = 6.0;
 
-/// Name and source badge. Whether somebody wants to know why the figures are what they are.
-pub fn header(ui: &mut Ui, reading: &Reading) -> bool {
+/// Name and source badge. `mark`: the app's own colour; `more` draws what stands at the end. Whether somebody wants to know why the
+/// figures are what they are.
+pub fn header(ui: &mut Ui, reading: &Reading, mark: Option<[u8; 3]>, more: impl FnOnce(&mut Ui)) -> bool {
     ui.horizontal(|ui| {
         ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
+            more(ui);
             let why = badge(ui, reading.source, false);
             unmeasured(ui, reading);
             if reading.lacks_containers {
@@ -50,6 +53,7 @@ pub fn header(ui: &mut Ui, reading: &Reading) -> bool {
                 );
             }
             ui.with_layout(Layout::left_to_right(Align::Center), |ui| {
+                own_mark(ui, mark);
                 ui.add(Label::new(RichText::new(&reading.app).heading().strong()).truncate());
             });
             why
@@ -57,6 +61,15 @@ pub fn header(ui: &mut Ui, reading: &Reading) -> bool {
         .inner
     })
     .inner
+}
+
+/// The mark of an app of one's own, before its name.
+pub fn own_mark(ui: &mut Ui, mark: Option<[u8; 3]>) {
+    if let Some(colour) = mark {
+        let size = vec2(colours::MARK_WIDTH, ui.text_style_height(&TextStyle::Body));
+        let (rect, _) = ui.allocate_exact_size(size, Sense::hover());
+        ui.painter().rect_filled(rect, colours::MARK_WIDTH / 2.0, colours::egui(colour));
+    }
 }
 
 /// Where the figures come from, with a menu. `short`: where there is little room. Whether somebody wants to know why.
@@ -94,7 +107,7 @@ fn unmeasured(ui: &mut Ui, reading: &Reading) {
 
 /// The large figures, or the reason why there are none.
 pub fn rates(ui: &mut Ui, reading: &Reading, settings: &Settings) {
-    let colours = colours(ui, settings);
+    let colours = style::colours(ui, settings);
     let rate = reading.rate.as_ref().ok();
     ui.horizontal_top(|ui| {
         for (down, name, rate, colour_of) in [
@@ -158,7 +171,7 @@ pub fn rates_small(ui: &mut Ui, reading: &Reading, settings: &Settings) {
             return;
         }
     };
-    let colours = colours(ui, settings);
+    let colours = style::colours(ui, settings);
     for (down, name, rate, colour_of) in
         [(true, "Download", rate.rx, colours.download), (false, "Upload", rate.tx, colours.upload)]
     {
@@ -208,7 +221,7 @@ pub fn units_height(reading: &Reading, available: f32) -> f32 {
 /// The units, a row each.
 pub fn units(ui: &mut Ui, reading: &Reading, settings: &Settings) {
     ui.add_space(6.0);
-    let colours = colours(ui, settings);
+    let colours = style::colours(ui, settings);
     let right =
         |ui: &mut Ui, text: RichText| ui.with_layout(Layout::right_to_left(Align::Center), |ui| ui.label(text)).inner;
     let spacing = ui.spacing().item_spacing.y;

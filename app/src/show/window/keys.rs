@@ -10,6 +10,7 @@ use eframe::egui::{
 use super::{
     Window,
     connections::{ConnectionsPage, view::Part},
+    own_apps::menu::Asked,
 };
 use crate::{keep::calendar::Period, show::update::Command};
 
@@ -52,6 +53,10 @@ pub enum Action {
     Usage,
     /// The connections open.
     Connections,
+    /// A page opens on which an app of one's own is made.
+    NewApp,
+    /// On an application: its menu opens.
+    Menu,
     /// The settings open.
     Settings,
     /// The proof opens.
@@ -115,6 +120,8 @@ pub const SHORTCUTS: &[Shortcut] = &[
     Shortcut { action: Action::Choose, presses: &[key(Key::ArrowLeft), key(Key::ArrowRight)], does: "Choose the previous or next option of a group" },
     Shortcut { action: Action::Usage, presses: &[ctrl(Key::U)], does: "Open today's usage" },
     Shortcut { action: Action::Connections, presses: &[ctrl(Key::N)], does: "Open the connections: which addresses an application talks to" },
+    Shortcut { action: Action::NewApp, presses: &[ctrl(Key::G)], does: "Make an app of your own out of several" },
+    Shortcut { action: Action::Menu, presses: &[key(Key::Menu), Press::Key(Modifiers::SHIFT, Key::F10)], does: "Open the menu of the application that has the focus" },
     Shortcut { action: Action::Settings, presses: &[ctrl(Key::Comma)], does: "Open the settings" },
     Shortcut { action: Action::Proof, presses: &[ctrl(Key::P)], does: "Open the proof that the figures are right" },
     Shortcut { action: Action::Help, presses: &[key(Key::F1), key(Key::Questionmark)], does: "Show this help" },
@@ -130,6 +137,7 @@ impl Press {
             Self::Key(modifiers, Key::Questionmark) => (modifiers, "?"),
             Self::Key(modifiers, Key::Plus) => (modifiers, "+"),
             Self::Key(modifiers, Key::Minus) => (modifiers, "-"),
+            Self::Key(modifiers, Key::Menu) => (modifiers, "Menu key"),
             Self::Key(modifiers, key) => (modifiers, key.name()),
             Self::Click(modifiers) => (modifiers, "click"),
         };
@@ -294,6 +302,10 @@ impl Window {
         if Action::CloseWindow.asked(ui) {
             ui.ctx().send_viewport_cmd(ViewportCommand::Close);
         }
+        self.keep_what_is_typed(ui);
+        if Action::NewApp.asked(ui) {
+            self.open_own_app(&Asked::New);
+        }
         if Action::Usage.asked(ui) {
             self.open_usage(Period::Today);
         }
@@ -308,7 +320,9 @@ impl Window {
         }
         if !self.help && !self.asks() && !Popup::is_any_open(ui.ctx()) && Action::Close.asked(ui) {
             // What is searched for or shown alone there goes first.
-            if !self.connections_page.as_mut().is_some_and(ConnectionsPage::step_back) {
+            let stays = self.connections_page.as_mut().is_some_and(ConnectionsPage::step_back)
+                || self.own_app_page.as_mut().is_some_and(|page| !page.may_close());
+            if !stays {
                 self.picker.clear();
                 self.close_pages();
             }
@@ -321,6 +335,7 @@ impl Window {
             self.proof_page.is_some(),
             self.usage_page.is_some(),
             self.connections_page.is_some(),
+            self.own_app_page.is_some(),
         ];
         if self.help || pages.contains(&true) {
             return;

@@ -17,6 +17,7 @@ pub mod keys;
 mod launchers;
 mod names;
 mod overview;
+mod own_apps;
 mod picker;
 pub mod plot;
 mod prefixes;
@@ -41,11 +42,12 @@ use choice::Choice;
 use connections::{ConnectionsPage, view::Part as Counted};
 use eframe::egui::{
     self, Button, CentralPanel, Color32, Context, Frame, Id, Key, Margin, Panel, RichText, TextStyle, Ui, UiBuilder,
-    ViewportBuilder, vec2,
+    Vec2, ViewportBuilder, vec2,
 };
 use jiff::tz::TimeZone;
 use keys::{Action, Pace};
 use overview::Table;
+use own_apps::{OwnAppPage, menu::Asked};
 use picker::Picker;
 use proof::ProofPage;
 use settings_page::SettingsPage;
@@ -97,6 +99,10 @@ pub struct Window {
     usage_page: Option<UsagePage>,
     /// `None`: closed.
     connections_page: Option<ConnectionsPage>,
+    /// `None`: closed.
+    own_app_page: Option<OwnAppPage>,
+    /// The name of an app of one's own that may be deleted, which is asked.
+    deleting: Option<String>,
     help: bool,
     pace: Pace,
     /// Of the line with the totals, when it was drawn last.
@@ -180,6 +186,8 @@ impl Window {
             proof_page: None,
             usage_page: None,
             connections_page: None,
+            own_app_page: None,
+            deleting: None,
             help: false,
             pace: Pace::default(),
             totals_height: 0.0,
@@ -279,10 +287,16 @@ impl Window {
             self.usage_page(ui, &update);
         } else if self.connections_page.is_some() {
             self.connections_page(ui, &update);
+        } else if self.own_app_page.is_some() {
+            self.own_app_page(ui, &update);
         } else {
             self.apps(ui, &update);
         }
+        self.ask_to_delete(ui, &update);
         self.update = Some(update);
+        if let Some(asked) = self.picker.asked.take() {
+            self.open_own_app(&asked);
+        }
     }
 
     fn apps(&mut self, ui: &mut Ui, update: &Update) {
@@ -296,16 +310,18 @@ impl Window {
             if update.failure.is_none() && overview::back(ui) {
                 self.send(Command::Watch(Vec::new()));
             }
-            let below = 2.0 * ui.spacing().interact_size.y + ui.spacing().item_spacing.y + ABOVE_BUTTONS;
+            let below = 3.0 * ui.spacing().interact_size.y + 2.0 * ui.spacing().item_spacing.y + ABOVE_BUTTONS;
             let list = vec2(ui.available_width(), ui.available_height() - below);
             ui.allocate_ui(list, |ui| {
                 ui.set_min_size(list);
                 let watched: Vec<&str> = update.readings.iter().map(|reading| reading.id.as_str()).collect();
-                if let Some(wish) = self.picker.ui(ui, update, &watched, self.settings.unit) {
+                if let Some(wish) = self.picker.ui(ui, update, &watched, &self.settings) {
                     self.send(wish);
                 }
             });
             ui.add_space(ABOVE_BUTTONS - ui.spacing().item_spacing.y);
+            let whole = vec2(ui.available_width().floor(), 0.0);
+            self.new_app(ui, whole);
             self.pages(ui, 2);
         });
         // Its background is what the window is cleared with: a software renderer feels each pixel that is filled twice.
@@ -370,6 +386,13 @@ impl Window {
         }
     }
 
+    /// What leads to a new app of one's own.
+    fn new_app(&self, ui: &mut Ui, size: Vec2) {
+        if ui.add(Button::new("New App…").min_size(size)).on_hover_text(Action::NewApp.text()).clicked() {
+            self.picker.asked.replace(Some(Asked::New));
+        }
+    }
+
     fn settings_page(&mut self, ui: &mut Ui, update: &Update) {
         let mut settings = self.settings.clone();
         let inside = Frame::new().inner_margin(Margin::same(16));
@@ -402,6 +425,8 @@ impl Window {
     fn asks(&self) -> bool {
         self.usage_page.as_ref().is_some_and(UsagePage::asks)
             || self.settings_page.as_ref().is_some_and(SettingsPage::asks)
+            || self.own_app_page.as_ref().is_some_and(OwnAppPage::asks)
+            || self.deleting.is_some()
     }
 
     fn open_settings(&mut self) {
@@ -417,6 +442,7 @@ impl Window {
 
     fn close_pages(&mut self) {
         self.settings_page = None;
+        self.own_app_page = None;
         if self.usage_page.take().is_some() {
             self.send(Command::Usage(None));
         }
@@ -432,7 +458,13 @@ impl Window {
         // The totals stand at the bottom, drawn last, because Tab comes to them last. Their height is the last frame's.
         let (above, below) = ui.max_rect().split_top_bottom_at_y(ui.max_rect().bottom() - self.totals_height);
         let shown = ui.scope_builder(UiBuilder::new().max_rect(above), |ui| {
-            let why = figures::header(ui, reading);
+            let app = update.apps.iter().find(|app| app.id == reading.id);
+            let mark = own_apps::colours::of(&reading.id, &self.settings);
+            let why = figures::header(ui, reading, mark, |ui| {
+                if let Some(asked) = app.and_then(|app| own_apps::menu::button(ui, app, &update.apps)) {
+                    self.picker.asked.replace(Some(asked));
+                }
+            });
             self.banner(ui, update);
             figures::rates(ui, reading, &self.settings);
             let usage = figures::used(ui, update, reading);

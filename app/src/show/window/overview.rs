@@ -4,7 +4,7 @@ use std::{collections::HashSet, ops::Range};
 
 use eframe::egui::{
     Align, Align2, Atom, Button, CentralPanel, Color32, FontId, Frame, Id, IdSalt, Layout, Margin, Mesh, Pos2, Rect,
-    RichText, ScrollArea, Sense, Shape, Stroke, TextEdit, TextWrapMode, Ui, Vec2, WidgetInfo, WidgetText,
+    RichText, ScrollArea, Sense, Shape, Stroke, TextEdit, TextWrapMode, Ui, UiBuilder, Vec2, WidgetInfo, WidgetText,
     accesskit::Role, pos2, vec2,
 };
 
@@ -13,6 +13,7 @@ use super::{
     connections::view::Part,
     figures, icon,
     keys::Action,
+    own_apps::{colours, menu},
     picker, programs,
     rows::{self, ROW_HEIGHT},
     sections::Offer,
@@ -24,7 +25,7 @@ use crate::{
     look::{
         programs::ByProgram,
         rate::Rate,
-        reading::{AppReading, Reading},
+        reading::{AppReading, Kind, Reading},
     },
     show::{
         chart::Colours,
@@ -37,6 +38,7 @@ const ALL: &str = "All applications";
 const ICON: f32 = 18.0;
 const BETWEEN: f32 = 10.0;
 const FIGURE_WIDTH: f32 = 86.0;
+const NEW_APP_WIDTH: f32 = 84.0;
 const SPARK_WIDTH: f32 = 120.0;
 /// At the right of it all, for the scroll bar.
 const BAR_WIDTH: f32 = 12.0;
@@ -114,6 +116,7 @@ impl Table {
     fn sort(&mut self, update: &Update, now_ns: u64) {
         let ids = |(id, _): (String, bool)| id;
         self.order = self.sorted(&update.apps, now_ns);
+        picker::in_sections(&mut self.order, &update.apps);
         self.system = self.sorted(&update.services, now_ns).into_iter().map(ids).collect();
         self.sorted_ns = now_ns;
     }
@@ -217,6 +220,8 @@ enum Line<'a> {
     App(&'a AppReading),
     /// Below its app's.
     Of(&'a AppReading, programs::Line<'a>),
+    /// Containers and virtual machines follow.
+    Containers,
     /// So many services follow, or are hidden.
     Services(usize),
     /// What a password would show.
@@ -254,7 +259,7 @@ impl Window {
 
     /// What all move together, and the table.
     fn all(&mut self, ui: &mut Ui, update: &Update, all: &Reading) {
-        if figures::header(ui, all) {
+        if figures::header(ui, all, None, |_| {}) {
             self.open_connections(Part::External);
         }
         self.banner(ui, update);
@@ -296,6 +301,10 @@ impl Window {
             std::iter::once(Line::App(app)).chain(programs.into_iter().map(move |line| Line::Of(app, line)))
         };
         let mut lines: Vec<Line<'_>> = apps.into_iter().flat_map(unfolded).collect();
+        let is_container = |line: &Line<'_>| matches!(line, Line::App(app) if app.kind == Kind::Forwarded);
+        if let Some(at) = lines.iter().position(is_container) {
+            lines.insert(at, Line::Containers);
+        }
         if !services.is_empty() {
             lines.push(Line::Services(services.len()));
         }
@@ -333,14 +342,23 @@ impl Window {
             for at in shown {
                 let size = vec2(ui.available_width() - BAR_WIDTH, ROW_HEIGHT);
                 match lines.get(at) {
-                    Some(Line::App(app)) => match self.row(ui, app, by(app), all, size, at) {
-                        Some(Pressed::Row) => chosen = Some(app.id.clone()),
-                        Some(Pressed::Programs(wish)) => outcome = Some(programs::Outcome::Wish(wish)),
-                        None => {}
-                    },
+                    Some(Line::App(app)) => {
+                        match self.row(ui, app, by(app), all, size, at) {
+                            Some(Pressed::Row) => chosen = Some(app.id.clone()),
+                            Some(Pressed::Programs(wish)) => outcome = Some(programs::Outcome::Wish(wish)),
+                            None => {}
+                        }
+                        self.menu(ui, app, update);
+                    }
                     Some(Line::Of(app, line)) => {
                         let look = programs::Look::below(&self.settings, &self.zone, all.time);
                         outcome = programs::row(ui, *line, &app.name, &look, size, at).or(outcome.take());
+                    }
+                    Some(Line::Containers) => {
+                        ui.allocate_ui(size, |ui| {
+                            ui.set_min_size(size);
+                            picker::containers_title(ui);
+                        });
                     }
                     Some(Line::Services(count)) => {
                         let line = Layout::left_to_right(Align::Center);
@@ -383,7 +401,8 @@ impl Window {
         let size = vec2(ui.available_width(), ui.spacing().interact_size.y);
         let (rect, _) = ui.allocate_exact_size(size, Sense::hover());
         let columns = Columns::of(rect.with_max_x(rect.right() - BAR_WIDTH));
-        let search = Rect::from_min_max(rect.min, pos2(columns.name.right().min(rect.left() + 240.0), rect.bottom()));
+        let right = (columns.name.right() - NEW_APP_WIDTH - BETWEEN).min(rect.left() + 240.0);
+        let search = Rect::from_min_max(rect.min, pos2(right, rect.bottom()));
         let field = TextEdit::singleline(&mut self.picker.search)
             .hint_text(format!("Search ({})", Action::Search.text()))
             .return_key(None);
@@ -392,6 +411,8 @@ impl Window {
         if Action::Search.asked(ui) {
             field.request_focus();
         }
+        let beside = Rect::from_min_size(pos2(right + BETWEEN, rect.top()), vec2(NEW_APP_WIDTH, rect.height()));
+        ui.scope_builder(UiBuilder::new().max_rect(beside), |ui| self.new_app(ui, beside.size()));
         let weak = ui.visuals().weak_text_color();
         let name = |at: Pos2, align: Align2, text: &str| {
             ui.painter().text(at, align, text, FontId::proportional(12.0), weak);
@@ -401,6 +422,14 @@ impl Window {
             name(figure.right_center(), Align2::RIGHT_CENTER, text);
         }
         field.has_focus() && (Action::ShowFirst.asked(ui) | Action::AddFirst.asked(ui))
+    }
+
+    /// The menu of a row that was just drawn.
+    fn menu(&self, ui: &Ui, app: &AppReading, update: &Update) {
+        let row = ui.ctx().read_response(row_id(&app.id));
+        if let Some(asked) = row.and_then(|row| menu::of_row(ui, &row, app, &update.apps)) {
+            self.picker.asked.replace(Some(asked));
+        }
     }
 
     /// Draws one app. `by`: its programs.
@@ -418,6 +447,7 @@ impl Window {
         let unit = self.settings.unit;
         response.widget_info(|| WidgetInfo::labeled(Role::Button, true, spoken(app, unit)));
         rows::background(ui, &response, at);
+        colours::mark(ui, rect, &app.id, &self.settings);
         let Columns { mut name, spark, figures } = Columns::of(rect);
         let place = Align2::LEFT_CENTER.anchor_size(name.left_center(), Vec2::splat(ICON));
         icon::app_icon(ui, app.icon.as_deref()).paint_at(ui, place);

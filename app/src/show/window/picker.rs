@@ -1,7 +1,7 @@
 //! The list of apps at the left: search, live rates, busiest first, and the desktop's services out of the way; a click watches
 //! one, its second button one more.
 
-use std::collections::{HashMap, HashSet};
+use std::{cell::RefCell, collections::HashMap};
 
 use eframe::egui::{
     Atom, Button, CollapsingHeader, EventFilter, Id, IdSalt, Pos2, Response, RichText, ScrollArea, Sense, Stroke,
@@ -11,10 +11,17 @@ use eframe::egui::{
 use super::{
     icon::app_icon,
     keys::Action,
+    own_apps::{
+        colours,
+        menu::{self, Asked},
+    },
     sections::{self, Offer},
 };
 use crate::{
-    base::{format, settings::Unit},
+    base::{
+        format,
+        settings::{Settings, Unit},
+    },
     look::reading::{AppReading, Kind},
     show::update::{Command, Update},
 };
@@ -36,6 +43,8 @@ pub struct Picker {
     focus: Option<String>,
     /// A row had the focus when the rows were drawn last.
     row_focused: bool,
+    /// What the menu of an app asked for.
+    pub(super) asked: RefCell<Option<Asked>>,
 }
 
 const ROW_HEIGHT: f32 = 28.0;
@@ -44,7 +53,7 @@ const TOGGLE_WIDTH: f32 = 26.0;
 
 impl Picker {
     /// Draws the list. What is wanted, if anything was just chosen.
-    pub fn ui(&mut self, ui: &mut Ui, update: &Update, watched: &[&str], unit: Unit) -> Option<Command> {
+    pub fn ui(&mut self, ui: &mut Ui, update: &Update, watched: &[&str], settings: &Settings) -> Option<Command> {
         let (apps, mut chosen, mut asked) = (&update.apps, None, None);
         let title = ui.label(RichText::new("Applications").strong());
         let hint = format!("Search ({})", Action::Search.text());
@@ -69,6 +78,7 @@ impl Picker {
         }
         let open = self.services || !self.search.is_empty() || shown.is_empty();
         let first_service = shown.len();
+        let first_container = shown.iter().position(|app| app.kind == Kind::Forwarded);
         if open {
             shown.extend(&services);
         }
@@ -110,9 +120,16 @@ impl Picker {
                 if at == first_system {
                     self.below_the_apps(ui, update, (services.len(), open), (system_count, system_open), &mut asked);
                 }
+                if Some(at) == first_container {
+                    containers_title(ui);
+                }
                 // An id of its own: the focus stays with the app when the order changes.
                 let its_own = UiBuilder::new().scope_id(Id::unique(("app", &app.id)));
-                let row = ui.scope_builder(its_own, |ui| row(ui, app, watched, unit)).inner;
+                let row = ui.scope_builder(its_own, |ui| row(ui, app, watched, settings.unit)).inner;
+                colours::mark(ui, row.response.rect, &app.id, settings);
+                if let Some(asked) = menu::of_row(ui, &row.response, app, apps) {
+                    self.asked.replace(Some(asked));
+                }
                 if let Some(more) = row.chosen {
                     chosen = Some(choose(watched, &app.id, more));
                 }
@@ -202,9 +219,7 @@ impl Picker {
         let is_service = |app: &AppReading| is_service(app) && !watched.contains(&app.id.as_str());
         if !self.hovered {
             self.order = apps.iter().map(|app| (app.id.clone(), is_service(app))).collect();
-            let own: HashSet<&str> =
-                apps.iter().filter(|app| app.kind == Kind::Own).map(|app| app.id.as_str()).collect();
-            self.order.sort_by_key(|(id, _)| !own.contains(id.as_str()));
+            in_sections(&mut self.order, apps);
         }
         let mut shown: Vec<_> = apps.iter().filter(|app| self.finds(app)).collect();
         let places = places(&self.order);
@@ -220,6 +235,18 @@ pub(super) fn in_order<'a>(services: impl Iterator<Item = &'a AppReading>, order
     let mut services: Vec<_> = services.collect();
     services.sort_by_key(|service| places.get(service.id.as_str()).copied().unwrap_or(usize::MAX));
     services
+}
+
+/// Puts one's own apps first, and containers and virtual machines last. Otherwise the order stays.
+pub(super) fn in_sections(order: &mut [(String, bool)], apps: &[AppReading]) {
+    let kinds: HashMap<&str, Kind> = apps.iter().map(|app| (app.id.as_str(), app.kind)).collect();
+    order.sort_by_key(|(id, _)| kinds.get(id.as_str()).copied().unwrap_or(Kind::App));
+}
+
+/// The line above containers and virtual machines.
+pub(super) fn containers_title(ui: &mut Ui) {
+    ui.add_space(4.0);
+    ui.label(RichText::new("Containers and virtual machines").small().weak());
 }
 
 /// Where each app stands in an order, and whether it is a service. Made once for all that is looked up in a frame.

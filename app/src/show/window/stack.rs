@@ -2,7 +2,7 @@
 
 use eframe::egui::{Button, Label, Layout, RichText, ScrollArea, Sense, Ui, Vec2, WidgetInfo, accesskit::Role};
 
-use super::{Window, charts::Part, figures, graph::TIMES_HEIGHT};
+use super::{Window, charts::Part, figures, graph::TIMES_HEIGHT, own_apps::colours};
 use crate::{look::reading::Reading, show::update::Command};
 
 const HEAD_HEIGHT: f32 = 30.0;
@@ -74,6 +74,7 @@ impl Window {
                     let name = (ui.available_width() - figures::RATES_WIDTH).clamp(60.0, 190.0);
                     ui.allocate_ui([name, HEAD_HEIGHT].into(), |ui| {
                         ui.set_min_width(name);
+                        figures::own_mark(ui, colours::of(&reading.id, &self.settings));
                         ui.add(Label::new(RichText::new(&reading.app).size(16.0).strong()).truncate());
                     });
                     figures::rates_small(ui, reading, &self.settings);
