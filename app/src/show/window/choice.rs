@@ -72,7 +72,8 @@ fn option<T>(ui: &mut Ui, choice: &Choice<T>, selected: bool, stop: bool) -> (Id
     let shown = button.sense(if stop { Sense::click() } else { Sense::CLICK }).atom_ui(ui);
     if let (Some(colours), Some(patch)) = (choice.swatch, shown.rect(patch_id)) {
         let (left, right) = patch.split_left_right_at_fraction(0.5);
-        for (half, colour) in [left, right].into_iter().zip(colours) {
+        let halves = if colours[0] == colours[1] { [patch; 2] } else { [left, right] };
+        for (half, colour) in halves.into_iter().zip(colours) {
             ui.painter().rect_filled(half, 2.0, colour);
         }
     }

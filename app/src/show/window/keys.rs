@@ -295,6 +295,7 @@ pub fn help_stays(ui: &Ui) -> bool {
 impl Window {
     /// Does what the keys say that were pressed. Those of one control are its own.
     pub(super) fn shortcuts(&mut self, ui: &Ui) {
+        self.keep_what_is_typed(ui);
         if Action::Quit.asked(ui) {
             self.send(Command::Quit);
             ui.ctx().send_viewport_cmd(ViewportCommand::Close);
@@ -302,7 +303,6 @@ impl Window {
         if Action::CloseWindow.asked(ui) {
             ui.ctx().send_viewport_cmd(ViewportCommand::Close);
         }
-        self.keep_what_is_typed(ui);
         if Action::NewApp.asked(ui) {
             self.open_own_app(&Asked::New);
         }

@@ -38,7 +38,7 @@ const ALL: &str = "All applications";
 const ICON: f32 = 18.0;
 const BETWEEN: f32 = 10.0;
 const FIGURE_WIDTH: f32 = 86.0;
-const NEW_APP_WIDTH: f32 = 84.0;
+const NEW_APP_WIDTH: f32 = 96.0;
 const SPARK_WIDTH: f32 = 120.0;
 /// At the right of it all, for the scroll bar.
 const BAR_WIDTH: f32 = 12.0;

@@ -76,7 +76,7 @@ pub enum Outcome {
 
 const PAGE_WIDTH: f32 = 860.0;
 /// What stands below the part that scrolls.
-const FOOTER_HEIGHT: f32 = 78.0;
+const FOOTER_HEIGHT: f32 = 66.0;
 const NAME: Kind<()> = Kind { width: 280.0, hint: "Work", check: |_| Ok(()), step: |(), _| None };
 const PATTERN_WIDTH: f32 = 350.0;
 const UNIT: Kind<()> =
@@ -87,7 +87,10 @@ const CGROUP: Kind<()> =
 const COLOUR: Kind<[u8; 3]> = Kind {
     width: 80.0,
     hint: "#3584e4",
-    check: |text| settings::colour(text).map_err(|reason| format::sentence(&reason)),
+    check: |text| match text {
+        "" => Err("Enter a colour, such as #3584e4.".to_owned()),
+        text => settings::colour(text).map_err(|reason| format::sentence(&reason)),
+    },
     step: |_, _| None,
 };
 const ICON: Kind<()> =
@@ -469,6 +472,7 @@ impl Window {
                     let parts = Parts::of(apps, Some(name));
                     let mut page = OwnAppPage::new(Some(app), &parts);
                     page.draft.tick_app(id, &parts);
+                    page.at_first = page.draft.app();
                     page
                 }
                 None => return,
@@ -477,6 +481,7 @@ impl Window {
                 let parts = Parts::of(apps, None);
                 let mut page = OwnAppPage::new(None, &parts);
                 page.draft.tick_app(id, &parts);
+                page.at_first = page.draft.app();
                 page
             }
             Asked::New => OwnAppPage::new(None, &Parts::of(apps, None)),

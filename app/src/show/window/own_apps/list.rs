@@ -12,7 +12,10 @@ use super::{
 };
 use crate::look::target::Target;
 
-const HEIGHT: f32 = 236.0;
+/// The list takes this part of the page, but no less and no more than these.
+const SHARE: f32 = 0.45;
+const HEIGHT: std::ops::RangeInclusive<f32> = 190.0..=460.0;
+const ROW_HEIGHT: f32 = 25.0;
 const INDENT: f32 = 28.0;
 
 /// A box to tick.
@@ -38,9 +41,12 @@ pub fn ui(ui: &mut Ui, draft: &mut Draft, search: &mut String, parts: &Parts<'_>
     let is_service = |part: &Part<'_>| part.app.is_some_and(picker::is_service);
     let frame =
         Frame::new().fill(ui.visuals().faint_bg_color).corner_radius(6.0).inner_margin(Margin::symmetric(10, 6));
+    let height = (ui.clip_rect().height() * SHARE).clamp(*HEIGHT.start(), *HEIGHT.end());
     frame.show(ui, |ui| {
+        ui.spacing_mut().item_spacing.y = 0.0;
+        ui.spacing_mut().interact_size.y = ROW_HEIGHT;
         ui.style_mut().wrap_mode = Some(TextWrapMode::Truncate);
-        let area = ScrollArea::vertical().id_salt("what runs").max_height(HEIGHT).min_scrolled_height(HEIGHT);
+        let area = ScrollArea::vertical().id_salt("what runs").max_height(height).min_scrolled_height(height);
         area.auto_shrink([false, true]).show(ui, |ui| {
             ended(ui, draft, parts);
             let (services, apps): (Vec<_>, Vec<_>) = parts.apps.iter().filter(found).partition(|part| is_service(part));
@@ -57,6 +63,7 @@ pub fn ui(ui: &mut Ui, draft: &mut Draft, search: &mut String, parts: &Parts<'_>
                 [("Applications", &apps), ("Services", &services), ("Containers and Virtual Machines", &containers)]
             {
                 if !list.is_empty() {
+                    ui.add_space(4.0);
                     ui.label(RichText::new(title).small().weak());
                 }
                 for part in list {
