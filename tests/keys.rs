@@ -286,6 +286,22 @@ impl<'a> Shown<'a> {
                 self.keys(&["Escape"]);
                 self.no_page_is_open();
             }
+            Action::NewApp => {
+                self.keys(&["Escape", key]);
+                self.a_page_is_open("a new app");
+                // Its name has the focus; what was typed is asked about.
+                self.text("Work");
+                self.keys(&["Escape", "shift+Tab", "Return"]);
+                self.no_page_is_open();
+            }
+            Action::Menu => {
+                self.watch("StB");
+                // The first row, and the first line of its menu.
+                self.keys(&["ctrl+f", "Tab", key, "Return"]);
+                self.a_page_is_open("the app");
+                self.keys(&["Escape"]);
+                self.no_page_is_open();
+            }
             Action::Settings => {
                 self.keys(&["Escape"]);
                 self.no_page_is_open();
@@ -317,7 +333,7 @@ impl<'a> Shown<'a> {
                 self.no_page_is_open();
             }
             Action::Close => {
-                for page in ["F1", "ctrl+comma", "ctrl+p", "ctrl+u", "ctrl+n"] {
+                for page in ["F1", "ctrl+comma", "ctrl+p", "ctrl+u", "ctrl+n", "ctrl+g"] {
                     self.keys(&[page]);
                     self.a_page_is_open(page);
                     self.keys(&[key]);
@@ -353,7 +369,7 @@ fn xdotool(press: Press) -> String {
     let key = match key {
         Key::Enter => "Return".to_owned(),
         Key::Backspace => "BackSpace".to_owned(),
-        Key::Tab | Key::Escape | Key::F1 | Key::Home => key.name().to_owned(),
+        Key::Tab | Key::Escape | Key::F1 | Key::F10 | Key::Home | Key::Menu => key.name().to_owned(),
         Key::ArrowUp | Key::ArrowDown | Key::ArrowLeft | Key::ArrowRight => key.name().to_owned(),
         other => other.name().to_lowercase().replace("questionmark", "question"),
     };

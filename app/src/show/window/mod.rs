@@ -41,8 +41,8 @@ use charts::Part;
 use choice::Choice;
 use connections::{ConnectionsPage, view::Part as Counted};
 use eframe::egui::{
-    self, Button, CentralPanel, Color32, Context, Frame, Id, Key, Margin, Panel, RichText, TextStyle, TextWrapMode, Ui,
-    UiBuilder, Vec2, ViewportBuilder, vec2,
+    self, Button, CentralPanel, Color32, Context, Frame, Id, Key, Margin, Panel, RichText, TextStyle, Ui, UiBuilder,
+    Vec2, ViewportBuilder, vec2,
 };
 use jiff::tz::TimeZone;
 use keys::{Action, Pace};
