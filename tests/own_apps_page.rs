@@ -404,10 +404,10 @@ fn the_lists_have_sections_in_this_order() {
     let mut screen = Screen::new();
     screen.harness.set_size(vec2(920.0, 900.0));
     screen.show(shown(&Settings::default()));
-    let rows = ["StB, download", "Firefox, d", "Mail, d", "Containers and Virtual", "db, d", "web, d", "Services (1)"];
+    let rows = ["StB, download", "Firefox, d", "Mail, d", "Containers and virtual", "db, d", "web, d", "Services (1)"];
     order(&screen, &rows);
     screen.show(Update { apps: running(), ..reading(Ok(RATE)) });
-    order(&screen, &["StB, ", "Firefox, ", "Mail, ", "Containers and Virtual", "db, ", "web, ", "Services (1)"]);
+    order(&screen, &["StB, ", "Firefox, ", "Mail, ", "Containers and virtual", "db, ", "web, ", "Services (1)"]);
 }
 
 #[test]

@@ -360,7 +360,7 @@ mod tests {
         );
         check(
             "[apps.\"My Web\"] # work\ncolour = \"#FF0000\" # red\nunits = [\n  \"web-*.service\", # all\n]\n",
-            &with(&[OwnApp { colour: Some([255, 0, 0]), icon: Some("web".to_owned()), ..web.clone() }]),
+            &with(&[OwnApp { colour: Some([255, 0, 0]), icon: Some("web".to_owned()), ..web }]),
             "[apps.\"My Web\"] # work\ncolour = \"#FF0000\" # red\nunits = [\n  \"web-*.service\", # all\n]\ncontainers = [\"db\", \"cache\"]\nicon = \"web\"\n",
         );
         check("", &with(&[app("StB")]), "[apps.StB]\nunits = []\n");

@@ -60,7 +60,7 @@ pub fn ui(ui: &mut Ui, draft: &mut Draft, search: &mut String, parts: &Parts<'_>
                 ui.add(Label::new(RichText::new(nothing).weak()));
             }
             for (title, list) in
-                [("Applications", &apps), ("Services", &services), ("Containers and Virtual Machines", &containers)]
+                [("Applications", &apps), ("Services", &services), ("Containers and virtual machines", &containers)]
             {
                 if !list.is_empty() {
                     ui.add_space(4.0);

@@ -1,3 +1,5 @@
+use std::slice;
+
 use super::*;
 use crate::look::rate::Bytes;
 
@@ -239,9 +241,9 @@ fn settings_take_an_app_over_and_let_it_go() {
         limit: settings::Limit::Rate { bytes: 1, secs: 60 },
         metered: false,
     };
-    let with = Settings { budgets: vec![budget], ..settings(&[a.clone()]) };
+    let with = Settings { budgets: vec![budget], ..settings(slice::from_ref(&a)) };
     assert_eq!(put(&with, Some(&a), app("c", "1")).budgets[0].app.as_deref(), Some("c"), "a budget goes with its app");
-    assert_eq!(without(&settings(&[a, b.clone()]), "a").apps, [b.clone()]);
-    assert_eq!(without(&settings(&[b.clone()]), "StB").apps, [b, nothing("StB")]);
+    assert_eq!(without(&settings(&[a, b.clone()]), "a").apps, slice::from_ref(&b));
+    assert_eq!(without(&settings(slice::from_ref(&b)), "StB").apps, [b, nothing("StB")]);
     assert_eq!(without(&settings(&[app("StB", "3")]), "StB").apps, [nothing("StB")]);
 }
