@@ -226,7 +226,7 @@ fn the_menu_of_an_app_groups_it_with_others() {
     screen.says("Edit Mine");
     assert!(is_on(&screen, "mail") && is_on(&screen, "db"));
     screen.click("Save");
-    let added = OwnApp { containers: list(&["db"]), ..mine.clone() };
+    let added = OwnApp { containers: list(&["db"]), ..mine };
     assert_eq!(saved(&screen), (vec![added], list(&["Mine"])));
 
     // The keyboard opens it as well, and the list of one app has the same.
@@ -236,8 +236,12 @@ fn the_menu_of_an_app_groups_it_with_others() {
         screen.press(Key::ArrowDown);
         screen.press_with(modifiers, key);
         screen.says("Edit…");
+        screen.press(Key::ArrowDown);
+        screen.press(Key::ArrowUp);
         screen.press(Key::Enter);
-        screen.says("Edit ");
+        screen.says("Edit Mine");
+        screen.says_not("Edit…");
+        assert_eq!(screen.wishes(), [], "the keys are the menu's alone");
     }
     let mut screen = Screen::with(settings.clone());
     screen.show(Update { apps: apps.clone(), settings: settings.clone(), ..reading(Ok(RATE)) });

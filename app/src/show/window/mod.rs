@@ -388,7 +388,8 @@ impl Window {
 
     /// What leads to a new app of one's own.
     fn new_app(&self, ui: &mut Ui, size: Vec2) {
-        if ui.add(Button::new("New App…").min_size(size)).on_hover_text(Action::NewApp.text()).clicked() {
+        let button = ui.horizontal(|ui| ui.add(Button::new("New App…").min_size(size))).inner;
+        if button.on_hover_text(Action::NewApp.text()).clicked() {
             self.picker.asked.replace(Some(Asked::New));
         }
     }

@@ -4,8 +4,8 @@
 use std::{cell::RefCell, collections::HashMap};
 
 use eframe::egui::{
-    Atom, Button, CollapsingHeader, EventFilter, Id, IdSalt, Pos2, Response, RichText, ScrollArea, Sense, Stroke,
-    TextEdit, Ui, UiBuilder, WidgetInfo, accesskit::Role, vec2,
+    Atom, Button, CollapsingHeader, EventFilter, Id, IdSalt, Popup, Pos2, Response, RichText, ScrollArea, Sense,
+    Stroke, TextEdit, Ui, UiBuilder, WidgetInfo, accesskit::Role, vec2,
 };
 
 use super::{
@@ -90,6 +90,7 @@ impl Picker {
         }
         if chosen.is_none()
             && watched.len() <= 1
+            && !Popup::is_any_open(ui.ctx())
             && (search.has_focus() || self.row_focused || ui.memory(|m| m.focused()).is_none())
             && let Some(next) = step(ui, &shown, watched)
         {

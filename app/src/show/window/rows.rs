@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use eframe::egui::{Color32, FocusDirection, Id, Key, Response, Stroke, StrokeKind, Ui};
+use eframe::egui::{Color32, FocusDirection, Id, Key, Popup, Response, Stroke, StrokeKind, Ui};
 
 /// Of a row.
 pub const ROW_HEIGHT: f32 = 28.0;
@@ -19,6 +19,9 @@ pub fn offset_for(at: usize, seen: &Range<f32>) -> Option<f32> {
 /// Up and down go from row to row, and from a text field into them. Where to, if they did. `id`: of a row that can have the
 /// focus.
 pub fn step(ui: &Ui, rows: usize, id: impl Fn(usize) -> Option<Id>) -> Option<usize> {
+    if Popup::is_any_open(ui.ctx()) {
+        return None; // the keys are the menu's
+    }
     let focused = ui.memory(|m| m.focused());
     let at = (0..rows).find(|at| focused.is_some() && id(*at) == focused);
     let pressed = |key| ui.input(|i| i.key_pressed(key) && i.modifiers.is_none());

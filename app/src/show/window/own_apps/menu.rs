@@ -73,6 +73,15 @@ pub fn button(ui: &mut Ui, app: &AppReading, apps: &[AppReading]) -> Option<Aske
 
 /// The menu's lines.
 fn items(ui: &mut Ui, app: &AppReading, apps: &[AppReading], opened: impl FnOnce(&Ui, &Response)) -> Option<Asked> {
+    let asked = lines(ui, app, apps, opened);
+    if asked.is_some() {
+        // Also where it was the keyboard.
+        ui.close();
+    }
+    asked
+}
+
+fn lines(ui: &mut Ui, app: &AppReading, apps: &[AppReading], opened: impl FnOnce(&Ui, &Response)) -> Option<Asked> {
     let mut asked = None;
     if app.kind == Kind::Own {
         let edit = ui.add(Button::new("Edit…"));
