@@ -226,9 +226,12 @@ async fn a_socket_that_is_somebody_elses_or_another_ones_is_not_asked() {
     fails(&mut engines, "it is not a socket").await;
 }
 
+/// As machined says addresses: the family, and the bytes.
+type Addresses = Vec<(i32, Vec<u8>)>;
+
 /// A stand-in for systemd-machined, with one machine whose addresses come after it, one on the host's network, and the host.
 struct Machined {
-    addresses: std::sync::Arc<std::sync::Mutex<Vec<(i32, Vec<u8>)>>>,
+    addresses: std::sync::Arc<std::sync::Mutex<Addresses>>,
 }
 
 #[zbus::interface(name = "org.freedesktop.machine1.Manager")]

@@ -102,7 +102,7 @@ impl Watch {
         for stream in streams {
             let lines: Arc<Mutex<Vec<String>>> = Arc::clone(&lines);
             let gather = move || {
-                BufReader::new(stream).lines().map_while(Result::ok).for_each(|line| lines.lock().unwrap().push(line))
+                BufReader::new(stream).lines().map_while(Result::ok).for_each(|line| lines.lock().unwrap().push(line));
             };
             thread::Builder::new().name("output".into()).spawn(gather).unwrap();
         }
