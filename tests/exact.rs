@@ -126,7 +126,7 @@ async fn an_ordinary_user_sees_every_byte_of_their_app() {
     let mut application = host.lab.application(&format!("{APPS}/a.service"));
     let mut watch = host.watch(USER, "a.service");
     for address in OUTSIDE.into_iter().chain(LAN) {
-        application.run(&format!("tcp {address} 120000 1000000"));
+        application.run(&format!("tcp {address} 300000 1000000"));
         application.run(&format!("udp {address} 50 1000"));
     }
     let truth = host.lab.truth();

@@ -70,6 +70,7 @@ fn counting(lab: &Lab) -> Nft {
     let (v4, v6) = (prefixes.internal_v4(), prefixes.internal_v6());
     let mut nft = lab.host.inside(Nft::open).unwrap();
     nft.create(9, SET_SIZE, Internal { v4: &v4, v6: &v6 }).unwrap();
+    nft.count_forwarded().unwrap();
     for below in ["a", "whole/a"] {
         lab.application(below).run(&format!("tcp {} 1000 1000", OUTSIDE[0]));
     }
