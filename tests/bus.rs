@@ -529,6 +529,26 @@ async fn open_questions_of_all_users_together_are_bounded() {
     nobody.install().await.unwrap();
 }
 
+/// Questions that are no dialogs have room of their own, and an end as well.
+#[tokio::test]
+async fn one_users_silent_questions_are_bounded_apart_from_dialogs() {
+    let (lab, bus) = (Lab::default(), Bus::new());
+    let polkit = Polkit::new(&bus, Answer::Yes).await;
+    let _daemon = Daemon::new(&lab, &bus).await;
+    bus.helper_of(ROOT).await.install().await.unwrap();
+    polkit.say(Answer::Silence);
+    let user: Helper1Proxy<'static> = bus.helper_of(USER).await;
+    let ask = |user: Helper1Proxy<'static>| tokio::spawn(async move { user.read_forwarded().await });
+    let open: Vec<_> = (0..8).map(|_| ask(user.clone())).collect();
+    asked(&polkit, 8).await;
+    refused(user.read_forwarded().await, "LimitsExceeded", "8 questions to polkit for this user are already open");
+    // A dialog, and another user's question.
+    polkit.say(Answer::Yes);
+    bus.helper_of(USER).await.read_all().await.unwrap();
+    bus.helper_of(OTHER).await.read_forwarded().await.unwrap();
+    open.iter().for_each(tokio::task::JoinHandle::abort);
+}
+
 /// Waits until polkit has been asked so many questions.
 async fn asked(polkit: &Polkit, questions: usize) {
     while polkit.asked.lock().unwrap().questions.len() < questions {

@@ -20,6 +20,7 @@ use crate::{
         store::{self, Store},
         usage::{By, Usage},
     },
+    look::apps::Apps,
 };
 
 /// A budget as programs read it. What a budget of a rate doesn't have is null.
@@ -53,7 +54,9 @@ pub fn budget(check: bool, json: bool) -> Result<ExitCode, Error> {
     }
     let calendar = Calendar::system(settings.billing_day);
     let periods = budget::periods(&settings.budgets, &calendar, Timestamp::now());
-    let store = if periods.iter().any(Option::is_some) { open()? } else { None };
+    let defined = Apps::new(&settings);
+    let mut store = if periods.iter().any(Option::is_some) { open()? } else { None };
+    store.iter_mut().for_each(|store| store.define(&defined));
     let began = store.as_ref().map_or(Ok(None), Store::since)?;
     if periods.iter().any(Option::is_some) && began.is_none() {
         return Ok(recorded::nothing(&settings));
@@ -61,7 +64,9 @@ pub fn budget(check: bool, json: bool) -> Result<ExitCode, Error> {
     let mut is_used_up = false;
     for (budget, period) in settings.budgets.iter().zip(&periods) {
         let groups = match (&store, period) {
-            (Some(store), Some(period)) => store.usage(&[period.start, period.end], &budget::which(budget), By::App)?,
+            (Some(store), Some(period)) => {
+                store.usage(&[period.start, period.end], &budget::which(budget, &defined), By::App)?
+            }
             _ => Vec::new(),
         };
         let (usage, name) = budget::used(budget, &groups);

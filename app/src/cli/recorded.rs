@@ -105,8 +105,16 @@ impl Recorded {
 
     /// Chooses the app with this id, or every one with this name. If there is none, returns similar names.
     fn choose_app(&mut self, wanted: &str) -> Result<Option<Vec<String>>, Error> {
-        let apps = self.store.apps()?;
+        let mut apps = self.store.apps()?;
         let is_called = |(id, name): &&(String, String)| [id, name].iter().any(|n| n.eq_ignore_ascii_case(wanted));
+        if !apps.iter().any(|app| is_called(&app)) {
+            // It may be a part of another one by now.
+            let as_recorded = Which { as_recorded: true, ..Which::default() };
+            let recorded = self.store.apps_of(&as_recorded)?;
+            if recorded.iter().any(|app| is_called(&app)) {
+                (apps, self.which.as_recorded) = (recorded, true);
+            }
+        }
         let chosen: Vec<_> = match apps.iter().find(|(id, _)| id == wanted) {
             Some(app) => vec![app],
             None => apps.iter().filter(is_called).collect(),

@@ -14,7 +14,10 @@ use super::{
     calendar::{Calendar, Period},
     usage::{Group, Usage, Which},
 };
-use crate::base::settings::{Budget, Limit, Per};
+use crate::{
+    base::settings::{Budget, Limit, Per},
+    look::apps::Apps,
+};
 
 /// A person hears of a budget when so many percent of it are used. The last one is when it is used up.
 const MARKS: [u32; 2] = [80, 100];
@@ -42,9 +45,12 @@ pub fn periods(budgets: &[Budget], calendar: &Calendar, now: Timestamp) -> Vec<O
     budgets.iter().map(|budget| period(budget).map(|period| calendar.span(period, now))).collect()
 }
 
-/// What the history is asked for to know what a budget has used: its groups are those of apps.
-pub fn which(budget: &Budget) -> Which {
-    Which { metered: budget.metered.then_some(true), ..Which::default() }
+/// What the history is asked for to know what a budget has used: its groups are those of apps. A budget for an app that is a part of
+/// another one now goes on being for that app.
+pub fn which(budget: &Budget, defined: &Apps) -> Which {
+    let is_own = |app: &String| defined.own().iter().any(|own| own.app.name.eq_ignore_ascii_case(app));
+    let as_recorded = budget.app.as_ref().is_some_and(|app| !is_own(app));
+    Which { metered: budget.metered.then_some(true), as_recorded, ..Which::default() }
 }
 
 /// Which of these apps, given by id and name, a budget is for: the one with that id, or all with that name; all where it names none.
@@ -189,7 +195,10 @@ mod tests {
         check(Some("session-1"), 3, None);
         check(Some("gone"), 0, None);
         let metered = Budget { metered: true, ..usage(None, GB, Per::Day) };
-        assert_eq!((which(&metered).metered, which(&usage(None, GB, Per::Day)).metered), (Some(true), None));
+        assert_eq!(
+            (which(&metered, &Apps::default()).metered, which(&usage(None, GB, Per::Day), &Apps::default()).metered),
+            (Some(true), None)
+        );
     }
 
     #[test]

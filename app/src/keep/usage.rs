@@ -66,6 +66,8 @@ pub struct Which {
     pub cgroups: Vec<String>,
     /// What was moved on networks that were metered (or not, or of which that is unknown: `Some(false)`). `None`: on all.
     pub metered: Option<bool>,
+    /// Apps are what they were recorded as, whatever a person says that belongs together now.
+    pub as_recorded: bool,
 }
 
 /// One group: what it stands for, and its slots.

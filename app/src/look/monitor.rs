@@ -261,6 +261,9 @@ impl Monitor {
         for watch in self.watches.iter_mut().filter(|watch| !watch.id.is_empty()) {
             watch.target = self.defined.target(&watch.id, &watch.target.name);
         }
+        if let Some(programs) = &mut self.programs {
+            **programs = Programs::default();
+        }
         (self.running, self.owns_known) = (None, false);
     }
 

@@ -232,15 +232,16 @@ impl Programs {
 
     fn pids(&self, cgroups: &[String], directory: impl Fn(&str) -> PathBuf) -> Vec<u32> {
         let mut pids = Vec::new();
+        let others = self.processes.values().filter(|seen| seen.is_there).count();
         for cgroup in cgroups {
             let text = fs::read_to_string(directory(cgroup).join("cgroup.procs")).unwrap_or_default();
             // 0: of a PID namespace beside this one.
             pids.extend(text.lines().filter_map(|line| line.parse::<u32>().ok()).filter(|pid| *pid != 0));
-            if pids.len() + self.processes.len() > MOST_PROCESSES {
+            if pids.len() + others > MOST_PROCESSES {
                 break;
             }
         }
-        pids.truncate(MOST_PROCESSES);
+        pids.truncate(MOST_PROCESSES.saturating_sub(others));
         pids
     }
 
@@ -368,8 +369,8 @@ impl Programs {
         let open = self.apps.iter().filter(|(_, known)| known.figures.is_some());
         let mut holders: Vec<(&String, &Key, u32)> =
             open.flat_map(|(id, known)| known.members.iter().map(move |(pid, key)| (id, key, *pid))).collect();
-        let is_holder = |key: &Key| self.owners.values().any(|owner| matches!(owner, Owner::Found(_, k) if k == key));
-        let known: HashSet<&Key> = holders.iter().map(|(_, key, _)| *key).filter(|key| is_holder(key)).collect();
+        let holder = |owner: &Owner| if let Owner::Found(_, key) = owner { Some(key.clone()) } else { None };
+        let known: HashSet<Key> = self.owners.values().filter_map(holder).collect();
         let started = |pid: &u32| self.processes.get(pid).map_or(u64::MAX, |seen| seen.process.started);
         // A socket that a parent has left to its children is the parent's.
         holders.sort_by_key(|(_, key, pid)| (!known.contains(key), started(pid)));

@@ -53,7 +53,9 @@ impl Target {
         let cgroups = app.cgroups.iter().map(|path| Selector::Cgroup(cgroup_path(path, "")));
         let apps = app.apps.iter().cloned().map(Selector::App);
         let containers = patterns(&app.containers).into_iter().map(Selector::Container);
-        let selectors = units.chain(cgroups).chain(apps).chain(containers).collect();
+        // An app of the same id would have the same row.
+        let same = [Selector::App(app.name.clone())];
+        let selectors = units.chain(cgroups).chain(apps).chain(containers).chain(same).collect();
         Self { name: app.name.clone(), comes_back: true, selectors, except: Vec::new() }
     }
 
@@ -117,7 +119,8 @@ impl Target {
 
     /// What is waited for, in the words of the one who asked, for people to read: an app's id may have come from a cgroup.
     pub fn describe(&self) -> String {
-        let words = self.selectors.iter().map(|selector| match selector {
+        let is_name = |selector: &&Selector| self.selectors.len() > 1 && **selector == Selector::App(self.name.clone());
+        let words = self.selectors.iter().filter(|selector| !is_name(selector)).map(|selector| match selector {
             Selector::Unit(pattern) | Selector::Container(pattern) => pattern.as_str(),
             Selector::Cgroup(text) | Selector::Everything(text) | Selector::App(text) => text.as_str(),
         });
@@ -300,10 +303,14 @@ pub fn lasting_app(id: &str) -> &str {
     const SESSION: &str = "session";
     let numbered = id.strip_prefix(SESSION).and_then(|rest| rest.strip_prefix('-'));
     match numbered.map(|number| number.trim_start_matches('c')) {
+        Some(EACH_START) => SESSION,
         Some(number) if !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()) => SESSION,
         _ => id,
     }
 }
+
+/// Stands in a recorded name for what is different at each start.
+const EACH_START: &str = "*";
 
 /// A unit's name with `*` in the place of numbers and the like that only this start of it has.
 fn lasting_name(unit: &str) -> String {
@@ -385,7 +392,9 @@ fn is_number(text: &str) -> bool {
     let digits = text.strip_prefix(['u', 'p', 'i']).unwrap_or(text);
     let random = text.strip_prefix('r').is_some_and(|hex| hex.len() == 32);
     let is = |text: &str, digit: fn(&u8) -> bool| !text.is_empty() && text.bytes().all(|byte| digit(&byte));
-    is(digits, u8::is_ascii_digit) || random && is(text.trim_start_matches('r'), u8::is_ascii_hexdigit)
+    text == EACH_START
+        || is(digits, u8::is_ascii_digit)
+        || random && is(text.trim_start_matches('r'), u8::is_ascii_hexdigit)
 }
 
 /// What stands before `-xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx` at the end.
@@ -618,6 +627,13 @@ mod tests {
             let above = "/user.slice/user-1000.slice/user@1000.service/app.slice";
             let found = built_in().lasting_unit(&format!("{above}/{unit}/below")).unwrap();
             assert_eq!((found.unit.as_str(), found.cgroup), (expected, format!("{above}/{expected}")));
+        }
+        // What is recorded of what starts anew each time belongs to the same app.
+        for unit in ["kitty-12-0.scope", "run-u12.service", "session-7.scope", "app-gnome-firefox-4711.scope"] {
+            let path = format!("/user.slice/user-1000.slice/user@1000.service/app.slice/{unit}");
+            let recorded = built_in().lasting_unit(&path).unwrap();
+            let now = app_of(&recorded.cgroup).unwrap();
+            assert_eq!(lasting_app(&now.id), recorded.app, "{unit}");
         }
         assert_eq!(built_in().lasting_unit("/system.slice/cron.service"), None);
         let session = built_in().lasting_unit("/user.slice/user-1000.slice/session-c42.scope").unwrap();

@@ -16,9 +16,9 @@ pub fn news(before: &Grants, now: &Grants) -> Option<String> {
         match (before.of(grant), now.of(grant)) {
             (before, now) if before == now => None,
             (_, Permission::Refused(why)) => Some(format!("{what}. {}", format::sentence(why))),
-            (Permission::Granted, Permission::NotAsked) => Some(format!(
-                "{what} until an administrator’s password is given again, because the helper was restarted."
-            )),
+            (Permission::Granted, Permission::NotAsked) => {
+                Some(format!("{what} until an administrator’s password is given again."))
+            }
             _ => None,
         }
     })
@@ -41,8 +41,7 @@ mod tests {
         let told = "System services are shown as an estimate. The password dialog was closed. Nothing was changed.";
         check(Asking, no(), Some(told));
         check(no(), no(), None);
-        let lost = "System services are shown as an estimate until an administrator’s password is given again, because \
-                    the helper was restarted.";
+        let lost = "System services are shown as an estimate until an administrator’s password is given again.";
         check(Granted, NotAsked, Some(lost));
     }
 }

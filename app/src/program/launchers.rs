@@ -274,7 +274,7 @@ pub fn changed(text: &str, id: &str, netglance: &str, original: Option<&Path>) -
             Some(("Exec", command)) if !command.trim().is_empty() => {
                 changed += &kept(&format!("Exec={prefix}{command}"));
             }
-            Some(("DBusActivatable", "true")) => changed += &kept("DBusActivatable=false"),
+            Some(("DBusActivatable", value)) if value.trim() == "true" => changed += &kept("DBusActivatable=false"),
             _ => changed += line,
         }
         if let Some(original) = original.filter(|_| group == MAIN) {

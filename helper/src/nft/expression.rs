@@ -137,15 +137,15 @@ impl<'a> Expressions<'a> {
         })
     }
 
-    /// Goes on if the host would send to the packet's source through the interface that it came in by. Works for IPv4 and IPv6.
-    pub fn source_is_behind_interface(&mut self) -> &mut Self {
+    /// Goes on if the host would not send to the packet's source through the interface that it came in by. For IPv4 and IPv6.
+    pub fn source_is_elsewhere(&mut self) -> &mut Self {
         const NFT_FIB_RESULT_OIF: u32 = 1;
         // NFTA_FIB_F_SADDR, NFTA_FIB_F_IIF and NFTA_FIB_F_PRESENT: a byte that says whether there is such a route, and three zeros.
         const FLAGS: u32 = 1 | 1 << 3 | 1 << 5;
         self.expression("fib", |a| {
             a.u32(1, REGISTER).u32(2, NFT_FIB_RESULT_OIF).u32(3, FLAGS);
         });
-        self.equal(&[1, 0, 0, 0])
+        self.equal(&[0; 4])
     }
 
     /// Loads the first byte of the link-layer header; ends the rule where there is none.
@@ -250,6 +250,11 @@ impl<'a> Expressions<'a> {
         self.expression("nat", |a| {
             a.u32(1, NFT_NAT_DNAT).u32(2, nfproto.into()).u32(3, REGISTER);
         });
+    }
+
+    /// Gives the packet the address of the interface that it leaves by as its source.
+    pub fn masquerade(&mut self) {
+        self.expression("masq", |_| {});
     }
 
     /// Ends the chain and the packet's way through our table.

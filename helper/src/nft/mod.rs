@@ -375,7 +375,12 @@ impl Nft {
             return Ok(());
         }
         let made = self.commit(&ruleset::count_forwarded(TABLE, true));
-        made.or_else(|_| self.commit(&ruleset::count_forwarded(TABLE, false))).map(drop)
+        match made {
+            Err(error) if error.is_unsupported() || error.has_errno(Errno::NOENT) => {
+                self.commit(&ruleset::count_forwarded(TABLE, false)).map(drop)
+            }
+            other => other.map(drop),
+        }
     }
 
     /// Reads what was forwarded: gives each element's address and bytes. See [`Self::read`] for what may be missing.

@@ -51,8 +51,8 @@ const TAILNET6: IpAddr = v6([0xfd7a, 0x115c, 0xa1e0, 0, 0, 0, 0, 1]);
 const UNIQUE_LOCAL: IpAddr = v6([0xfd12, 0x3456, 0, 0, 0, 0, 0, 1]);
 const MULTICAST4: IpAddr = v4(239, 255, 77, 77);
 const MULTICAST6: IpAddr = v6([0xff02, 0, 0, 0, 0, 0, 0x77, 0x77]);
-const PUBLIC4: IpAddr = v4(93, 184, 216, 34);
-const PUBLIC6: IpAddr = v6([0x2606, 0x2800, 0x220, 1, 0, 0, 0, 1]);
+pub(super) const PUBLIC4: IpAddr = v4(93, 184, 216, 34);
+pub(super) const PUBLIC6: IpAddr = v6([0x2606, 0x2800, 0x220, 1, 0, 0, 0, 1]);
 /// Addresses that a rule of the host's leads to others: a public one to the LAN, as a transparent cache does, and a private one
 /// outside, as the address of a service.
 const CAPTURED4: IpAddr = v4(93, 184, 216, 35);
@@ -203,11 +203,11 @@ fn at(address: IpAddr) -> SocketAddr {
     }
 }
 
-fn tcp(address: IpAddr) -> Task {
+pub(super) fn tcp(address: IpAddr) -> Task {
     Task::Tcp { to: at(address), up: 60_000, down: 250_000 }
 }
 
-fn udp(address: IpAddr) -> Task {
+pub(super) fn udp(address: IpAddr) -> Task {
     Task::Udp { to: at(address), count: 50, up: 300, down: 1200 }
 }
 

@@ -93,6 +93,45 @@ impl Namespace {
         Ok(())
     }
 
+    /// Makes a bridge of this index. `false`: this kernel has none.
+    pub fn bridge(&self, index: u32) -> Result<bool, Error> {
+        let mut message = LinkMessage::default();
+        message.header.index = index;
+        message.attributes.extend([
+            LinkAttribute::IfName("bridge0".to_owned()),
+            LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Bridge)]),
+        ]);
+        let made = self.inside(|| change(RTM_NEWLINK, CREATE, &message).and_then(|()| up(index)))?;
+        match made {
+            Err(netlink::Error::Refused(error)) if error.raw_os_error() == Some(EOPNOTSUPP) => Ok(false),
+            other => other.map(|()| true).map_err(Error::network("make a bridge")),
+        }
+    }
+
+    /// Joins another namespace, by its interface of index [`WIRE`], to a bridge here, by one of index `port`. See [`Self::wire`].
+    pub fn plug(&self, other: &Self, port: u32, bridge: u32) -> Result<(), Error> {
+        let mut here = LinkMessage::default();
+        here.header.index = port;
+        here.attributes.extend([
+            LinkAttribute::IfName(format!("port{port}")),
+            LinkAttribute::GsoMaxSegs(1),
+            LinkAttribute::Controller(bridge),
+        ]);
+        let mut there = LinkMessage::default();
+        there.header.index = WIRE;
+        there.attributes.extend([
+            LinkAttribute::IfName("wire0".to_owned()),
+            LinkAttribute::GsoMaxSegs(1),
+            LinkAttribute::NetNsFd(other.0.as_raw_fd()),
+        ]);
+        let data = InfoData::Veth(InfoVeth::Peer(there));
+        here.attributes.push(LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Veth), LinkInfo::Data(data)]));
+        let doing = "make a pair of interfaces";
+        self.inside(|| change(RTM_NEWLINK, CREATE, &here))?.map_err(Error::network(doing))?;
+        self.inside(|| up(port))?.map_err(Error::network(doing))?;
+        other.inside(|| up(WIRE))?.map_err(Error::network(doing))
+    }
+
     /// Gives an interface an address and what is reachable with it.
     pub fn address(&self, interface: u32, net: IpNet) -> Result<(), Error> {
         let mut message = AddressMessage::default();

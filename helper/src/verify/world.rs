@@ -24,7 +24,7 @@ use super::{
     cases::{self, Actor, Case},
     cgroups::{self, APP, CHILD, Cgroups},
     fault::Fault,
-    freed, meaning,
+    forwarded, freed, meaning,
     namespace::{Namespace, TUNNEL, WIRE},
     peer::Peer,
     remotes::{self, Asked},
@@ -62,6 +62,7 @@ pub fn run(program: &Path, stop: &Stop) -> Result<Report, Error> {
     }
     let begun = Instant::now();
     let mut cases = World::new(program, None)?.try_all(stop)?;
+    cases.extend(forwarded::try_all(program, stop)?);
     cases.push(freed::try_one(None, stop)?);
     cases.push(running::compare(Path::new(running::SETUP))?);
     Ok(Report {

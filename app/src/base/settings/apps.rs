@@ -114,6 +114,12 @@ fn checked(list: Vec<Spanned<String>>, check: impl Fn(&str) -> Result<(), String
 /// Whether an app may be called this. The error is a sentence for the person who wrote it.
 pub fn own_name(name: &str) -> Result<(), String> {
     not_empty(name, "an app's name")?;
+    const OTHERS: [&str; 6] = ["system:", "docker:", "podman:", "libvirt:", "nspawn:", "bridge:"];
+    if let Some(start) = OTHERS.iter().find(|start| name.starts_with(**start)) {
+        return Err(format!(
+            "an app's name can't begin with \"{start}\": system services and containers are called so"
+        ));
+    }
     if name.chars().any(char::is_control) {
         return Err("an app's name can't contain control characters such as line breaks".to_owned());
     }

@@ -88,7 +88,12 @@ impl Store {
 
     /// Every app that was recorded: its id, and its name as it was last known.
     pub fn apps(&self) -> Result<Vec<(String, String)>, Error> {
-        let series = self.series(&Which::default()).map_err(self.failed("read"))?;
+        self.apps_of(&Which::default())
+    }
+
+    /// As [`Self::apps`], of what these choose.
+    pub fn apps_of(&self, which: &Which) -> Result<Vec<(String, String)>, Error> {
+        let series = self.series(which).map_err(self.failed("read"))?;
         let apps: BTreeMap<_, _> = series.into_iter().map(|series| (series.app, series.name)).collect();
         Ok(apps.into_iter().collect())
     }
@@ -106,7 +111,7 @@ impl Store {
         while let Some(row) = rows.next()? {
             let mut series = Series { id: row.get(0)?, app: row.get(1)?, name: row.get(2)?, unit: row.get(3)? };
             let cgroup: String = row.get(4)?;
-            if let Some(own) = self.defined.recorded(&cgroup) {
+            if let Some(own) = self.defined.recorded(&cgroup).filter(|_| !which.as_recorded) {
                 series.app.clone_from(own);
                 series.name.clone_from(own);
             }

@@ -29,10 +29,42 @@ struct Known {
     /// When it was first looked at, in `CLOCK_BOOTTIME`.
     since_ns: u64,
     has_external: bool,
+    /// An engine names it.
+    is_named: bool,
     /// Where it stands; `None`: it has no name yet.
     path: Option<String>,
+    /// Where it stands from the next look on: what was moved until this one belongs to whoever had the address before.
+    next: Option<String>,
     /// What it has moved since it was first looked at and while it had no name.
     waiting: Bytes,
+}
+
+impl Known {
+    fn new(address: IpAddr, since_ns: u64, has_external: bool) -> Self {
+        let (path, next, waiting) = (None, None, Bytes::default());
+        Self { address, since_ns, has_external, is_named: false, path, next, waiting }
+    }
+
+    /// Takes in a look. `has_news`: who has which address may be different. Whether it stands somewhere else now.
+    fn refresh(&mut self, engines: &Engines, boottime_ns: u64, has_news: bool) -> bool {
+        if !has_news && self.path.is_some() && self.path == self.next {
+            return false;
+        }
+        let before = self.path.take();
+        let is_named = engines.holder_of(self.address).is_some();
+        if self.is_named && !is_named {
+            // It has gone; another one may have the address in a moment.
+            self.since_ns = boottime_ns;
+        }
+        self.path = if before.is_some() { self.next.clone() } else { None };
+        let age = Duration::from_nanos(boottime_ns.saturating_sub(self.since_ns));
+        self.next = (is_named || age >= NAMED_WITHIN).then(|| engines.path_of(self.address));
+        self.is_named = is_named;
+        if self.path.is_none() {
+            self.path.clone_from(&self.next);
+        }
+        before != self.path
+    }
 }
 
 impl Containers {
@@ -52,21 +84,13 @@ impl Containers {
                 changed |= known.has_external != has_external && known.path.is_some();
                 known.has_external = has_external;
             } else if let Some(address) = forwarded::address(&row.cgroup) {
-                let known =
-                    Known { address, since_ns: boottime_ns, has_external, path: None, waiting: Bytes::default() };
-                self.known.insert(row.cgroup.clone(), known);
+                self.known.insert(row.cgroup.clone(), Known::new(address, boottime_ns, has_external));
             }
         }
         self.engines.seen(self.known.values().map(|known| known.address));
         let has_news = changed;
-        for known in self.known.values_mut().filter(|known| has_news || known.path.is_none()) {
-            let age = Duration::from_nanos(boottime_ns.saturating_sub(known.since_ns));
-            let is_named = self.engines.holder_of(known.address).is_some();
-            if is_named || age >= NAMED_WITHIN || known.path.is_some() {
-                let path = Some(self.engines.path_of(known.address));
-                changed |= known.path != path;
-                known.path = path;
-            }
+        for known in self.known.values_mut() {
+            changed |= known.refresh(&self.engines, boottime_ns, has_news);
         }
         if changed {
             self.list();
@@ -124,4 +148,31 @@ pub(super) fn place<'a>(containers: &mut Option<Containers>, counter: &'a str, b
     }
     containers.wait(counter, bytes);
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What was moved until a look belongs to whoever had the address before it.
+    #[tokio::test]
+    async fn what_a_container_moves_last_is_its_own() {
+        let engines = Engines::new(&Places::default());
+        let mut known = Known::new("172.17.0.2".parse().unwrap(), 0, true);
+        known.refresh(&engines, 0, true);
+        assert_eq!(known.path, None, "it has no name yet");
+        // As if an engine had named it.
+        let web = Some("/forwarded/docker/web/172.17.0.2".to_owned());
+        (known.is_named, known.path, known.next) = (true, web.clone(), web.clone());
+        let at = |secs: u64| secs * 1_000_000_000;
+        assert!(!known.refresh(&engines, at(10), false), "nothing is new");
+        known.refresh(&engines, at(11), true);
+        assert_eq!(known.path, web, "its end has been told, and its last bytes come with the same look");
+        known.refresh(&engines, at(12), false);
+        assert_eq!(known.path, None, "another one may get the address");
+        known.refresh(&engines, at(13), false);
+        assert_eq!(known.path, None);
+        known.refresh(&engines, at(14), false);
+        assert_eq!(known.path.as_deref(), Some("/forwarded/bridge/unknown/172.17.0.2"), "nobody has named it");
+    }
 }

@@ -75,6 +75,8 @@ struct Containers {
     read: Option<Instant>,
     /// It is not tried again until it is granted, or there may be another helper.
     is_refused: bool,
+    /// It failed, and is not tried again until then.
+    again: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -224,6 +226,10 @@ impl Helper {
         if containers.is_refused && !granted {
             return None;
         }
+        if containers.again.is_some_and(|again| Instant::now() < again) {
+            return containers.rows.clone();
+        }
+        containers.again = None;
         if containers.epoch != epoch {
             *containers = Containers { epoch, ..Containers::default() };
         }
@@ -240,10 +246,18 @@ impl Helper {
                 let rows = sample.rows.iter().map(row).collect();
                 containers.rows = Some(rows).filter(|_| sample.epoch == epoch);
             }
+            // Who may see it may see it again: polkit could not be asked.
+            Err(helper1::Error::NotAuthorized(_)) if containers.rows.is_some() => {
+                containers.again = Some(Instant::now() + AGAIN_AFTER);
+                containers.rows = None;
+            }
+            Err(helper1::Error::NotAuthorized(_)) if granted => {
+                containers.again = Some(Instant::now() + AGAIN_AFTER);
+            }
             Err(helper1::Error::NotAuthorized(_)) => (containers.is_refused, containers.rows) = (true, None),
             Err(error) if is_older(&error) => (containers.is_refused, containers.rows) = (true, None),
-            // What was read before is still true.
-            Err(_) => {}
+            // What was read before is still true. A polkit that hangs holds up no further looks.
+            Err(_) => containers.again = Some(Instant::now() + AGAIN_AFTER),
         }
         containers.rows.clone()
     }

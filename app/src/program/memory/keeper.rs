@@ -338,11 +338,12 @@ impl Keeper {
 
     fn spent(&self, budgets: &[Budget], now: Timestamp) -> Result<Vec<Account>, String> {
         let periods = budget::periods(budgets, &self.calendar(), now);
+        let defined = self.rules.as_ref().map(|rules| rules.defined.clone()).unwrap_or_default();
         let account = |(budget, period): (&Budget, &Option<Range<i64>>)| {
             let groups = match period {
-                Some(period) => {
-                    self.read(|store| store.usage(&[period.start, period.end], &budget::which(budget), By::App))?
-                }
+                Some(period) => self.read(|store| {
+                    store.usage(&[period.start, period.end], &budget::which(budget, &defined), By::App)
+                })?,
                 None => None,
             };
             let groups = groups.unwrap_or_default();

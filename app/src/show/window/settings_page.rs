@@ -86,10 +86,6 @@ impl SettingsPage {
             start_at_login(ui, update, &mut outcome);
             section(ui, "Exact Counting");
             self.exact(ui, update, &mut outcome);
-            section(ui, "Started So That They Can Be Counted");
-            if let Some(wish) = launchers::ui(ui, update) {
-                outcome.wish = Some(wish);
-            }
             section(ui, "History");
             self.history(ui, settings);
             section(ui, "Budgets");
@@ -100,6 +96,10 @@ impl SettingsPage {
             }
             section(ui, "Internal Addresses");
             self.prefixes.ui(ui, update, settings);
+            section(ui, "Started So That They Can Be Counted");
+            if let Some(wish) = launchers::ui(ui, update) {
+                outcome.wish = Some(wish);
+            }
             ui.add_space(16.0);
             ui.label(
                 RichText::new("Stored in ~/.config/netglance/config.toml. Changes to the file apply at once.")

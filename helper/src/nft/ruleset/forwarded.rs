@@ -4,8 +4,10 @@
 //!     set forwarded_tx4_external { type ipv4_addr; size 4096; flags dynamic; counter }          # and seven more
 //!     chain forward {
 //!         type filter hook forward priority 200; policy accept;
-//!         meta iifkind "bridge" fib saddr . iif oif exists jump forwarded_tx
-//!         meta iifkind "veth" fib saddr . iif oif exists jump forwarded_tx
+//!         meta iifkind "bridge" fib saddr . iif oif missing return
+//!         meta iifkind "veth" fib saddr . iif oif missing return
+//!         meta iifkind "bridge" jump forwarded_tx
+//!         meta iifkind "veth" jump forwarded_tx
 //!         meta oifkind "bridge" jump forwarded_rx
 //!         meta oifkind "veth" jump forwarded_rx
 //!     }
@@ -19,8 +21,8 @@
 //!
 //! In this hook, after destinations were translated and before sources are, a packet has the address of the container or virtual
 //! machine both ways. A packet from one to another is booked to both. A packet that the host itself sends or receives does not come
-//! here, so nothing is booked twice. A source counts only where the host's routes lead back to it through the interface that it came
-//! from: a container can't book to another network's addresses, nor fill the sets with any that are not its own network's. No verdict is given but to go on.
+//! here, so nothing is booked twice. A packet from behind such an interface counts only where the host's routes lead back to its source
+//! through it: a container can't make up senders outside of its own network. No verdict is given but to go on.
 
 use super::{
     super::message::{Batch, Kind},
@@ -109,17 +111,22 @@ impl Builder<'_> {
             }
         }
         self.chain(FORWARD, "what is forwarded; after the host's own filters", Some(HOOK));
+        let names = KINDS.map(|kind| {
+            let mut name = [0; 16];
+            name.iter_mut().zip(kind.bytes()).for_each(|(to, from)| *to = from);
+            name
+        });
+        for name in names.iter().filter(|_| asks_routes) {
+            let text = "no address behind this interface: a source that is made up";
+            self.rule(FORWARD, "a look at the routes (fib)", text, |e| {
+                e.meta(NFT_META_IIFKIND).equal(name).source_is_elsewhere().leave();
+            });
+        }
         for (is_sent, key) in [(true, NFT_META_IIFKIND), (false, NFT_META_OIFKIND)] {
-            for kind in KINDS {
-                let mut name = [0; 16];
-                name.iter_mut().zip(kind.bytes()).for_each(|(to, from)| *to = from);
+            for name in &names {
                 let text = "containers and virtual machines are behind such interfaces";
-                self.rule(FORWARD, "a look at the kind of an interface, and at the routes (fib)", text, |e| {
-                    e.meta(key).equal(&name);
-                    if is_sent && asks_routes {
-                        e.source_is_behind_interface();
-                    }
-                    e.jump(chain(is_sent));
+                self.rule(FORWARD, "a look at the kind of an interface", text, |e| {
+                    e.meta(key).equal(name).jump(chain(is_sent));
                 });
             }
         }

@@ -1,4 +1,4 @@
-//! A table that translates what this host sends: for the proof's scratch network, and nowhere else. Pure.
+//! Tables that translate addresses: for the proof's scratch networks, and nowhere else. Pure.
 
 use std::net::IpAddr;
 
@@ -33,6 +33,28 @@ pub fn translate(table: &str, from: IpAddr, to: IpAddr) -> Batch {
         };
         let length = u32::try_from(from.len()).unwrap_or_default();
         e.nfproto().equal(&[nfproto]).network_header(offset, length).equal(&from).translate(nfproto, &to);
+    });
+    b.batch
+}
+
+/// What leaves by the interface with this index over IPv4 gets an address of that interface as its source.
+pub fn masquerade(table: &str, interface: u32) -> Batch {
+    /// `NF_INET_POST_ROUTING`
+    const HOOK: u32 = 4;
+    /// `NF_IP_PRI_NAT_SRC`
+    const PRIORITY: u32 = 100;
+    const NFT_META_OIF: u32 = 5;
+    const CHAIN: &str = "postrouting";
+    let mut b = Builder::new(table);
+    b.table();
+    b.request(Kind::NewChain, NLM_F_CREATE, "a chain that translates addresses", |a| {
+        a.string(3, CHAIN).nest(4, |a| {
+            a.u32(1, HOOK).u32(2, PRIORITY);
+        });
+        a.string(7, "nat");
+    });
+    b.rule(CHAIN, "a rule that masquerades", "for the proof", |e| {
+        e.nfproto().equal(&[2]).meta(NFT_META_OIF).equal(&interface.to_ne_bytes()).masquerade();
     });
     b.batch
 }

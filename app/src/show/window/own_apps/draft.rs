@@ -238,9 +238,9 @@ impl Draft {
         if let Some(other) = others.find(|app| app.name.to_lowercase() == name.to_lowercase()) {
             return Some(format!("You already have an app called “{}”. Choose another name.", printable(&other.name)));
         }
-        // Both would have the same id.
+        // Both would have the same id, and one row. So it has to be included as well, for a person to see it.
         let mut others = apps.iter().filter(|app| app.kind != Kind::Own && app.id == name);
-        let target = Target::own(&self.app());
+        let target = Target::own(&OwnApp { name: String::new(), ..self.app() });
         let is_other = |app: &AppReading| app.cgroups.iter().any(|path| target.unit_of(path).is_none());
         let other = others.find(|app| is_other(app))?;
         Some(format!(
