@@ -8,7 +8,7 @@ mod support;
 
 use std::collections::HashMap;
 
-use desktop::{APP_SLICE, Answer, Desktop, OTHER, PASSWORD, RATE, SERVICES, dropped, packages};
+use desktop::{APP_SLICE, Answer, CONTAINER, Desktop, Found, OTHER, PASSWORD, RATE, SERVICES, dropped, packages};
 use serde_json::Value;
 use support::eventually;
 
@@ -275,6 +275,7 @@ fn it_is_remembered_until_it_is_taken_away() {
     let desktop = Desktop::boot();
     desktop.install();
     desktop.replica();
+    desktop.docker();
     desktop.root(&call("Install")).ok();
     let (epoch, _) = read(&desktop);
 
@@ -302,7 +303,7 @@ fn it_is_remembered_until_it_is_taken_away() {
         dropped: dropped(),
     }
     .agrees(&desktop);
-    desktop.resume();
+    three_services_and_a_container_are_one_app(&desktop);
     no_complaints(&desktop);
 
     let uninstall = desktop.start("uninstall", &call("Uninstall"));
@@ -312,6 +313,89 @@ fn it_is_remembered_until_it_is_taken_away() {
     refused(&desktop.cad(&call("Read")), "NotInstalled", "Count Exactly");
     left(&desktop);
     no_complaints(&desktop);
+}
+
+/// What the outside has counted for StB: its services and its container.
+fn stb(desktop: &Desktop) -> [u64; 2] {
+    Began::now(desktop);
+    let truth = SERVICES.map(|(name, _)| name).into_iter().chain([CONTAINER.0]).map(|name| desktop.truth(name));
+    truth.fold([0, 0], |[rx, tx], (more_rx, more_tx)| [rx + more_rx, tx + more_tx])
+}
+
+/// What the history says of StB.
+fn remembered(desktop: &Desktop) -> [u64; 2] {
+    let lines = desktop.cad("netglance history --json --since 1d --by app --app StB").stdout;
+    let lines: Vec<Value> = lines.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    assert!(lines.iter().all(|line| line["estimate_bytes"].as_u64().unwrap_or(0) == 0), "{lines:?}");
+    ["rx_bytes", "tx_bytes"].map(|field| lines.iter().filter_map(|line| line[field].as_u64()).sum())
+}
+
+const CONFIG: &str = r#"[apps.StB]\nunits = ["stb-next-*.service"]\ncontainers = ["stb-*"]\n"#;
+
+/// In terminal, history and window, to the byte, after a password that nobody was asked for. Begins while the outside is paused and
+/// ends while it is not.
+fn three_services_and_a_container_are_one_app(desktop: &Desktop) {
+    desktop.cad(&format!("mkdir -p ~/.config/netglance && printf '{CONFIG}' > ~/.config/netglance/config.toml")).ok();
+    let hidden = || desktop.start("hidden", "exec netglance --hidden");
+    let first = "until test -s ~/.local/share/netglance/history.db-wal; do sleep 0.1; done";
+    let _hidden = hidden();
+    desktop.cad(first).ok();
+    let mut watch = desktop.start("watch", "netglance watch --json --app StB");
+    watch.line("the container too", |line| line["units"].as_array().is_some_and(|units| units.len() == 4));
+    let (truth, of_container, lost) = (stb(desktop), desktop.truth(CONTAINER.0).0, dropped());
+    let before = watch.look();
+    desktop.stop("hidden");
+    let history = remembered(desktop);
+    let _hidden = hidden();
+
+    desktop.resume();
+    eventually("a while of it", || (desktop.truth(CONTAINER.0).0 > of_container + 5 * RATE).then_some(()));
+    desktop.cad("netglance").ok();
+    desktop.shows("label", CONTAINER.1);
+    desktop.shows("push button", "Exact");
+    let named = desktop.find("", CONTAINER.1);
+    let is_row = |found: &Found| found.name.starts_with(&format!("{}, ", CONTAINER.1));
+    assert!(!named.iter().any(is_row), "a part of StB, and no row of its own: {named:?}");
+    desktop.screenshot("own-app");
+    another_one_by_clicking(desktop);
+
+    desktop.pause();
+    let now = stb(desktop);
+    let after = watch.look();
+    desktop.stop("watch");
+    desktop.stop("hidden");
+    desktop.resume();
+    let moved = [now[0] - truth[0], now[1] - truth[1]];
+    let lost = (dropped() - lost) * 65_536;
+    let bytes = |line: &Value| ["rx_bytes", "tx_bytes"].map(|field| line[field].as_u64().unwrap());
+    let later = remembered(desktop);
+    for (who, before, after) in [("watch", bytes(&before), bytes(&after)), ("history", history, later)] {
+        let seen = [after[0] - before[0], after[1] - before[1]];
+        println!("{who}: {seen:?}, the outside {moved:?}, {lost} lost");
+        let agrees = (0..2).all(|at| seen[at].abs_diff(moved[at]) <= lost);
+        assert!(agrees && seen[0] > 4 * RATE, "{who} says {seen:?}, the outside {moved:?}, {lost} lost");
+    }
+    assert_eq!((&after["source"], &after["lacks_containers"]), (&"exact".into(), &false.into()));
+    desktop.root("systemctl stop replica-container.service replica-docker.service").ok();
+}
+
+/// By somebody who never saw the config file.
+fn another_one_by_clicking(desktop: &Desktop) {
+    desktop.click("push button", "New App…");
+    desktop.shows("push button", "Save");
+    desktop.types("Work");
+    desktop.click("check box", "Another app");
+    desktop.shows("", "This app will include");
+    desktop.screenshot("own-app-new");
+    desktop.click("push button", "Save");
+    let name = |app: &Value| (app["id"].as_str() == Some("Work")).then(|| app["kind"].clone());
+    let kind = eventually("the new app is there", || {
+        let apps: Value = serde_json::from_str(&desktop.cad("netglance apps --json").ok()).unwrap();
+        apps.as_array().unwrap().iter().find_map(name)
+    });
+    assert_eq!(kind, "own");
+    desktop.shows("", "Work, ");
+    desktop.screenshot("own-app-made");
 }
 
 /// The rules here: the others', and netglance's table. Counters and what is in netglance's sets are not in it.
