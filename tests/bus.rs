@@ -538,6 +538,7 @@ async fn one_users_silent_questions_are_bounded_apart_from_dialogs() {
     bus.helper_of(ROOT).await.install().await.unwrap();
     polkit.say(Answer::Silence);
     let user: Helper1Proxy<'static> = bus.helper_of(USER).await;
+    user.read().await.unwrap(); // by now the helper knows whose calls these are
     let ask = |user: Helper1Proxy<'static>| tokio::spawn(async move { user.read_forwarded().await });
     let open: Vec<_> = (0..8).map(|_| ask(user.clone())).collect();
     asked(&polkit, 8).await;

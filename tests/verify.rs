@@ -99,7 +99,9 @@ fn it_passes_here_and_leaves_nothing_behind() {
     let (running, tried) = report.cases.split_last().unwrap();
     let (freed, tried) = tried.split_last().unwrap();
     assert_eq!((freed.case.as_str(), freed.verdict), ("A closed UDP socket is freed", Outcome::Pass), "{freed:?}");
-    assert_eq!(tried.len(), cases::all().len());
+    let (of_apps, of_containers) = tried.split_at(cases::all().len());
+    assert_eq!(of_containers.iter().filter(|case| case.actor.contains("container")).count(), 7, "{of_containers:?}");
+    assert!(of_apps.iter().all(|case| !case.actor.contains("container")));
     for case in tried {
         if case.verdict == Outcome::Skipped && case.case.ends_with("after an nft reset") {
             assert!(case.meaning.as_ref().is_some_and(|why| why.contains("kernel (before 6.5)")), "{case:?}");
@@ -360,13 +362,22 @@ fn real_tools_agree() {
         let key = [&key[..4], &key[4..]].map(|half| u32::from_ne_bytes(half.try_into().unwrap()));
         let booked = world.booked_to(actor).unwrap();
         for (set, bytes) in [("rx_external", booked.rx_bytes), ("tx_external", booked.tx_bytes)] {
-            let list = world.inside(|| tool("nft", &["-j", "list", "ruleset"], "")).unwrap().unwrap();
-            let list: Value = serde_json::from_str(&list).unwrap();
-            let sets = list["nftables"].as_array().unwrap().iter().filter(|entry| entry["set"]["name"] == set);
-            let mut elements = sets.flat_map(|entry| entry["set"]["elem"].as_array().unwrap());
-            let mine = |element: &&Value| element["elem"]["val"]["concat"] == serde_json::json!(key);
-            let element = elements.find(mine).unwrap_or_else(|| panic!("no {key:?} in {list:#}"));
-            assert_eq!(element["elem"]["counter"]["bytes"], bytes, "{actor:?} {set}");
+            // Not as JSON: Debian's nft ends in the middle of it at a table with an owner.
+            let list = world.inside(|| tool("nft", &["list", "ruleset"], "")).unwrap().unwrap();
+            let start = list.find(&format!("\tset {set} {{")).unwrap_or_else(|| panic!("no set {set} in {list}"));
+            let text = list[start..].split("\n\t}").next().unwrap();
+            let elements = text.split_once("elements = {").unwrap_or_else(|| panic!("nothing in {text}")).1;
+            let number = |word: &str| match word.strip_prefix("0x") {
+                Some(hex) => u32::from_str_radix(hex, 16).unwrap(),
+                None => word.parse().unwrap(),
+            };
+            let element = |element: &str| {
+                let words: Vec<_> = element.split_whitespace().take(8).map(str::to_owned).collect();
+                let [first, _, second, _, _, _, _, bytes] = words.as_slice() else { panic!("{element}") };
+                ([number(first), number(second)], bytes.parse::<u64>().unwrap())
+            };
+            let found = elements.trim_end_matches([' ', '}']).split(',').map(element).find(|(of, _)| *of == key);
+            assert_eq!(found, Some((key, bytes)), "{actor:?} {set}: {text}");
             assert!(bytes > 60_000);
         }
     }

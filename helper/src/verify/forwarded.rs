@@ -30,6 +30,7 @@ use crate::{
     forwarded::Forwarded,
     nft::{
         Nft,
+        key::Key,
         ruleset::{self, Counter, ForwardedSet},
     },
 };
@@ -79,7 +80,7 @@ struct World {
     has_ipv6: bool,
     _host: Namespace,
     _peer: Peer,
-    _cgroups: Cgroups,
+    cgroups: Cgroups,
 }
 
 struct Container {
@@ -181,7 +182,7 @@ impl World {
         let served: Vec<_> = served.into_iter().map(|address| SocketAddr::new(address, PORT)).collect();
         let peer = Peer::serve(&router, &served)?;
         let forwarded = Forwarded::default();
-        Ok(Ok(Self { containers, nft, forwarded, has_ipv6, _host: host, _peer: peer, _cgroups: cgroups }))
+        Ok(Ok(Self { containers, nft, forwarded, has_ipv6, _host: host, _peer: peer, cgroups }))
     }
 
     fn try_one(
@@ -291,12 +292,16 @@ impl World {
         }))
     }
 
-    /// What the table has booked to cgroups: nothing of a container's.
+    /// What the table has booked to the cgroup of the containers' processes, and outside to any: nothing of a container's. The kernel's
+    /// own packets to its neighbours are internal.
     fn cgroups_counted(&mut self) -> Result<Figures, Error> {
         let (mut sums, mut elements) = ([0; 4], Vec::new());
+        let app = Key::of(self.cgroups.id(APP)?);
         for (counter, sum) in Counter::ALL.into_iter().zip(&mut sums) {
             self.nft.read(counter, &mut elements)?;
-            *sum = elements.iter().map(|element| element.bytes).sum();
+            let is_external = matches!(counter, Counter::RxExternal | Counter::TxExternal);
+            let theirs = elements.iter().filter(|element| is_external || element.key == app);
+            *sum = theirs.map(|element| element.bytes).sum();
         }
         let [rx_bytes, tx_bytes, internal_rx_bytes, internal_tx_bytes] = sums;
         Ok(Figures { rx_bytes, tx_bytes, internal_rx_bytes, internal_tx_bytes })
