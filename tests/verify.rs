@@ -456,6 +456,8 @@ fn the_running_table_is_compared_with_what_it_should_be() {
     let (v4, v6) = (prefixes.internal_v4(), prefixes.internal_v6());
     let mut nft = lab.host.inside(Nft::open).unwrap();
     nft.create(11, SET_SIZE, Internal { v4: &v4, v6: &v6 }).unwrap();
+    check(Outcome::Fail, "The chain forward of the running table has other rules");
+    nft.count_forwarded().unwrap();
     check(Outcome::Fail, "The set internal4 of the running table has other prefixes");
     fs::write(&setup, r#"{"installed":true,"internal":["198.41.0.0/16"],"external":[]}"#).unwrap();
     check(Outcome::Pass, "");
@@ -493,9 +495,17 @@ fn the_running_table_is_compared_with_what_it_should_be() {
     check(Outcome::Pass, "");
     nft.delete_table().unwrap();
 
+    // One of a kernel that couldn't ask for routes has fewer rules, and is none other.
+    let mut nft = lab.host.inside(Nft::open).unwrap();
+    nft.create(11, SET_SIZE, Internal { v4: &v4, v6: &v6 }).unwrap();
+    nft.count_forwarded_as(false).unwrap();
+    check(Outcome::Pass, "");
+    nft.delete_table().unwrap();
+
     // One that books what three levels have to those above.
     let mut nft = lab.host.inside(Nft::open).unwrap();
     nft.create(11, SET_SIZE, Internal { v4: &v4, v6: &v6 }).unwrap();
+    nft.count_forwarded().unwrap();
     nft.set_opaque(5, &BTreeSet::new()).unwrap();
     check(Outcome::Fail, "of the running table has other rules than netglance's");
 }

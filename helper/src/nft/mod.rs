@@ -374,13 +374,15 @@ impl Nft {
         if is_there {
             return Ok(());
         }
-        let made = self.commit(&ruleset::count_forwarded(TABLE, true));
-        match made {
-            Err(error) if error.is_unsupported() || error.has_errno(Errno::NOENT) => {
-                self.commit(&ruleset::count_forwarded(TABLE, false)).map(drop)
-            }
-            other => other.map(drop),
+        match self.count_forwarded_as(true) {
+            Err(error) if error.is_unsupported() || error.has_errno(Errno::NOENT) => self.count_forwarded_as(false),
+            other => other,
         }
+    }
+
+    /// As [`Self::count_forwarded`] in a table that doesn't yet. `asks_routes`: see [`ruleset::count_forwarded`].
+    pub fn count_forwarded_as(&mut self, asks_routes: bool) -> Result<(), Error> {
+        self.commit(&ruleset::count_forwarded(TABLE, asks_routes)).map(drop)
     }
 
     /// Reads what was forwarded: gives each element's address and bytes. See [`Self::read`] for what may be missing.

@@ -13,7 +13,7 @@ use crate::{
     nft::{
         Nft,
         message::Rule,
-        ruleset::{self, Counter, Internal, Redirected, SET_SIZE},
+        ruleset::{self, Counter, FORWARD, Internal, Redirected, SET_SIZE},
     },
     redirects,
     table::Setup,
@@ -64,6 +64,7 @@ fn difference(running: &mut Nft, rules: &[Rule], setup: &Path) -> Result<Option<
     if redirected != Redirected::default() {
         expected.redirect(&redirected)?;
     }
+    forward_like(&mut expected, &rules)?;
     let expected_rules = expected.rules()?;
     // Chain by chain: in a table that has grown they stand in another order.
     let chains: BTreeSet<_> = rules.iter().chain(&expected_rules).map(|rule| &rule.chain).collect();
@@ -87,4 +88,17 @@ fn difference(running: &mut Nft, rules: &[Rule], setup: &Path) -> Result<Option<
         }
     }
     Ok(None)
+}
+
+/// Has the expected table count what is forwarded, as far as this kernel can. One that was made without looking at routes is as good:
+/// the kernel may have lacked that.
+fn forward_like(expected: &mut Nft, running: &[Rule]) -> Result<(), Error> {
+    let is_of = |rule: &&Rule| rule.chain == FORWARD;
+    let asks_routes = running.iter().any(|rule| is_of(&rule) && rule.mentions("fib"));
+    let is_there = running.iter().any(|rule| is_of(&rule));
+    let made = if is_there && !asks_routes { expected.count_forwarded_as(false) } else { expected.count_forwarded() };
+    match made {
+        Err(error) if error.is_unsupported() || error.is_absent() => Ok(()),
+        made => Ok(made?),
+    }
 }
