@@ -174,7 +174,7 @@ fn as_root_it_proves_and_prints_a_table_or_json() {
         "  pass Public IPv4, TCP",
         "another app of the same user",
         "no packet left this computer",
-        "All 53 cases passed",
+        "All 55 cases passed",
     ] {
         assert!(text.contains(words), "no {words:?} in:\n{text}");
     }

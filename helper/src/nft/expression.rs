@@ -158,6 +158,11 @@ impl<'a> Expressions<'a> {
         self.payload(REGISTER, 1, offset, length)
     }
 
+    /// Loads the port to which the packet goes, in network byte order.
+    pub fn destination_port(&mut self) -> &mut Self {
+        self.payload(REGISTER, 2, 2, 2)
+    }
+
     /// Loads behind the key of [`Self::cgroup`] an address of so many bytes in the IP header, the protocol above IP and, if it has
     /// ports, the one at that offset of its header. The rule ends where there is no such header.
     pub fn remote(&mut self, address: u32, length: u32, port: Option<u32>) -> &mut Self {
@@ -252,7 +257,7 @@ impl<'a> Expressions<'a> {
         });
     }
 
-    /// Gives the packet the address of the interface that it leaves by as its source.
+    /// Gives the packet the source of the interface that it goes out by.
     pub fn masquerade(&mut self) {
         self.expression("masq", |_| {});
     }

@@ -68,7 +68,7 @@ pub use remotes::{
     MOST_REMOTES, Owner, Set, Standing, count_by_remote, delete_remotes, dump_chains, dump_sets, is_by_remote,
     prepare_remotes,
 };
-pub use scratch::{masquerade, translate};
+pub use scratch::{containers, translate};
 
 /// The name of our table, of family inet, with a space at its end.
 ///

@@ -51,8 +51,10 @@ const TAILNET6: IpAddr = v6([0xfd7a, 0x115c, 0xa1e0, 0, 0, 0, 0, 1]);
 const UNIQUE_LOCAL: IpAddr = v6([0xfd12, 0x3456, 0, 0, 0, 0, 0, 1]);
 const MULTICAST4: IpAddr = v4(239, 255, 77, 77);
 const MULTICAST6: IpAddr = v6([0xff02, 0, 0, 0, 0, 0, 0x77, 0x77]);
-pub(super) const PUBLIC4: IpAddr = v4(93, 184, 216, 34);
-pub(super) const PUBLIC6: IpAddr = v6([0x2606, 0x2800, 0x220, 1, 0, 0, 0, 1]);
+/// A public address of the peer.
+pub const PUBLIC4: IpAddr = v4(93, 184, 216, 34);
+/// A public address of the peer.
+pub const PUBLIC6: IpAddr = v6([0x2606, 0x2800, 0x220, 1, 0, 0, 0, 1]);
 /// Addresses that a rule of the host's leads to others: a public one to the LAN, as a transparent cache does, and a private one
 /// outside, as the address of a service.
 const CAPTURED4: IpAddr = v4(93, 184, 216, 35);
@@ -133,10 +135,7 @@ impl Case {
 
     /// The address at the other end, for the app.
     pub fn remote(&self) -> IpAddr {
-        match self.task {
-            Task::Tcp { to, .. } | Task::Udp { to, .. } => to.ip(),
-            Task::Own { address, .. } => address,
-        }
+        self.task.remote()
     }
 
     /// Who moves it, in words.
@@ -161,38 +160,25 @@ impl Case {
 
     /// The payload that the process receives and sends.
     pub fn sent(&self) -> Payload {
-        match self.task {
-            Task::Tcp { up, down, .. } => Payload { rx_bytes: down, tx_bytes: up },
-            Task::Udp { count, up, down, .. } => Payload { rx_bytes: count * down, tx_bytes: count * up },
-            Task::Own { count, up, down, .. } => {
-                Payload { rx_bytes: count * (up + down), tx_bytes: count * (up + down) }
-            }
-        }
+        self.task.sent()
     }
 
-    /// The packets' bytes, received and sent, where the payload says them: of datagrams with the headers of IPv4 (20 bytes,
-    /// RFC 791) or IPv6 (40, RFC 8200) and UDP (8, RFC 768). `None`: TCP, whose headers and acknowledgements vary.
+    /// See [`Task::packets`].
     pub fn packets(&self) -> Option<Payload> {
-        let headers = if self.remote().is_ipv4() { 28 } else { 48 };
-        let Payload { rx_bytes, tx_bytes } = self.sent();
-        match self.task {
-            Task::Tcp { .. } => None,
-            Task::Udp { count, down, .. } => Some(Payload {
-                rx_bytes: rx_bytes + if down > 0 { count * headers } else { 0 },
-                tx_bytes: tx_bytes + count * headers,
-            }),
-            Task::Own { count, .. } => {
-                Some(Payload { rx_bytes: rx_bytes + 2 * count * headers, tx_bytes: tx_bytes + 2 * count * headers })
-            }
-        }
+        self.task.packets()
     }
 
     /// Bytes as figures of the case's scope.
     pub fn figures(&self, rx: u64, tx: u64) -> Figures {
-        match self.scope {
-            External => Figures { rx_bytes: rx, tx_bytes: tx, ..Figures::default() },
-            Internal => Figures { internal_rx_bytes: rx, internal_tx_bytes: tx, ..Figures::default() },
-        }
+        figures_of(self.scope, rx, tx)
+    }
+}
+
+/// Bytes as figures of a scope.
+pub fn figures_of(scope: Scope, rx: u64, tx: u64) -> Figures {
+    match scope {
+        External => Figures { rx_bytes: rx, tx_bytes: tx, ..Figures::default() },
+        Internal => Figures { internal_rx_bytes: rx, internal_tx_bytes: tx, ..Figures::default() },
     }
 }
 
@@ -203,11 +189,13 @@ fn at(address: IpAddr) -> SocketAddr {
     }
 }
 
-pub(super) fn tcp(address: IpAddr) -> Task {
+/// A connection to the peer at an address.
+pub fn tcp(address: IpAddr) -> Task {
     Task::Tcp { to: at(address), up: 60_000, down: 250_000 }
 }
 
-pub(super) fn udp(address: IpAddr) -> Task {
+/// Datagrams to the peer at an address, each answered.
+pub fn udp(address: IpAddr) -> Task {
     Task::Udp { to: at(address), count: 50, up: 300, down: 1200 }
 }
 

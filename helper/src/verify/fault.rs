@@ -15,6 +15,8 @@ pub enum Fault {
     NoRule(&'static str, Rule),
     /// No chain has a rule for this level.
     NoLevel(u8),
+    /// Nothing that is forwarded comes to the chain of this name.
+    NotForwarded(&'static str),
     /// Received and sent are taken for each other.
     Swapped,
     /// A tunnel's outer packets are booked like any other.
@@ -72,7 +74,14 @@ impl Fault {
             }
             Self::TunnelTwice => batch.requests.retain(|request| request.what() != "a look at the link-layer header"),
             Self::NoPrefix(_) | Self::Swapped | Self::NotRedirected | Self::Estimate | Self::Leak => {}
-            Self::NoRemotes | Self::RemotesStay => {}
+            Self::NotForwarded(_) | Self::NoRemotes | Self::RemotesStay => {}
+        }
+    }
+
+    /// Takes rules out of the transaction that makes the table count what is forwarded.
+    pub(super) fn alter_forwarded(self, batch: &mut Batch) {
+        if let Self::NotForwarded(chain) = self {
+            batch.requests.retain(|r| r.what() != "a look at the kind of an interface" || !mentions(r, chain));
         }
     }
 

@@ -1,5 +1,7 @@
 //! Whether a case passed, and what it means for a person if it did not. Pure.
 
+use std::net::IpAddr;
+
 use netglance_dbus::{
     scope::Scope,
     verify::{Figures, Payload, Stray},
@@ -47,6 +49,42 @@ pub fn of_failure(
         .unwrap_or_else(|| wrong_amount(expected, counted));
     let who = if case.actor == Actor::App { String::new() } else { format!(", {}", case.actor.name()) };
     Some(format!("{}{who}: {text}", case.name))
+}
+
+/// As [`of_failure`], of what a container has moved: `figures` are those expected, and those counted.
+pub fn of_forwarded(scope: Scope, remote: IpAddr, figures: [&Figures; 2], strays: &[Stray]) -> Option<String> {
+    let [expected, counted] = figures;
+    let is_same = counted == expected;
+    if let (true, Some(first)) = (is_same, strays.first()) {
+        return Some(format!("bytes were also counted for {}, so they are counted twice.", first.cgroup));
+    }
+    if is_same {
+        return None;
+    }
+    let ([rx, tx], [counted_rx, counted_tx]) = (sum(expected), sum(counted));
+    let missing = |what: &str, chain: &str| {
+        format!(
+            "{what} was counted, so what containers and virtual machines move is too low by all of it. The rule of the chain forward that \
+             leads to {chain} is missing (nft list ruleset), or no internal prefix covers the container's own address."
+        )
+    };
+    let set = if remote.is_ipv4() { "internal4" } else { "internal6" };
+    Some(match (counted_rx, counted_tx) {
+        (0, 0) => missing("none of it", "forwarded_rx and forwarded_tx"),
+        (0, _) if counted_tx == tx => missing("none of what was received", "forwarded_rx"),
+        (_, 0) if counted_rx == rx => missing("none of what was sent", "forwarded_tx"),
+        _ if [counted_rx, counted_tx] == [rx, tx] => match scope {
+            Scope::Internal => format!(
+                "it was counted as external, so the figures are too high by all traffic of this kind, which never leaves your own networks. \
+                 No prefix in the set {set} covers {remote}, or the rules that look it up are missing."
+            ),
+            Scope::External => format!(
+                "it was counted as internal and left out, so the figures are too low by all traffic of this kind. A prefix in the set \
+                 {set} covers {remote}, which is not internal, or a rule is wrong."
+            ),
+        },
+        _ => swapped(expected, counted).unwrap_or_else(|| wrong_amount(expected, counted)),
+    })
 }
 
 /// What [`super::cgroups::CHILD`] adds to its parent's path.

@@ -23,7 +23,7 @@ use crate::nft;
 pub mod cases;
 mod cgroups;
 pub mod fault;
-mod forwarded;
+pub mod forwarded;
 pub mod freed;
 mod meaning;
 mod namespace;

@@ -74,62 +74,48 @@ impl Namespace {
     /// Each packet goes over it by itself: an aggregate of several would have one header here and several there, and whoever
     /// counts on the wire would see other bytes than the table does.
     pub fn wire(&self, other: &Self) -> Result<(), Error> {
-        let end = |name: &str| {
+        self.pair((WIRE, "wire0".to_owned(), None), other, "wire1")
+    }
+
+    /// Makes a bridge and attaches another namespace to it, as container engines do: there it is the interface [`WIRE`]. `bridge`
+    /// and the index after it are those of the bridge and its port. `false`: this kernel has no bridges.
+    pub fn bridge(&self, bridge: u32, other: &Self) -> Result<bool, Error> {
+        let mut message = LinkMessage::default();
+        message.header.index = bridge;
+        message.attributes.extend([
+            LinkAttribute::IfName(format!("bridge{bridge}")),
+            LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Bridge)]),
+        ]);
+        match self.inside(|| change(RTM_NEWLINK, CREATE, &message).and_then(|()| up(bridge)))? {
+            Err(netlink::Error::Refused(error)) if error.raw_os_error() == Some(EOPNOTSUPP) => return Ok(false),
+            made => made.map_err(Error::network("make a bridge"))?,
+        }
+        let port = bridge.saturating_add(1);
+        self.pair((port, format!("port{port}"), Some(bridge)), other, "wire1")?;
+        Ok(true)
+    }
+
+    /// A pair of interfaces: here with this index and name, maybe as a bridge's port; in the other namespace [`WIRE`].
+    fn pair(&self, here: (u32, String, Option<u32>), other: &Self, there: &str) -> Result<(), Error> {
+        let end = |index, name| {
             let mut message = LinkMessage::default();
-            message.header.index = WIRE;
-            message.attributes.extend([LinkAttribute::IfName(name.to_owned()), LinkAttribute::GsoMaxSegs(1)]);
+            message.header.index = index;
+            message.attributes.extend([LinkAttribute::IfName(name), LinkAttribute::GsoMaxSegs(1)]);
             message
         };
-        let (mut here, mut there) = (end("wire0"), end("wire1"));
+        let (index, name, bridge) = here;
+        let (mut here, mut there) = (end(index, name), end(WIRE, there.to_owned()));
         there.attributes.push(LinkAttribute::NetNsFd(other.0.as_raw_fd()));
         let data = InfoData::Veth(InfoVeth::Peer(there));
+        here.attributes.extend(bridge.map(LinkAttribute::Controller));
         let pair = LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Veth), LinkInfo::Data(data)]);
         here.attributes.push(pair);
         let doing = "make a pair of interfaces";
         self.inside(|| change(RTM_NEWLINK, CREATE, &here))?.map_err(Error::network(doing))?;
-        for namespace in [self, other] {
-            namespace.inside(|| up(WIRE))?.map_err(Error::network(doing))?;
+        for (namespace, index) in [(self, index), (other, WIRE)] {
+            namespace.inside(|| up(index))?.map_err(Error::network(doing))?;
         }
         Ok(())
-    }
-
-    /// Makes a bridge of this index. `false`: this kernel has none.
-    pub fn bridge(&self, index: u32) -> Result<bool, Error> {
-        let mut message = LinkMessage::default();
-        message.header.index = index;
-        message.attributes.extend([
-            LinkAttribute::IfName("bridge0".to_owned()),
-            LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Bridge)]),
-        ]);
-        let made = self.inside(|| change(RTM_NEWLINK, CREATE, &message).and_then(|()| up(index)))?;
-        match made {
-            Err(netlink::Error::Refused(error)) if error.raw_os_error() == Some(EOPNOTSUPP) => Ok(false),
-            other => other.map(|()| true).map_err(Error::network("make a bridge")),
-        }
-    }
-
-    /// Joins another namespace, by its interface of index [`WIRE`], to a bridge here, by one of index `port`. See [`Self::wire`].
-    pub fn plug(&self, other: &Self, port: u32, bridge: u32) -> Result<(), Error> {
-        let mut here = LinkMessage::default();
-        here.header.index = port;
-        here.attributes.extend([
-            LinkAttribute::IfName(format!("port{port}")),
-            LinkAttribute::GsoMaxSegs(1),
-            LinkAttribute::Controller(bridge),
-        ]);
-        let mut there = LinkMessage::default();
-        there.header.index = WIRE;
-        there.attributes.extend([
-            LinkAttribute::IfName("wire0".to_owned()),
-            LinkAttribute::GsoMaxSegs(1),
-            LinkAttribute::NetNsFd(other.0.as_raw_fd()),
-        ]);
-        let data = InfoData::Veth(InfoVeth::Peer(there));
-        here.attributes.push(LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Veth), LinkInfo::Data(data)]));
-        let doing = "make a pair of interfaces";
-        self.inside(|| change(RTM_NEWLINK, CREATE, &here))?.map_err(Error::network(doing))?;
-        self.inside(|| up(port))?.map_err(Error::network(doing))?;
-        other.inside(|| up(WIRE))?.map_err(Error::network(doing))
     }
 
     /// Gives an interface an address and what is reachable with it.
@@ -146,6 +132,11 @@ impl Namespace {
 
     /// Routes a prefix through a router.
     pub fn route(&self, net: IpNet, via: IpAddr) -> Result<(), Error> {
+        self.route_as(net, via, None)
+    }
+
+    /// As [`Self::route`]. `own`: the address that connections through it have here, if it is not the interface's.
+    pub fn route_as(&self, net: IpNet, via: IpAddr, own: Option<IpAddr>) -> Result<(), Error> {
         let address = |address| match address {
             IpAddr::V4(address) => RouteAddress::Inet(address),
             IpAddr::V6(address) => RouteAddress::Inet6(address),
@@ -157,6 +148,7 @@ impl Namespace {
         message.header.protocol = RouteProtocol::Static;
         message.header.kind = RouteType::Unicast;
         message.attributes.push(RouteAttribute::Gateway(address(via)));
+        message.attributes.extend(own.map(|own| RouteAttribute::PrefSource(address(own))));
         if net.prefix_len() > 0 {
             message.attributes.push(RouteAttribute::Destination(address(net.network())));
         }

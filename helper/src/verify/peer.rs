@@ -30,15 +30,20 @@ pub struct Peer {
 }
 
 impl Peer {
-    /// Serves TCP and UDP at these addresses inside the namespace.
-    pub fn serve(namespace: &Namespace, addresses: &[SocketAddr]) -> Result<Self, Error> {
-        let bind = || -> io::Result<(Vec<TcpListener>, Vec<UdpSocket>)> {
-            let listeners = addresses.iter().map(TcpListener::bind).collect::<io::Result<_>>()?;
-            let sockets = addresses.iter().map(UdpSocket::bind).collect::<io::Result<_>>()?;
-            Ok((listeners, sockets))
-        };
+    /// Serves TCP and UDP at these addresses, each inside its namespace.
+    pub fn serve(places: &[(&Namespace, &[SocketAddr])]) -> Result<Self, Error> {
         let failed = Error::doing("start the peer");
-        let (listeners, sockets) = namespace.inside(bind)?.map_err(&failed)?;
+        let (mut listeners, mut sockets) = (Vec::new(), Vec::new());
+        for (namespace, addresses) in places {
+            let bind = || -> io::Result<(Vec<TcpListener>, Vec<UdpSocket>)> {
+                let listeners = addresses.iter().map(TcpListener::bind).collect::<io::Result<_>>()?;
+                let sockets = addresses.iter().map(UdpSocket::bind).collect::<io::Result<_>>()?;
+                Ok((listeners, sockets))
+            };
+            let (more_listeners, more_sockets) = namespace.inside(bind)?.map_err(&failed)?;
+            listeners.extend(more_listeners);
+            sockets.extend(more_sockets);
+        }
         let ended = Arc::new(AtomicBool::new(false));
         let until = Arc::clone(&ended);
         let serve = move || {

@@ -10,6 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use netglance_dbus::verify::Payload;
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     process::{DumpableBehavior, set_dumpable_behavior},
@@ -65,6 +66,44 @@ pub enum Task {
         /// The payload of each answer.
         down: u64,
     },
+}
+
+impl Task {
+    /// The address at the other end.
+    pub const fn remote(&self) -> IpAddr {
+        match self {
+            Self::Tcp { to, .. } | Self::Udp { to, .. } => to.ip(),
+            Self::Own { address, .. } => *address,
+        }
+    }
+
+    /// The payload that the process receives and sends.
+    pub const fn sent(&self) -> Payload {
+        match *self {
+            Self::Tcp { up, down, .. } => Payload { rx_bytes: down, tx_bytes: up },
+            Self::Udp { count, up, down, .. } => Payload { rx_bytes: count * down, tx_bytes: count * up },
+            Self::Own { count, up, down, .. } => {
+                Payload { rx_bytes: count * (up + down), tx_bytes: count * (up + down) }
+            }
+        }
+    }
+
+    /// The packets' bytes, received and sent, where the payload says them: of datagrams with the headers of IPv4 (20 bytes,
+    /// RFC 791) or IPv6 (40, RFC 8200) and UDP (8, RFC 768). `None`: TCP, whose headers and acknowledgements vary.
+    pub fn packets(&self) -> Option<Payload> {
+        let headers = if self.remote().is_ipv4() { 28 } else { 48 };
+        let Payload { rx_bytes, tx_bytes } = self.sent();
+        match *self {
+            Self::Tcp { .. } => None,
+            Self::Udp { count, down, .. } => Some(Payload {
+                rx_bytes: rx_bytes + if down > 0 { count * headers } else { 0 },
+                tx_bytes: tx_bytes + count * headers,
+            }),
+            Self::Own { count, .. } => {
+                Some(Payload { rx_bytes: rx_bytes + 2 * count * headers, tx_bytes: tx_bytes + 2 * count * headers })
+            }
+        }
+    }
 }
 
 /// A process that moves bytes when it is told to. Dropped, it ends.

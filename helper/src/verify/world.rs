@@ -44,12 +44,16 @@ use crate::{
 };
 
 /// A figure that is wrong for so long, and doesn't move any more, stays wrong.
-const SETTLED: Duration = Duration::from_millis(100);
-const LOOK_EVERY: Duration = Duration::from_millis(5);
+pub const SETTLED: Duration = Duration::from_millis(100);
+/// How often it is looked.
+pub const LOOK_EVERY: Duration = Duration::from_millis(5);
 /// The table that redirects.
-const TRANSLATION: &str = "netglance-verify";
+pub const TRANSLATION: &str = "netglance-verify";
 /// The loopback interface.
-const LOOPBACK: u32 = 1;
+pub const LOOPBACK: u32 = 1;
+
+/// Why a case over IPv6 was not tried.
+pub const NO_IPV6: &str = "This host has no IPv6, so there is nothing to leave out or to count.";
 
 /// Tries everything, the running table last. `program`: what is started to move bytes, with [`super::traffic::WORD`].
 pub fn run(program: &Path, stop: &Stop) -> Result<Report, Error> {
@@ -62,7 +66,7 @@ pub fn run(program: &Path, stop: &Stop) -> Result<Report, Error> {
     }
     let begun = Instant::now();
     let mut cases = World::new(program, None)?.try_all(stop)?;
-    cases.extend(forwarded::try_all(program, stop)?);
+    cases.extend(forwarded::try_all(program, None, stop)?);
     cases.push(freed::try_one(None, stop)?);
     cases.push(running::compare(Path::new(running::SETUP))?);
     Ok(Report {
@@ -114,10 +118,12 @@ impl World {
         let has_tunnel = tunnel(&host, &peer)?;
         let addresses: Vec<_> =
             cases::peer_addresses().into_iter().filter(|address| has_ipv6 || address.is_ipv4()).collect();
-        let peer = Peer::serve(&peer, &addresses)?;
+        let peer = Peer::serve(&[(&peer, &addresses)])?;
         let wire = host.inside(Wire::open)?.map_err(Error::doing("listen on the wire"))?;
         let levels = counting::levels(&Tree::open()?);
-        let nft = make_table(&host, levels, fault)?;
+        let mut nft = make_table(&host, levels, fault)?;
+        // As the helper's: what is forwarded is tried in a world of its own, which says so if it can't be.
+        forwarded::count(&mut nft, fault)?;
         // Only the interface says of this one that it is the host's own: the table's prefixes are older.
         host.address(LOOPBACK, IpNet::from(cases::OWN_NEW))?;
         let mut world = Self {
@@ -228,7 +234,7 @@ impl World {
 
     fn cannot_try(&self, case: &Case) -> Option<String> {
         if case.remote().is_ipv6() && !self.has_ipv6 {
-            return Some("This host has no IPv6, so there is nothing to leave out or to count.".to_owned());
+            return Some(NO_IPV6.to_owned());
         }
         (case.is_tunnelled() && !self.has_tunnel)
             .then(|| "This kernel has no VXLAN, so no tunnel could be made to test it.".to_owned())
@@ -391,7 +397,8 @@ impl World {
     }
 }
 
-fn figures([rx_bytes, tx_bytes, internal_rx_bytes, internal_tx_bytes]: [u64; 4]) -> Figures {
+/// Bytes in the order of [`Counter::ALL`].
+pub fn figures([rx_bytes, tx_bytes, internal_rx_bytes, internal_tx_bytes]: [u64; 4]) -> Figures {
     Figures { rx_bytes, tx_bytes, internal_rx_bytes, internal_tx_bytes }
 }
 

@@ -1,24 +1,22 @@
 //! Tables that translate addresses: for the proof's scratch networks, and nowhere else. Pure.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use netlink_packet_core::NLM_F_CREATE;
 
 use super::{Batch, Builder, Kind, OUTPUT};
 
+/// `NF_IP_PRI_NAT_DST`.
+const DESTINATIONS: i32 = -100;
+/// `NF_IP_PRI_NAT_SRC`.
+const SOURCES: i32 = 100;
+
 /// What is bound for the first address goes to the second one, of the same family.
 pub fn translate(table: &str, from: IpAddr, to: IpAddr) -> Batch {
-    /// `NF_IP_PRI_NAT_DST`.
-    const PRIORITY: i32 = -100;
     const CHAIN: &str = "output";
     let mut b = Builder::new(table);
     b.table();
-    b.request(Kind::NewChain, NLM_F_CREATE, "a chain that translates addresses", |a| {
-        a.string(3, CHAIN).nest(4, |a| {
-            a.u32(1, OUTPUT.hook).bytes(2, &PRIORITY.to_be_bytes());
-        });
-        a.string(7, "nat");
-    });
+    b.translating(CHAIN, OUTPUT.hook, DESTINATIONS);
     let what = "a rule that translates addresses";
     b.rule(CHAIN, what, "for the proof", |e| {
         let (nfproto, offset, from, to) = match (from, to) {
@@ -37,24 +35,38 @@ pub fn translate(table: &str, from: IpAddr, to: IpAddr) -> Batch {
     b.batch
 }
 
-/// What leaves by the interface with this index over IPv4 gets an address of that interface as its source.
-pub fn masquerade(table: &str, interface: u32) -> Batch {
-    /// `NF_INET_POST_ROUTING`
-    const HOOK: u32 = 4;
-    /// `NF_IP_PRI_NAT_SRC`
-    const PRIORITY: u32 = 100;
+/// What container engines make. IPv4 that is forwarded out by the interface of index `outside` has the host's address there, and what
+/// comes in by it for the TCP port `published` goes to a container.
+pub fn containers(table: &str, outside: u32, published: u16, container: Ipv4Addr) -> Batch {
+    const NFT_META_IIF: u32 = 4;
     const NFT_META_OIF: u32 = 5;
-    const CHAIN: &str = "postrouting";
+    const NFPROTO_IPV4: u8 = 2;
+    const TCP: u8 = 6;
+    /// `NF_INET_PRE_ROUTING`, `NF_INET_POST_ROUTING`.
+    const HOOKS: [u32; 2] = [0, 4];
     let mut b = Builder::new(table);
     b.table();
-    b.request(Kind::NewChain, NLM_F_CREATE, "a chain that translates addresses", |a| {
-        a.string(3, CHAIN).nest(4, |a| {
-            a.u32(1, HOOK).u32(2, PRIORITY);
-        });
-        a.string(7, "nat");
+    b.translating("prerouting", HOOKS[0], DESTINATIONS);
+    b.translating("postrouting", HOOKS[1], SOURCES);
+    let what = "a rule that translates addresses";
+    b.rule("prerouting", what, "a published port", |e| {
+        e.nfproto().equal(&[NFPROTO_IPV4]).meta(NFT_META_IIF).equal(&outside.to_ne_bytes());
+        e.l4proto().equal(&[TCP]).destination_port().equal(&published.to_be_bytes());
+        e.translate(NFPROTO_IPV4, &container.octets());
     });
-    b.rule(CHAIN, "a rule that masquerades", "for the proof", |e| {
-        e.nfproto().equal(&[2]).meta(NFT_META_OIF).equal(&interface.to_ne_bytes()).masquerade();
+    b.rule("postrouting", what, "for the proof", |e| {
+        e.nfproto().equal(&[NFPROTO_IPV4]).meta(NFT_META_OIF).equal(&outside.to_ne_bytes()).masquerade();
     });
     b.batch
+}
+
+impl Builder<'_> {
+    fn translating(&mut self, chain: &str, hook: u32, priority: i32) {
+        self.request(Kind::NewChain, NLM_F_CREATE, "a chain that translates addresses", |a| {
+            a.string(3, chain).nest(4, |a| {
+                a.u32(1, hook).bytes(2, &priority.to_be_bytes());
+            });
+            a.string(7, "nat");
+        });
+    }
 }
