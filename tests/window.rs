@@ -153,19 +153,19 @@ fn tab_goes_from_left_to_right_and_down() {
     let mut screen = Screen::new();
     screen.show(reading(Ok(RATE)));
     let mut names = Vec::new();
-    for _ in 0..15 {
+    for _ in 0..16 {
         screen.press(Key::Tab);
         names.push(focused(&screen));
     }
     let expected = "All applications|Applications|StB name, 1.50 MB/s|firefox name, 2.00 kB/s|Watch firefox name too|mail name, 0 B/s\
-        |Watch mail name too|Usage|Connections|Proof|Settings|Shortcuts|Resize panel|Estimate, TCP only|Count Exactly…";
+        |Watch mail name too|New App…|Usage|Connections|Proof|Settings|Shortcuts|Resize panel|Estimate, TCP only|Menu of StB name";
     assert_eq!(names.join("|"), expected);
     let mut names = Vec::new();
-    for _ in 0..5 {
+    for _ in 0..6 {
         screen.press(Key::Tab);
         names.push(focused(&screen));
     }
-    assert_eq!(names, ["Not Now", "1 minute", "Pause", "Export", "Internal (not counted): 20.0 MB"]);
+    assert_eq!(names, ["Count Exactly…", "Not Now", "1 minute", "Pause", "Export", "Internal (not counted): 20.0 MB"]);
     screen.show(several(&["StB", "mail"]));
     let places = ["Estimate, TCP only", "Stop watching StB name"];
     screen.harness.query_all_by_label(places[0]).next().unwrap().focus();

@@ -1,7 +1,7 @@
 //! What stands around the chart: name, source, rates, units, totals.
 
 use eframe::egui::{
-    Align, Color32, Frame, Label, Layout, Margin, Pos2, RichText, Sense, Shape, Stroke, TextStyle, Ui, Vec2,
+    Align, Color32, Frame, Label, Layout, Margin, Pos2, RichText, Sense, Shape, Stroke, TextStyle, Ui, UiBuilder, Vec2,
     WidgetInfo, accesskit::Role, vec2,
 };
 use egui_extras::{Column, TableBuilder};
@@ -27,6 +27,8 @@ use crate::{
 const ROW_HEIGHT: f32 = 24.0;
 /// Leads to the page of the connections.
 const WHY: &str = "Show Connections";
+/// What the menu at the end of the header shows.
+pub const MORE: &str = "…";
 /// What a rate that is not known looks like.
 const NOT_KNOWN: &str = "–";
 const ROWS_SHOWN: usize = 6;
@@ -43,8 +45,13 @@ const SEPARATOR_WIDTH: f32 = 6.0;
 pub fn header(ui: &mut Ui, reading: &Reading, mark: Option<[u8; 3]>, more: impl FnOnce(&mut Ui)) -> bool {
     ui.horizontal(|ui| {
         ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
-            more(ui);
+            // Room for what stands at the end, which is drawn after what stands before it: so the Tab key finds them in that order.
+            let text = ui.painter().layout_no_wrap(MORE.to_owned(), TextStyle::Button.resolve(ui.style()), Color32::WHITE);
+            let width = text.size().x + 2.0 * ui.spacing().button_padding.x;
+            let (_, room) = ui.allocate_space(vec2(width, ui.spacing().interact_size.y));
             let why = badge(ui, reading.source, false);
+            let at_end = UiBuilder::new().max_rect(room).layout(Layout::right_to_left(Align::Center));
+            more(&mut ui.new_child(at_end));
             unmeasured(ui, reading);
             if reading.lacks_containers {
                 ui.label(RichText::new("Containers not counted").small().weak()).on_hover_text(

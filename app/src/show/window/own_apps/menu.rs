@@ -3,7 +3,7 @@
 use eframe::egui::{Button, Popup, Response, SetOpenCommand, Ui, WidgetInfo, accesskit::Role};
 use netglance_dbus::text::printable;
 
-use super::super::keys::Action;
+use super::super::{figures::MORE, keys::Action};
 use crate::look::reading::{AppReading, Kind};
 
 /// What a person wants to do with apps of their own.
@@ -64,7 +64,7 @@ pub fn button(ui: &mut Ui, app: &AppReading, apps: &[AppReading]) -> Option<Aske
     if app.kind == Kind::System {
         return None;
     }
-    let menu = ui.menu_button("…", |ui| items(ui, app, apps, |_, _| {}));
+    let menu = ui.menu_button(MORE, |ui| items(ui, app, apps, |_, _| {}));
     let name = format!("Menu of {}", app.name);
     menu.response.widget_info(|| WidgetInfo::labeled(Role::Button, true, &name));
     menu.response.on_hover_text("Group with other applications");
