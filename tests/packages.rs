@@ -14,7 +14,7 @@ use std::{
 
 use clap::CommandFactory as _;
 use netglance::{
-    base::settings::{Budget, Limit, Palette, Per, Settings, Theme, Unit},
+    base::settings::{Budget, Limit, OwnApp, Palette, Per, Settings, Theme, Unit},
     cli::{self, Cli},
 };
 use netglance_dbus::{cgroup::Tree, place};
@@ -134,6 +134,12 @@ fn the_page_of_the_settings_tells_each_of_them() {
             },
             Budget { app: None, limit: Limit::Rate { bytes: 1_000_000, secs: 60 }, metered: false },
         ],
+        apps: vec![OwnApp {
+            name: "Web Shop".to_owned(),
+            units: vec!["shop-*.service".to_owned()],
+            containers: vec!["shop".to_owned(), "redis".to_owned()],
+            ..OwnApp::default()
+        }],
         ..Settings::default()
     };
     assert_eq!(Settings::parse(example, Path::new("example")).unwrap(), expected);
