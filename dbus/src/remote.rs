@@ -49,7 +49,7 @@ pub(crate) fn address_on_wire(address: IpAddr) -> Vec<u8> {
 }
 
 /// What was an address in network byte order; `None`: it is of neither family.
-pub(crate) fn address_from_wire(bytes: &[u8]) -> Option<IpAddr> {
+pub fn address_from_wire(bytes: &[u8]) -> Option<IpAddr> {
     let v4 = <[u8; 4]>::try_from(bytes).map(IpAddr::from);
     v4.or_else(|_| <[u8; 16]>::try_from(bytes).map(IpAddr::from)).ok()
 }

@@ -307,7 +307,7 @@ impl Counting {
                     break;
                 }
             }
-            self.forwarded.has_read(set, elements);
+            self.forwarded.has_read(elements);
         }
         Ok(())
     }

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, net::IpAddr};
 
-use netglance_dbus::forwarded;
+use netglance_dbus::{forwarded, remote::address_from_wire};
 
 use crate::nft::ruleset::{ForwardedSet, MOST_FORWARDED};
 
@@ -45,8 +45,7 @@ impl Total {
 impl Forwarded {
     /// An element of a set: an address in network byte order, and what was counted for it.
     pub fn take_in(&mut self, set: ForwardedSet, address: &[u8], bytes: u64) {
-        let v4 = <[u8; 4]>::try_from(address).map(IpAddr::from);
-        let Ok(address) = v4.or_else(|_| <[u8; 16]>::try_from(address).map(IpAddr::from)) else { return };
+        let Some(address) = address_from_wire(address) else { return };
         let all = self.bytes.entry(address).or_default();
         let counter = match (set.is_sent, set.is_internal) {
             (false, false) => &mut all.rx,
@@ -58,7 +57,7 @@ impl Forwarded {
     }
 
     /// A set was read to its end, and had so many elements.
-    pub fn has_read(&mut self, _set: ForwardedSet, elements: usize) {
+    pub fn has_read(&mut self, elements: usize) {
         self.is_full |= elements >= MOST_FORWARDED as usize;
     }
 
@@ -100,12 +99,12 @@ mod tests {
         }
         forwarded.take_in(set(false, true), &[172, 17, 0, 2], 7);
         forwarded.take_in(set(false, true), &[1, 2, 3], 7);
-        forwarded.has_read(set(false, true), 0);
+        forwarded.has_read(0);
         let rows = forwarded.rows();
         let row = [rows[0].rx_bytes, rows[0].tx_bytes, rows[0].internal_rx_bytes, rows[0].internal_tx_bytes];
         assert_eq!((rows.len(), row), (1, [0, 295, 7, 0]));
         assert_eq!(forwarded.warning(), None);
-        forwarded.has_read(set(true, true), MOST_FORWARDED as usize);
+        forwarded.has_read(MOST_FORWARDED as usize);
         assert!(forwarded.warning().is_some());
     }
 }
