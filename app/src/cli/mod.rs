@@ -9,6 +9,7 @@ mod connections;
 mod doctor;
 mod history;
 mod install;
+mod metrics;
 mod others;
 mod recorded;
 mod report;
@@ -101,6 +102,13 @@ enum Command {
     /// beyond that. Without --app, --unit or --cgroup, it is about all of your applications together, and without --since about
     /// this month. If nothing is recorded of what you ask for, the exit status is 3.
     Chart(chart::ChartArgs),
+    /// Give the figures to Prometheus
+    ///
+    /// Prints them once, in the format that Prometheus and node_exporter read. With --listen, it serves them for Prometheus to scrape;
+    /// with --textfile, it writes them to a file that the textfile collector of node_exporter reads.
+    ///
+    /// It is about your own applications; as root, or with --all, about those of every user and about the services of the system.
+    Metrics(metrics::MetricsArgs),
     /// Run a command and count its external traffic
     ///
     /// The command runs in a cgroup of its own, so that everything it starts is counted too. Signals are passed on to it.
@@ -323,6 +331,7 @@ impl Cli {
             Some(Command::Chart(args)) => chart::chart(&args),
             Some(Command::Apps { by_program, json }) => block_on(apps::apps(by_program, json)),
             Some(Command::Budget { check, json }) => budget::budget(check, json),
+            Some(Command::Metrics(args)) => block_on(metrics::metrics(&args)),
             Some(Command::Run { json, command }) => block_on(run::run(json, &command)),
             Some(Command::Start { app, command }) => return Start::Done(start::start(&app, &command)),
             Some(Command::Window) => return Start::Window,
