@@ -14,5 +14,6 @@ pub mod base;
 pub mod cli;
 pub mod keep;
 pub mod look;
+#[cfg(feature = "desktop")]
 pub mod program;
 pub mod show;
