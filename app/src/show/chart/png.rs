@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use epaint_default_fonts::UBUNTU_LIGHT;
+use eframe::egui::FontDefinitions;
 use resvg::{
     tiny_skia::{Pixmap, Transform},
     usvg::{self, fontdb},
@@ -33,10 +33,14 @@ pub fn png(svg: &str) -> Result<Vec<u8>, Error> {
     pixels.encode_png().map_err(|error| Error::Png(error.to_string()))
 }
 
-/// The window's font, and the system's if there are letters that need more.
+/// The window's fonts, and the system's if there are letters that need more.
 fn fonts(text: &str) -> fontdb::Database {
     let mut fonts = fontdb::Database::new();
-    fonts.load_font_source(fontdb::Source::Binary(Arc::new(UBUNTU_LIGHT)));
+    let window = FontDefinitions::default();
+    let name = window.families.get(&eframe::egui::FontFamily::Proportional).and_then(|names| names.first());
+    if let Some(font) = name.and_then(|name| window.font_data.get(name)) {
+        fonts.load_font_source(fontdb::Source::Binary(font.font.clone()));
+    }
     let family = fonts.faces().next().and_then(|face| face.families.first()).map(|(family, _)| family.clone());
     if !text.is_ascii() {
         fonts.load_system_fonts();
