@@ -21,7 +21,13 @@ use super::{
     text::{Budget, Format, Page},
 };
 use crate::{
-    base::settings::{Limit, Per},
+    base::settings::{self, Limit, Per},
+    keep::{
+        budget,
+        calendar::Calendar,
+        store::{self, Store},
+        usage::By,
+    },
     look::{
         apps::Apps,
         forwarded,
@@ -39,6 +45,9 @@ const FRESH: Duration = Duration::from_millis(500);
 const EXACT_EVERY: Duration = Duration::from_secs(10);
 /// … and while the figures are an estimate.
 const ESTIMATE_EVERY: Duration = Duration::from_secs(1);
+
+/// How often the history is asked how much of the budgets is used.
+const USED_EVERY: Duration = Duration::from_secs(60);
 
 /// Why nothing can be told.
 #[derive(Debug, thiserror::Error)]
@@ -64,6 +73,8 @@ pub struct Exporter {
     looked: Instant,
     /// What the latest look saw, or why it saw nothing.
     page: Result<Arc<Page>, String>,
+    /// How much of each budget is used, and when that was looked up.
+    used: Option<(Instant, Vec<Option<u64>>)>,
     /// The same as it was asked for: by format, plain and compressed.
     written: HashMap<(bool, bool), Bytes>,
 }
@@ -112,6 +123,7 @@ impl Exporter {
             users: Users { all, names: RefCell::default() },
             looked: Instant::now(),
             page: Err(String::new()),
+            used: None,
             written: HashMap::new(),
         };
         exporter.monitor.know_names().await;
@@ -199,11 +211,19 @@ impl Exporter {
 
     /// The budgets for an amount that count on every network.
     fn budgets(&mut self) -> Vec<Budget> {
-        let budgets: Vec<_> =
-            self.monitor.settings().settings.budgets.iter().filter(|budget| !budget.metered).cloned().collect();
+        let settings = self.monitor.settings().settings.clone();
+        let is_told = |budget: &&settings::Budget| matches!(budget.limit, Limit::Usage { .. }) && !budget.metered;
+        let budgets: Vec<_> = settings.budgets.iter().filter(is_told).cloned().collect();
         if budgets.is_empty() {
             return Vec::new();
         }
+        if self.used.as_ref().is_none_or(|(when, used)| when.elapsed() >= USED_EVERY || used.len() != budgets.len()) {
+            let calendar = Calendar::system(settings.billing_day);
+            // Without a history nothing is known; why there is none is not the matter here.
+            let used = used(&budgets, &calendar, self.monitor.defined()).unwrap_or_else(|_| vec![None; budgets.len()]);
+            self.used = Some((Instant::now(), used));
+        }
+        let used = self.used.iter().flat_map(|(_, used)| used);
         let apps = self.monitor.apps();
         let id = |wanted: &str| {
             let is_called =
@@ -212,19 +232,34 @@ impl Exporter {
             app.map_or_else(|| wanted.to_owned(), |app| app.id.clone())
         };
         let user = self.users.name(rustix::process::getuid().as_raw());
-        let budgets = budgets.iter().filter_map(|budget| match budget.limit {
-            Limit::Usage { bytes: limit_bytes, per } => Some(Budget {
-                app: budget.app.as_deref().map(id).unwrap_or_default(),
-                per: match per {
-                    Per::Day => "day",
-                    Per::Week => "week",
-                    Per::Month => "month",
-                },
-                user: user.clone(),
-                limit_bytes,
-            }),
-            Limit::Rate { .. } => None,
+        let budgets = budgets.iter().zip(used).filter_map(|(budget, used)| {
+            let Limit::Usage { bytes: limit_bytes, per } = budget.limit else { return None };
+            let per = match per {
+                Per::Day => "day",
+                Per::Week => "week",
+                Per::Month => "month",
+            };
+            let app = budget.app.as_deref().map(id).unwrap_or_default();
+            Some(Budget { app, per, user: user.clone(), limit_bytes, used_bytes: *used })
         });
-        budgets.collect()
+        let mut budgets: Vec<_> = budgets.collect();
+        // Of several for the same, the one that is used up first: a series can have one value.
+        budgets.sort_by(|a, b| (&a.app, a.per, a.limit_bytes).cmp(&(&b.app, b.per, b.limit_bytes)));
+        budgets.dedup_by(|a, b| (&a.app, a.per) == (&b.app, b.per));
+        budgets
     }
+}
+
+/// How much of each budget is used by the history; `None`: nothing is recorded.
+fn used(budgets: &[settings::Budget], calendar: &Calendar, apps: &Apps) -> Result<Vec<Option<u64>>, store::Error> {
+    let path = store::path().ok_or(store::Error::NoPlace)?;
+    let Some(mut store) = Store::read(&path)? else { return Ok(vec![None; budgets.len()]) };
+    store.define(apps);
+    let periods = budget::periods(budgets, calendar, jiff::Timestamp::now());
+    let used = budgets.iter().zip(periods).map(|(budget, period)| {
+        let Some(period) = period else { return Ok(None) };
+        let groups = store.usage(&[period.start, period.end], &budget::which(budget, apps), By::App)?;
+        Ok(Some(budget::used(budget, &groups).0.external()))
+    });
+    used.collect()
 }

@@ -65,6 +65,8 @@ pub struct Budget {
     pub user: String,
     /// External bytes that may be used in that time.
     pub limit_bytes: u64,
+    /// Of those, how many are used so far by the history; `None`: nothing is recorded.
+    pub used_bytes: Option<u64>,
 }
 
 impl Page {
@@ -96,6 +98,25 @@ impl Page {
                 ];
                 ConstCounter::new((family.bytes)(&bytes)).encode(metric.encode_family(&labels)?)?;
             }
+        }
+        Ok(())
+    }
+
+    fn budgets(
+        &self,
+        encoder: &mut DescriptorEncoder<'_>,
+        name: &str,
+        help: &str,
+        bytes: fn(&Budget) -> Option<u64>,
+    ) -> fmt::Result {
+        let known: Vec<_> = self.budgets.iter().filter_map(|budget| Some((budget, bytes(budget)?))).collect();
+        if known.is_empty() {
+            return Ok(());
+        }
+        let mut metric = gauge(encoder, name, help, Some(&Unit::Bytes))?;
+        for (Budget { app, per, user, .. }, bytes) in known {
+            let labels = [("app", app.as_str()), ("per", per), ("user", user.as_str())];
+            ConstGauge::new(bytes).encode(metric.encode_family(&labels)?)?;
         }
         Ok(())
     }
@@ -162,14 +183,11 @@ impl Collector for Page {
         single(&mut encoder, "netglance_units_limit", help, u64::try_from(UNITS).unwrap_or(u64::MAX))?;
         let help = "Units beyond that limit, whose bytes are counted as those of app=\"other\".";
         single(&mut encoder, "netglance_units_over_limit", help, u64::try_from(self.over).unwrap_or(u64::MAX))?;
-        if !self.budgets.is_empty() {
-            let help = "External bytes that may be used in a day, week or month.";
-            let mut metric = gauge(&mut encoder, "netglance_budget_limit", help, Some(&Unit::Bytes))?;
-            for Budget { app, per, user, limit_bytes } in &self.budgets {
-                let labels = [("app", app.as_str()), ("per", per), ("user", user.as_str())];
-                ConstGauge::new(*limit_bytes).encode(metric.encode_family(&labels)?)?;
-            }
-        }
+        let help = "External bytes that may be used in a day, week or month.";
+        self.budgets(&mut encoder, "netglance_budget_limit", help, |budget| Some(budget.limit_bytes))?;
+        let help =
+            "External bytes used in the current day, week or month by netglance's own history, estimates included.";
+        self.budgets(&mut encoder, "netglance_budget_used", help, |budget| budget.used_bytes)?;
         let mut metric = gauge(&mut encoder, "netglance_build_info", "The version of netglance.", None)?;
         value(&mut metric, &[("version", env!("CARGO_PKG_VERSION"))], 1.0)
     }
@@ -213,7 +231,13 @@ mod tests {
             unmeasured_udp: Some(5),
             warns: true,
             over: 6,
-            budgets: vec![Budget { app: String::new(), per: "month", user: "ann".into(), limit_bytes: 7 }],
+            budgets: vec![Budget {
+                app: String::new(),
+                per: "month",
+                user: "ann".into(),
+                limit_bytes: 7,
+                used_bytes: Some(8),
+            }],
         })
     }
 

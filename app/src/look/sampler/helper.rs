@@ -235,13 +235,13 @@ impl Helper {
         if containers.is_refused && !granted {
             return None;
         }
+        if containers.epoch != epoch {
+            *containers = Containers { epoch, ..Containers::default() };
+        }
         if containers.again.is_some_and(|again| Instant::now() < again) {
             return containers.rows.clone();
         }
         containers.again = None;
-        if containers.epoch != epoch {
-            *containers = Containers { epoch, ..Containers::default() };
-        }
         // Where nothing is forwarded, nobody needs to ask at each beat.
         let is_idle = containers.rows.as_ref().is_some_and(Vec::is_empty);
         if is_idle && containers.read.is_some_and(|read| read.elapsed() < IDLE_READ_EVERY) {
