@@ -281,6 +281,8 @@ enum Error {
     Png(#[from] crate::show::chart::PngError),
     #[error("cannot write {}", path.display())]
     Write { path: std::path::PathBuf, source: std::io::Error },
+    #[error("cannot listen on {address}")]
+    Listen { address: std::net::SocketAddr, source: std::io::Error },
     #[error(transparent)]
     Verify(#[from] crate::advise::verify::Error),
     #[error("\"{pattern}\" is not a unit pattern")]
