@@ -21,6 +21,8 @@ use netglance_dbus::{cgroup::Tree, place};
 use packages::{packages, repository, target, tool};
 use resvg::{tiny_skia, usvg};
 
+/// What makes cargo leave the window and the tray out.
+const NO_DESKTOP: &[&str] = &["--no-default-features"];
 /// Sizes of the icons in pixels.
 const SIZES: [u32; 9] = [16, 22, 24, 32, 48, 64, 128, 256, 512];
 
@@ -306,13 +308,18 @@ fn the_desktop_takes_the_app() {
 
 #[test]
 fn the_packages_are_good_and_hold_what_they_should() {
-    let [app, helper] = packages();
+    let [app, helper, headless] = packages();
     let lintian = ["--no-cfg", "--allow-root", "--fail-on", "error,warning", "--tag-display-limit", "0"];
-    let said = tool(Command::new("lintian").args(lintian).args([app, helper]));
+    let said = tool(Command::new("lintian").args(lintian).args([app, helper, headless]));
     assert_eq!(said, "", "lintian");
 
     let field = |package: &Path, name| tool(Command::new("dpkg-deb").arg("--field").arg(package).arg(name));
-    assert_eq!(field(app, "Recommends").trim(), "netglance-helper");
+    for package in [app, headless] {
+        assert_eq!(field(package, "Recommends").trim(), "netglance-helper");
+    }
+    for relation in ["Conflicts", "Replaces", "Provides"] {
+        assert_eq!(field(headless, relation).trim(), "netglance", "{relation}");
+    }
     let needs = field(app, "Depends");
     for library in ["libc6", "libegl1", "libgl1", "libx11-6", "libwayland-client0", "libxkbcommon-x11-0"] {
         assert!(needs.split([',', ' ']).any(|need| need == library), "{library} is not in {needs}");
@@ -321,23 +328,17 @@ fn the_packages_are_good_and_hold_what_they_should() {
     assert!(needs.contains("dbus-system-bus") && needs.contains("polkitd"), "{needs}");
     assert!(!needs.contains("libx11") && !needs.contains("libgl"), "{needs}");
 
-    let mut expected: BTreeSet<String> =
-        SIZES.map(|s| format!("icons/hicolor/{s}x{s}/apps/org.netglance.Netglance.png")).into();
-    expected.extend(
-        [
-            "icons/hicolor/scalable/apps/org.netglance.Netglance.svg",
-            "icons/hicolor/symbolic/apps/org.netglance.Netglance-symbolic.svg",
-            "applications/org.netglance.Netglance.desktop",
-            "metainfo/org.netglance.Netglance.metainfo.xml",
-            "bash-completion/completions/netglance",
-            "zsh/vendor-completions/_netglance",
-            "fish/vendor_completions.d/netglance.fish",
-        ]
-        .map(str::to_owned),
-    );
+    // Of the program in both its forms.
+    let mut both: BTreeSet<_> = [
+        "bash-completion/completions/netglance",
+        "zsh/vendor-completions/_netglance",
+        "fish/vendor_completions.d/netglance.fish",
+    ]
+    .map(str::to_owned)
+    .into();
     let pages = fs::read_dir(repository().join("app/man")).unwrap();
     let pages = pages.map(|page| page.unwrap().path()).filter(|page| page.is_file());
-    expected.extend(pages.map(|page| {
+    both.extend(pages.map(|page| {
         let (name, section) =
             (page.file_name().unwrap().to_str().unwrap(), page.extension().unwrap().to_str().unwrap());
         format!("man/man{section}/{name}.gz")
@@ -345,10 +346,23 @@ fn the_packages_are_good_and_hold_what_they_should() {
     let documents = |name: &str| {
         ["NOTICES.gz", "changelog.gz", "changelog.Debian.gz", "copyright"].map(|file| format!("doc/{name}/{file}"))
     };
-    expected.extend(documents("netglance"));
-    let mut expected: BTreeSet<_> = expected.iter().map(|path| ("-rw-r--r--", format!("usr/share/{path}"))).collect();
-    expected.insert(("-rwxr-xr-x", "usr/bin/netglance".into()));
-    assert_eq!(contents(app), owned(&expected));
+    let mut desktop: BTreeSet<_> =
+        SIZES.map(|s| format!("icons/hicolor/{s}x{s}/apps/org.netglance.Netglance.png")).into();
+    desktop.extend(
+        [
+            "icons/hicolor/scalable/apps/org.netglance.Netglance.svg",
+            "icons/hicolor/symbolic/apps/org.netglance.Netglance-symbolic.svg",
+            "applications/org.netglance.Netglance.desktop",
+            "metainfo/org.netglance.Netglance.metainfo.xml",
+        ]
+        .map(str::to_owned),
+    );
+    for (package, name, own) in [(app, "netglance", desktop), (headless, "netglance-headless", BTreeSet::new())] {
+        let paths = both.iter().cloned().chain(own).chain(documents(name));
+        let mut expected: BTreeSet<_> = paths.map(|path| ("-rw-r--r--", format!("usr/share/{path}"))).collect();
+        expected.insert(("-rwxr-xr-x", "usr/bin/netglance".into()));
+        assert_eq!(contents(package), owned(&expected), "{name}");
+    }
 
     let mut expected: BTreeSet<_> = [
         "usr/lib/systemd/system/netglance-helper.service",
@@ -376,10 +390,11 @@ fn the_packages_are_good_and_hold_what_they_should() {
 }
 
 /// The crates of a workspace member as cargo resolves them for this computer: names and versions. Without those that run at
-/// compile time alone.
-fn linked(package: &str) -> BTreeSet<String> {
+/// compile time alone. `features`: what cargo is told of them.
+fn linked(package: &str, features: &[&str]) -> BTreeSet<String> {
     let mut tree = Command::new(env!("CARGO"));
-    tree.args(["tree", "--locked", "--edges", "normal,no-proc-macro", "--prefix", "none", "--package", package]);
+    tree.args(["tree", "--locked", "--edges", "normal,no-proc-macro", "--prefix", "none", "--package", package])
+        .args(features);
     let text = tool(tree.current_dir(repository()));
     let crates = text.lines().filter_map(|line| line.split_once(" v")).map(|(name, rest)| {
         let version = rest.split([' ', '(']).next().unwrap();
@@ -390,14 +405,15 @@ fn linked(package: &str) -> BTreeSet<String> {
 
 #[test]
 fn each_package_has_the_licences_of_its_own_crates() {
-    for (package, name, others) in
-        [(&packages()[0], "netglance", "netglance-helper"), (&packages()[1], "netglance-helper", "eframe")]
-    {
-        let inside = tempfile::tempdir().unwrap();
-        tool(Command::new("dpkg-deb").arg("--extract").arg(package).arg(inside.path()));
+    let [app, helper, headless] = packages();
+    for (package, name, linked, others) in [
+        (app, "netglance", linked("netglance", &[]), "netglance-helper"),
+        (helper, "netglance-helper", linked("netglance-helper", &[]), "eframe"),
+        (headless, "netglance-headless", linked("netglance", NO_DESKTOP), "eframe"),
+    ] {
+        let inside = extracted(package);
         let notices = inside.path().join(format!("usr/share/doc/{name}/NOTICES.gz"));
         let notices = tool(Command::new("zcat").arg(notices));
-        let linked = linked(name);
         assert!(linked.len() > 20, "{linked:?}");
         let (list, texts) = notices.split_once("\n====").unwrap();
         let used: BTreeSet<_> =
@@ -410,15 +426,62 @@ fn each_package_has_the_licences_of_its_own_crates() {
     }
 }
 
+/// What a package installs.
+fn extracted(package: &Path) -> tempfile::TempDir {
+    let inside = tempfile::tempdir().unwrap();
+    tool(Command::new("dpkg-deb").arg("--extract").arg(package).arg(inside.path()));
+    inside
+}
+
+#[test]
+fn a_server_gets_a_small_program_without_a_display() {
+    let headless = &packages()[2];
+    let field = |name| tool(Command::new("dpkg-deb").arg("--field").arg(headless).arg(name));
+    let needs = field("Depends");
+    let needs: Vec<_> = needs.split(',').map(|need| need.split_whitespace().next().unwrap()).collect();
+    assert!(needs.iter().all(|need| ["libc6", "libgcc-s1"].contains(need)), "{needs:?}");
+    let installed: u64 = field("Installed-Size").trim().parse().unwrap();
+    assert!(installed * 1024 < 6_000_000, "{installed} KiB");
+
+    // What loads a library by its name at run time.
+    let window = ["egl", "egui", "glow", "glutin", "ksni", "tray", "wayland", "winit", "x11", "xcb", "xkb"];
+    for linked in linked("netglance", NO_DESKTOP) {
+        assert!(!window.iter().any(|window| linked.contains(window)), "{linked}");
+    }
+
+    let inside = extracted(headless);
+    let home = tempfile::tempdir().unwrap();
+    let netglance = |arguments: &[&str]| {
+        let mut program = Command::new("timeout");
+        program.args(["--preserve-status", "2"]).arg(inside.path().join("usr/bin/netglance")).args(arguments);
+        let output = program.env("DISPLAY", ":0").env("HOME", home.path()).output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+        (output.status.success(), text.into_owned())
+    };
+    let no_window = "netglance: this build of netglance has no window (the package netglance has one)";
+    let (_, said) = netglance(&[]);
+    assert!(
+        said.contains(&format!("{no_window}, so the figures are shown here, as with `netglance watch`.\n")),
+        "{said}"
+    );
+    assert!(said.contains("  down "), "{said}");
+    assert_eq!(netglance(&["--hidden"]), (false, format!("{no_window}, so there is no tray icon.\n")));
+    let (_, said) = netglance(&["doctor"]);
+    assert!(said.contains("Best method") && !said.contains("window") && !said.contains("tray"), "{said}");
+    assert!(!netglance(&["window"]).0);
+}
+
 #[test]
 fn no_path_of_this_computer_is_in_the_programs() {
     let home = PathBuf::from(env::var_os("HOME").unwrap());
     let cargo = env::var_os("CARGO_HOME").map_or_else(|| home.join(".cargo"), PathBuf::from);
-    let inside = tempfile::tempdir().unwrap();
-    for package in packages() {
-        tool(Command::new("dpkg-deb").arg("--extract").arg(package).arg(inside.path()));
-    }
-    for program in ["usr/bin/netglance", &place::HELPER[1..], &place::VERIFY[1..]] {
+    let [app, helper, headless] = packages().each_ref().map(|package| extracted(package));
+    for (inside, program) in [
+        (&app, "usr/bin/netglance"),
+        (&headless, "usr/bin/netglance"),
+        (&helper, &place::HELPER[1..]),
+        (&helper, &place::VERIFY[1..]),
+    ] {
         let bytes = fs::read(inside.path().join(program)).unwrap();
         for path in [repository(), target(), cargo.clone()] {
             let path = path.to_str().unwrap();

@@ -5,6 +5,7 @@
 //! - [`look`] one look after another: sampler -> target -> rate
 //! - [`keep`] what was seen, and what is remembered
 //! - [`advise`] what to make of this computer
+//! - [`metrics`] the same for Prometheus
 //! - [`show`] what a person sees
 //! - [`program`] the program behind the tray
 //! - [`cli`] the command line
@@ -14,5 +15,7 @@ pub mod base;
 pub mod cli;
 pub mod keep;
 pub mod look;
+pub mod metrics;
+#[cfg(feature = "desktop")]
 pub mod program;
 pub mod show;

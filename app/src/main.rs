@@ -1,18 +1,11 @@
-//! The program `netglance`: reads the command line and hands over.
+//! The program `netglance`: reads the command line and does what it says.
 
 use std::process::ExitCode;
 
 use clap::Parser;
-use netglance::{
-    cli::{self, Cli, Start},
-    program::{self, link},
-};
+use netglance::cli::{self, Cli};
 
 fn main() -> ExitCode {
     cli::complete();
-    match Cli::parse().execute() {
-        Start::Done(code) => code,
-        Start::Desktop { hidden } => program::run(hidden),
-        Start::Window => link::show_window(),
-    }
+    Cli::parse().execute()
 }

@@ -31,10 +31,10 @@ pub fn tool(command: &mut Command) -> String {
     text.into_owned()
 }
 
-/// netglance's package and the helper's, made once in a test program, and in the name of the person who owns the sources if
+/// netglance's package, the helper's, and netglance's for servers, made once in a test program, and in the name of the person who owns the sources if
 /// root runs the tests.
-pub fn packages() -> &'static [PathBuf; 2] {
-    static MADE: OnceLock<[PathBuf; 2]> = OnceLock::new();
+pub fn packages() -> &'static [PathBuf; 3] {
+    static MADE: OnceLock<[PathBuf; 3]> = OnceLock::new();
     MADE.get_or_init(|| {
         let mut make = Command::new(repository().join("app/packages"));
         let owner = fs::metadata(repository()).unwrap();
@@ -47,7 +47,7 @@ pub fn packages() -> &'static [PathBuf; 2] {
         }
         tool(make.env_remove("CARGO_MANIFEST_DIR"));
         let architecture = tool(Command::new("dpkg").arg("--print-architecture"));
-        ["netglance", "netglance-helper"].map(|name| {
+        ["netglance", "netglance-helper", "netglance-headless"].map(|name| {
             let version = env!("CARGO_PKG_VERSION");
             target().join(format!("debian/{name}_{version}_{}.deb", architecture.trim()))
         })
@@ -58,7 +58,7 @@ pub fn packages() -> &'static [PathBuf; 2] {
 pub fn later_helper() -> &'static Path {
     static MADE: OnceLock<PathBuf> = OnceLock::new();
     MADE.get_or_init(|| {
-        let [_, helper] = packages();
+        let [_, helper, _] = packages();
         let later = Path::new(env!("CARGO_TARGET_TMPDIR")).join("later-helper.deb");
         let inside = tempfile::tempdir().unwrap();
         tool(Command::new("dpkg-deb").arg("--raw-extract").arg(helper).arg(inside.path()));

@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     base::{
+        HAS_WINDOW,
         say::say,
         settings::{Budget, Limit, Per, SettingsFile},
     },
@@ -49,7 +50,8 @@ pub fn budget(check: bool, json: bool) -> Result<ExitCode, Error> {
     }
     let settings = file.settings;
     if settings.budgets.is_empty() {
-        say("no budgets are set. Add one in the settings of the window or in the settings file: man netglance-config");
+        let window = if HAS_WINDOW { "the settings of the window or in " } else { "" };
+        say(format_args!("no budgets are set. Add one in {window}the settings file: man netglance-config"));
         return Ok(ExitCode::SUCCESS);
     }
     let calendar = Calendar::system(settings.billing_day);

@@ -1,4 +1,4 @@
-//! The command line: what can be asked, and in which words it is answered. It draws no window.
+//! The command line: what can be asked, and in which words it is answered.
 
 mod agent;
 mod apps;
@@ -27,6 +27,8 @@ use clap_complete::engine::ArgValueCompleter;
 pub use completions::{complete, script};
 use netglance_dbus::{error::chain, text::printable};
 
+#[cfg(feature = "desktop")]
+use crate::program;
 use crate::{
     base::{say::say, settings::BEAT_SECS},
     look::{monitor::Monitor, sampler::Source, target::Target},
@@ -203,7 +205,8 @@ enum Command {
         command: Vec<std::ffi::OsString>,
     },
     /// The window's process, which the program starts for each show
-    #[command(name = crate::program::link::COMMAND, hide = true)]
+    #[cfg(feature = "desktop")]
+    #[command(name = program::link::COMMAND, hide = true)]
     Window,
 }
 
@@ -278,6 +281,8 @@ enum Error {
     Png(#[from] crate::show::chart::PngError),
     #[error("cannot write {}", path.display())]
     Write { path: std::path::PathBuf, source: std::io::Error },
+    #[error("cannot listen on {address}")]
+    Listen { address: std::net::SocketAddr, source: std::io::Error },
     #[error(transparent)]
     Verify(#[from] crate::advise::verify::Error),
     #[error("\"{pattern}\" is not a unit pattern")]
@@ -296,33 +301,18 @@ impl Error {
     }
 }
 
-/// What `main` is to do.
-#[derive(Debug)]
-pub enum Start {
-    /// The tray icon and, unless it is hidden, the window.
-    Desktop {
-        /// Without the window.
-        hidden: bool,
-    },
-    /// Be the window's process.
-    Window,
-    /// It is done; this is the exit status.
-    Done(ExitCode),
-}
-
 impl Cli {
     /// Carries out the command.
-    pub fn execute(self) -> Start {
+    pub fn execute(self) -> ExitCode {
         let result = match self.command {
-            None if has_display() => return Start::Desktop { hidden: self.hidden },
+            #[cfg(feature = "desktop")]
+            None if has_display() => return program::run(self.hidden),
             None if self.hidden => {
-                say("there is no display (neither WAYLAND_DISPLAY nor DISPLAY is set), so there is no tray icon.");
-                return Start::Done(ExitCode::FAILURE);
+                say(format_args!("{NO_WINDOW}, so there is no tray icon."));
+                return ExitCode::FAILURE;
             }
             None => {
-                say(
-                    "there is no display (neither WAYLAND_DISPLAY nor DISPLAY is set), so the figures are shown here, as with `netglance watch`.",
-                );
+                say(format_args!("{NO_WINDOW}, so the figures are shown here, as with `netglance watch`."));
                 block_on(watch::watch(&WatchArgs::default()))
             }
             Some(Command::Watch(args)) => block_on(watch::watch(&args)),
@@ -333,8 +323,9 @@ impl Cli {
             Some(Command::Budget { check, json }) => budget::budget(check, json),
             Some(Command::Metrics(args)) => block_on(metrics::metrics(&args)),
             Some(Command::Run { json, command }) => block_on(run::run(json, &command)),
-            Some(Command::Start { app, command }) => return Start::Done(start::start(&app, &command)),
-            Some(Command::Window) => return Start::Window,
+            Some(Command::Start { app, command }) => return start::start(&app, &command),
+            #[cfg(feature = "desktop")]
+            Some(Command::Window) => return program::link::show_window(),
             Some(Command::Verify { live: true, target, json }) => block_on(verify::live(&target, json)),
             Some(Command::Verify { live: false, target, json }) if target.is_empty() => verify::verify(json),
             Some(Command::Verify { .. }) => Cli::command()
@@ -347,15 +338,22 @@ impl Cli {
             Some(Command::Install { accept_kernel_bug }) => block_on(install::install(accept_kernel_bug)),
             Some(Command::Uninstall) => block_on(install::uninstall()),
             Some(Command::Completions { shell }) => completions::completions(&shell),
-            Some(Command::Become { command }) => return Start::Done(run::become_command(&command)),
+            Some(Command::Become { command }) => return run::become_command(&command),
         };
-        Start::Done(result.unwrap_or_else(|error| {
+        result.unwrap_or_else(|error| {
             say(chain(&error));
             ExitCode::FAILURE
-        }))
+        })
     }
 }
 
+/// Why there is neither a window nor a tray icon.
+#[cfg(feature = "desktop")]
+const NO_WINDOW: &str = "there is no display (neither WAYLAND_DISPLAY nor DISPLAY is set)";
+#[cfg(not(feature = "desktop"))]
+const NO_WINDOW: &str = "this build of netglance has no window (the package netglance has one)";
+
+#[cfg(feature = "desktop")]
 fn has_display() -> bool {
     ["WAYLAND_DISPLAY", "DISPLAY"].iter().any(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty()))
 }

@@ -9,6 +9,7 @@ use netglance_dbus::{cgroup::Tree, text::printable};
 use super::{Cli, Error, NOTHING_MATCHES, TargetArgs, when::SpanArgs};
 use crate::{
     base::{
+        HAS_WINDOW,
         say::say,
         settings::{Settings, SettingsFile},
     },
@@ -46,8 +47,11 @@ pub struct Recorded {
 /// Says that nothing is recorded, and why.
 pub fn nothing(settings: &Settings) -> ExitCode {
     say(match settings.record {
-        true => {
+        true if HAS_WINDOW => {
             "nothing has been recorded yet. netglance records only while it is running, as a tray icon or a window."
+        }
+        true => {
+            "nothing has been recorded, and this build of netglance doesn't record. The package netglance does, while its window or tray icon is open."
         }
         false => "nothing is recorded: recording is off. Turn it on in the settings.",
     });

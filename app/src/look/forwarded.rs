@@ -93,6 +93,11 @@ impl<'a> Forwarded<'a> {
         };
         Some(Self { engine, project, name, cgroup })
     }
+
+    /// Whether nothing names it: its name is its address.
+    pub fn is_unnamed(&self) -> bool {
+        self.engine == BRIDGE
+    }
 }
 
 #[cfg(test)]

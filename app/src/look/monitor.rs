@@ -160,6 +160,15 @@ pub fn is_own_cgroup(tree: &Tree, path: &str) -> bool {
 impl Monitor {
     /// Opens everything that is needed and takes the first look, with which counting begins. `only`: use no other source.
     pub async fn open(only: Option<Source>) -> Result<Self, Error> {
+        Self::with(Sampler::open(only).await).await
+    }
+
+    /// The same, with the rows of all cgroups, which only root and whoever polkit lets may see. Nobody is asked for a password.
+    pub async fn open_all() -> Result<Self, Error> {
+        Self::with(Sampler::open(None).await.of_all()).await
+    }
+
+    async fn with(sampler: Sampler) -> Result<Self, Error> {
         let mut monitor = Self {
             paths: Vec::new(),
             tried: Instant::now(),
@@ -170,7 +179,7 @@ impl Monitor {
             judgement: 0,
             settings: SettingsFile::open(),
             defined: Apps::default(),
-            sampler: Sampler::open(only).await,
+            sampler,
             before: None,
             last_exact: None,
             began_ns: 0,
@@ -373,6 +382,11 @@ impl Monitor {
     pub fn latest(&self) -> Option<&Look> {
         let failed = self.beat.as_ref().is_some_and(|beat| matches!(beat.secs, Err(Gap::Failed(_))));
         self.before.as_ref().filter(|_| !failed)
+    }
+
+    /// Why there is no rate at the latest look; `None`: there is one, or there was only the first look.
+    pub fn gap(&self) -> Option<&Gap> {
+        self.beat.as_ref()?.secs.as_ref().err()
     }
 
     /// Whether any cgroup is `target`'s now.

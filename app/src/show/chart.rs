@@ -6,6 +6,7 @@
 
 mod bars;
 mod colours;
+#[cfg_attr(not(feature = "desktop"), path = "chart/no_png.rs")]
 mod png;
 mod svg;
 mod times;

@@ -12,9 +12,12 @@ use super::{
     kernel::lacks,
     many,
 };
+use crate::base::HAS_WINDOW;
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 const NOTHING: &str = "not needed";
+/// What a click does too.
+const BUTTON: &str = if HAS_WINDOW { " The button \"Count Exactly…\" in the window does the same." } else { "" };
 
 /// The way of counting that fits, and why.
 pub fn design(facts: &Facts) -> (Option<Design>, String) {
@@ -270,7 +273,8 @@ fn helper_steps(facts: &Facts) -> Vec<Step> {
         },
     };
     if facts.polkit || facts.root {
-        let mut text = "Starts exact counting, now and after every boot. Asks for a password once, in a dialog or here in the terminal. The button \"Count Exactly…\" in the window does the same.".to_owned();
+        let mut text = "Starts exact counting, now and after every boot. Asks for a password once, in a dialog or here in the terminal.".to_owned();
+        text.push_str(BUTTON);
         if needs_agreement(facts) {
             text.push_str(" Asks first, because of the kernel's bug.");
         }
@@ -309,7 +313,9 @@ fn package(facts: &Facts) -> Step {
 
 /// The helper from a build or an archive.
 fn set_up(facts: &Facts, helper: &str) -> Step {
-    let mut text = "Installs the helper and starts exact counting, now and after every boot. Asks for a password once. The button \"Count Exactly…\" in the window does the same.".to_owned();
+    let mut text =
+        "Installs the helper and starts exact counting, now and after every boot. Asks for a password once.".to_owned();
+    text.push_str(BUTTON);
     let mut command = format!("{helper} set-up");
     if needs_agreement(facts) {
         text.push_str(" Accepts the kernel's bug.");
@@ -326,7 +332,10 @@ fn watch(facts: &Facts, source: Option<&str>) -> Step {
     if let Some(source) = source {
         arguments.push_str(&format!(" --source {source}"));
     }
-    let text = format!("Shows the traffic of {}. `{}` alone opens the window.", facts.app.name, facts.program);
+    let mut text = format!("Shows the traffic of {}.", facts.app.name);
+    if HAS_WINDOW {
+        text.push_str(&format!(" `{}` alone opens the window.", facts.program));
+    }
     user(facts, &arguments, &text, NOTHING)
 }
 

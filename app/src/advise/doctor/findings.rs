@@ -9,7 +9,7 @@ use super::{
     many, neighbours,
 };
 use crate::{
-    base::{format, settings::Unit},
+    base::{HAS_WINDOW, format, settings::Unit},
     look::rate::Rate,
 };
 
@@ -28,7 +28,9 @@ pub fn findings(facts: &Facts) -> Vec<Finding> {
     all.extend(caveats::findings(facts));
     all.extend(neighbours::findings(facts));
     all.extend(containers::findings(facts));
-    all.extend([polkit(facts), polkit_agent(facts), tray(facts), helper(facts)]);
+    all.extend([polkit(facts), polkit_agent(facts)]);
+    all.extend(HAS_WINDOW.then(|| tray(facts)));
+    all.push(helper(facts));
     all
 }
 
@@ -218,10 +220,11 @@ fn app(facts: &Facts) -> Finding {
         app.units.iter().map(line).collect::<Vec<_>>().join("\n")
     };
     if app.units.iter().any(|unit| !unit.own) {
-        detail.push_str(
+        let button = if HAS_WINDOW { " and \"Show System Services…\" in the window" } else { "" };
+        detail.push_str(&format!(
             "\nNot all of this is yours: until an administrator's password is given, which `netglance watch --unit` asks for in a \
-             terminal and \"Show System Services…\" in the window, the figures of system services and other users are an estimate.",
-        );
+             terminal{button}, the figures of system services and other users are an estimate."
+        ));
         return Finding::new("app", Status::Note, title, detail);
     }
     Finding::new("app", Status::Ok, title, detail)
@@ -301,8 +304,13 @@ fn session(facts: &Facts) -> Option<Finding> {
         1 => "1 program is in your login session's cgroup".to_owned(),
         count => format!("{count} programs share your login session's cgroup"),
     };
+    let menu = if HAS_WINDOW {
+        "click it in the window and choose \"Always Start So That It Can Be Counted\", or "
+    } else {
+        ""
+    };
     let detail = format!(
-        "Your desktop gives programs no cgroup of their own, so only their sum can be counted exactly, and what each of them moves is an estimate, by program. To have one counted on its own, click it in the window and choose \"Always Start So That It Can Be Counted\", or start it with `{} run -- CMD`.",
+        "Your desktop gives programs no cgroup of their own, so only their sum can be counted exactly, and what each of them moves is an estimate, by program. To have one counted on its own, {menu}start it with `{} run -- CMD`.",
         facts.program
     );
     Some(Finding::new("session", Status::Note, title, detail))

@@ -57,6 +57,8 @@ pub enum Exact {
 #[derive(Debug)]
 pub struct Helper {
     bus: Option<Bus>,
+    /// The rows of all cgroups are read, not only the caller's own.
+    all: bool,
     state: Exact,
     warning: Option<String>,
     again: Option<Instant>,
@@ -130,12 +132,19 @@ impl Helper {
         let again = bus.is_some().then(Instant::now);
         Self {
             bus,
+            all: rustix::process::getuid().is_root(),
             state: Exact::Absent,
             warning: None,
             again,
             asker: Asker::default(),
             containers: Containers::default(),
         }
+    }
+
+    /// Reads the rows of all cgroups from now on, as root does. Who may not gets none: polkit decides, and nobody is asked.
+    pub fn of_all(mut self) -> Self {
+        self.all = true;
+        self
     }
 
     /// Its state, as far as it is known.
@@ -226,13 +235,13 @@ impl Helper {
         if containers.is_refused && !granted {
             return None;
         }
+        if containers.epoch != epoch {
+            *containers = Containers { epoch, ..Containers::default() };
+        }
         if containers.again.is_some_and(|again| Instant::now() < again) {
             return containers.rows.clone();
         }
         containers.again = None;
-        if containers.epoch != epoch {
-            *containers = Containers { epoch, ..Containers::default() };
-        }
         // Where nothing is forwarded, nobody needs to ask at each beat.
         let is_idle = containers.rows.as_ref().is_some_and(Vec::is_empty);
         if is_idle && containers.read.is_some_and(|read| read.elapsed() < IDLE_READ_EVERY) {
@@ -262,7 +271,7 @@ impl Helper {
         containers.rows.clone()
     }
 
-    /// All rows that the caller may see: root those of every cgroup, others those of their own cgroups. `None`: it doesn't
+    /// All rows that the caller may see: root those of every cgroup, others those of their own cgroups; see [`Self::of_all`]. `None`: it doesn't
     /// count, and [`Self::state`] says why.
     pub async fn read(&mut self) -> Option<Sample> {
         let bus = self.bus.as_mut()?;
@@ -273,8 +282,7 @@ impl Helper {
             return None;
         }
         self.containers.is_refused &= !news; // it may be another helper
-        let root = rustix::process::getuid().is_root();
-        let rows = if root { bus.helper.read_all().await } else { bus.helper.read().await };
+        let rows = if self.all { bus.helper.read_all().await } else { bus.helper.read().await };
         self.state = match &rows {
             Ok(_) => Exact::Counting,
             Err(helper1::Error::NotInstalled(_)) => Exact::NotInstalled,

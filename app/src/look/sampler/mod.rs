@@ -108,6 +108,12 @@ impl Sampler {
         }
     }
 
+    /// From the helper, it reads the rows of all cgroups; see [`Helper::of_all`].
+    pub fn of_all(mut self) -> Self {
+        self.helper = self.helper.of_all();
+        self
+    }
+
     /// Whether the helper counts.
     pub fn exact(&self) -> &Exact {
         self.helper.state()
