@@ -38,7 +38,7 @@ use crate::{
 ///
 /// netglance shows the external download and upload of one application, including all of its services and subprocesses.
 /// Traffic on loopback, private networks, the local network and the tailnet is left out. Without a command, it opens the
-/// window, or shows the same figures in the terminal if there is no display.
+/// window, or shows the same figures in the terminal if there is no display. The package netglance-headless has no window.
 #[derive(Debug, Parser)]
 #[command(name = "netglance", version, args_conflicts_with_subcommands = true)]
 pub struct Cli {
@@ -102,7 +102,7 @@ enum Command {
     ///
     /// The chart looks as in the window: a curve of rates for up to ten days, daily bars for up to 100 days, and monthly bars
     /// beyond that. Without --app, --unit or --cgroup, it is about all of your applications together, and without --since about
-    /// this month. If nothing is recorded of what you ask for, the exit status is 3.
+    /// this month. If nothing is recorded of what you ask for, the exit status is 3. The package netglance-headless draws SVG only.
     Chart(chart::ChartArgs),
     /// Give the figures to Prometheus
     ///

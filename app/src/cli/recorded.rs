@@ -51,7 +51,7 @@ pub fn nothing(settings: &Settings) -> ExitCode {
             "nothing has been recorded yet. netglance records only while it is running, as a tray icon or a window."
         }
         true => {
-            "nothing has been recorded, and this build of netglance doesn't record. The package netglance does, while its window or tray icon is open."
+            "nothing has been recorded, and this build of netglance doesn't record. `netglance metrics` gives the figures to Prometheus, which does."
         }
         false => "nothing is recorded: recording is off. Turn it on in the settings.",
     });
