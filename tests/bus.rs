@@ -33,6 +33,8 @@ const OTHER: u32 = 10;
 /// `games`, who may by the test's rule, and `nobody`, who may not.
 const GAMES: u32 = 5;
 const NOBODY: u32 = 65534;
+/// `uucp`, whom polkitd here knows as the user of the service netglance-metrics.
+const METRICS: u32 = 10;
 /// `sys`, who floods.
 const FLOODS: u32 = 3;
 
@@ -299,6 +301,28 @@ async fn the_rules_decide(bus: &Bus) {
         assert_eq!((epoch, is_complete, rows), (0, true, vec![]));
     }
     games.uninstall().await.unwrap();
+}
+
+/// A service with that user sees how much everybody transfers, and no more.
+#[tokio::test]
+async fn the_service_of_the_metrics_may_read_all_and_nothing_else() {
+    let (lab, bus) = (Lab::default(), Bus::new());
+    let _polkit = RealPolkit::new(&bus).await;
+    let _daemon = Daemon::new(&lab, &bus).await;
+    bus.helper_of(ROOT).await.install().await.unwrap();
+    let metrics = bus.helper_of(METRICS).await;
+    metrics.read_all().await.unwrap();
+    refused(metrics.read_forwarded().await, "NotAuthorized", "does not allow asking");
+    for refusal in [
+        metrics.install().await,
+        metrics.install_anyway().await,
+        metrics.uninstall().await,
+        metrics.set_prefixes(vec![], vec![]).await,
+        bus.helper_of(USER).await.read_all().await.map(drop),
+        bus.helper_of(NOBODY).await.read_all().await.map(drop),
+    ] {
+        refused(refusal, "NotAuthorized", "no polkit agent runs in this session");
+    }
 }
 
 #[tokio::test]

@@ -6,8 +6,9 @@ mod support;
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
+    io::{Read as _, Write as _},
     os::unix::fs::PermissionsExt as _,
-    process::{Command, Output},
+    process::{Child, Command, Output},
 };
 
 use netglance::{
@@ -15,7 +16,7 @@ use netglance::{
         Design, Report, Status, Who, diagnose,
         facts::{
             App, AppUnit, Came, Cgroups, Containers, Dns, Facts, Helper, Neighbour, Nft, Others, Part, Proxy, Saved,
-            SavedRules, Session, SharedPort, Tray,
+            SavedRules, Session, SharedPort, TEXT_FILES, TextFiles, Tray,
         },
         report,
     },
@@ -64,6 +65,9 @@ fn owners() -> Facts {
         tray: Tray::Host,
         root_sockets: Some(0),
         program: "netglance".into(),
+        text_files: TextFiles::Closed,
+        uid: 1000,
+        metrics_unit: true,
         apt: true,
         pkexec: true,
         ..Facts::default()
@@ -349,6 +353,8 @@ fn blind_spots_are_those_of_this_host() {
 
 #[test]
 fn steps_are_typed_as_they_are_printed() {
+    let mute = |facts| Facts { metrics_unit: false, text_files: TextFiles::Absent, ..facts };
+    let (owners, with_everything) = (|| mute(owners()), || mute(with_everything()));
     let check = |facts: Facts, expected: &[(Who, &str, &str)]| {
         let steps = diagnose(&facts).steps;
         let steps = steps.iter().map(|step| (step.who, step.command.as_deref().unwrap_or("-"), step.undo.as_str()));
@@ -452,6 +458,108 @@ fn netglances_table_is_taken_out_of_saved_rules_and_nothing_else() {
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "the copy has become the file");
 }
 
+#[test]
+fn the_figures_get_to_prometheus_where_node_exporter_runs() {
+    let check = |facts: Facts, expected: &[(Who, &str, &str)]| {
+        let steps = diagnose(&facts).steps;
+        let steps = steps.iter().map(|step| (step.who, step.command.as_deref().unwrap(), step.undo.as_str()));
+        let steps: Vec<_> = steps.collect();
+        let after = steps.iter().position(|(_, command, _)| command.contains(" watch ")).unwrap() + 1;
+        assert_eq!(steps[after..], *expected);
+    };
+    let port = (
+        Who::User,
+        "systemctl --user enable --now netglance-metrics",
+        "systemctl --user disable --now netglance-metrics",
+    );
+    let link = "sh -c 'cd /var/lib/prometheus/node-exporter && install -d -o 1000 netglance-1000 && ln -s netglance-1000/netglance.prom netglance-1000.prom'";
+    let undo =
+        "rm -r /var/lib/prometheus/node-exporter/netglance-1000 /var/lib/prometheus/node-exporter/netglance-1000.prom";
+    let pkexec = [link, undo].map(|command| format!("pkexec {command}"));
+    let su = [link, undo].map(|command| format!("su - -c \"{command}\""));
+    let write = (
+        Who::User,
+        "netglance metrics --textfile /var/lib/prometheus/node-exporter/netglance-1000/netglance.prom --interval 15",
+        "not needed",
+    );
+    check(owners(), &[port, (Who::Root, &pkexec[0], &pkexec[1]), write]);
+    check(Facts { pkexec: false, ..owners() }, &[port, (Who::Root, &su[0], &su[1]), write]);
+    check(Facts { metrics_unit: false, ..owners() }, &[(Who::Root, &pkexec[0], &pkexec[1]), write]);
+    check(Facts { text_files: TextFiles::Open, ..owners() }, &[port, write]);
+    check(Facts { text_files: TextFiles::Absent, ..owners() }, &[port]);
+    check(Facts { root: true, ..owners() }, &[]);
+    check(Facts { neighbours: Vec::new(), ..owners() }, &[]);
+}
+
+/// The step, in a folder of the test's, and Debian's node_exporter reads it.
+#[test]
+fn node_exporter_reads_a_users_file_after_the_step_and_nothing_else_is_open_to_them() {
+    const NOBODY: u32 = 65534;
+    let folder = tempfile::tempdir().unwrap();
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let texts = folder.path().join("texts");
+    fs::create_dir(&texts).unwrap();
+    fs::write(texts.join("other.prom"), "other_metric 7\n").unwrap();
+    let program = folder.path().join("netglance");
+    fs::copy(env!("CARGO_BIN_EXE_netglance"), &program).unwrap();
+    let here = |line: &str| line.replace(TEXT_FILES, texts.to_str().unwrap());
+    let run = |line: &str| Command::new("sh").args(["-c", line]).output().unwrap();
+    let as_nobody = |line: &str| {
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid=65534", "--regid=65534", "--clear-groups", "sh", "-c", line]);
+        command.env_remove("DBUS_SESSION_BUS_ADDRESS").env("HOME", "/nonexistent").output().unwrap()
+    };
+
+    let su = Facts { pkexec: false, uid: NOBODY, ..owners() };
+    let steps = diagnose(&su).steps;
+    let [.., root, user] = steps.as_slice() else { panic!("{steps:?}") };
+    let by_root = |line: &str| here(line.strip_prefix("su - -c \"").unwrap().strip_suffix('"').unwrap());
+    let output = run(&by_root(root.command.as_deref().unwrap()));
+    assert!(output.status.success(), "{output:?}");
+    let write = here(user.command.as_deref().unwrap()).replace(" --interval 15", "");
+    let write = write.replacen("netglance", program.to_str().unwrap(), 1);
+    for _ in 0..2 {
+        let output = as_nobody(&write);
+        assert!(output.status.success(), "{output:?}");
+    }
+
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let mut exporter = Command::new("prometheus-node-exporter");
+    exporter.args(["--collector.disable-defaults", "--collector.textfile", "--log.level=error"]);
+    exporter.arg(format!("--collector.textfile.directory={}", texts.display()));
+    exporter.arg(format!("--web.listen-address=127.0.0.1:{port}"));
+    let mut exporter = Ended(exporter.spawn().expect("prometheus-node-exporter: tests/all installs it"));
+    let text = support::eventually("node_exporter answers", || {
+        let mut stream = std::net::TcpStream::connect(("127.0.0.1", port)).ok()?;
+        stream.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").ok()?;
+        let mut text = String::new();
+        stream.read_to_string(&mut text).ok()?;
+        Some(text)
+    });
+    for line in ["netglance_build_info{", "other_metric 7", "node_textfile_scrape_error 0"] {
+        assert!(text.lines().any(|known| known.starts_with(line)), "no {line}: {text}");
+    }
+    assert!(exporter.0.try_wait().unwrap().is_none());
+
+    for harm in ["rm -f other.prom", "echo 1 > other.prom", "touch new.prom", "rm -f *.prom", "mv netglance-65534 x"] {
+        let output = as_nobody(&format!("cd {} && {harm}", texts.display()));
+        assert!(!output.status.success(), "{harm}: {output:?}");
+    }
+    let output = run(&by_root(&root.undo));
+    assert!(output.status.success(), "{output:?}");
+    let left: Vec<_> = fs::read_dir(&texts).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left, ["other.prom"]);
+}
+
+/// A program that goes with the test.
+struct Ended(Child);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        let _ = (self.0.kill(), self.0.wait());
+    }
+}
+
 /// Real sockets, and what doctor says of the one unit and of the other.
 #[test]
 fn shared_ports_and_packet_sockets_are_found() {
@@ -527,7 +635,8 @@ fn versionless(page: &str) -> String {
 fn the_owners_report_reads_well() {
     let report = diagnose(&owners());
     let text = report::text(&report, false);
-    for line in text.lines().filter(|line| !line.contains("[root] ")) {
+    let is_command = |line: &&str| ["[root] ", "[user] ", " undo: "].iter().any(|before| line.contains(before));
+    for line in text.lines().filter(|line| !is_command(line)) {
         // A path or a pattern is one word, however long.
         let fits = line.chars().count() <= 80 || line.trim().split(' ').any(|word| word.chars().count() > 70);
         assert!(fits, "too long for 80 columns: {line}");

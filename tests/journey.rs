@@ -333,7 +333,7 @@ fn with_password(desktop: &Desktop, mut program: Program) -> (bool, String, usiz
 fn doctors_steps_lead_to_a_proof() {
     let desktop = Desktop::boot();
     desktop.replica();
-    let [app, helper, _] = packages::packages();
+    let [app, helper, ..] = packages::packages();
     desktop.apt_install(&[app]);
     desktop.download(helper);
 

@@ -308,9 +308,9 @@ fn the_desktop_takes_the_app() {
 
 #[test]
 fn the_packages_are_good_and_hold_what_they_should() {
-    let [app, helper, headless] = packages();
+    let [app, helper, headless, metrics] = packages();
     let lintian = ["--no-cfg", "--allow-root", "--fail-on", "error,warning", "--tag-display-limit", "0"];
-    let said = tool(Command::new("lintian").args(lintian).args([app, helper, headless]));
+    let said = tool(Command::new("lintian").args(lintian).args([app, helper, headless, metrics]));
     assert_eq!(said, "", "lintian");
 
     let field = |package: &Path, name| tool(Command::new("dpkg-deb").arg("--field").arg(package).arg(name));
@@ -361,6 +361,7 @@ fn the_packages_are_good_and_hold_what_they_should() {
         let paths = both.iter().cloned().chain(own).chain(documents(name));
         let mut expected: BTreeSet<_> = paths.map(|path| ("-rw-r--r--", format!("usr/share/{path}"))).collect();
         expected.insert(("-rwxr-xr-x", "usr/bin/netglance".into()));
+        expected.insert(("-rw-r--r--", "usr/lib/systemd/user/netglance-metrics.service".into()));
         assert_eq!(contents(package), owned(&expected), "{name}");
     }
 
@@ -389,6 +390,52 @@ fn the_packages_are_good_and_hold_what_they_should() {
     assert!(after.contains("_dh_action=restart"), "{after}");
 }
 
+#[test]
+fn the_package_of_the_metrics_starts_its_service_and_is_of_files_alone() {
+    let [.., metrics] = packages();
+    let field = |name| tool(Command::new("dpkg-deb").arg("--field").arg(metrics).arg(name));
+    let needs = field("Depends");
+    let needs: BTreeSet<_> = needs.trim().split(", ").collect();
+    // polkitd asks NSS for the name of the service's user.
+    assert_eq!(needs, BTreeSet::from(["libnss-systemd", "netglance | netglance-headless", "systemd"]));
+    assert_eq!(field("Recommends").trim(), "netglance-helper");
+
+    let expected = [
+        "usr/lib/systemd/system/netglance-metrics.service",
+        "usr/share/polkit-1/rules.d/org.netglance.metrics.rules",
+        "usr/share/doc/netglance-metrics/changelog.gz",
+        "usr/share/doc/netglance-metrics/changelog.Debian.gz",
+        "usr/share/doc/netglance-metrics/copyright",
+    ];
+    let expected = expected.map(|path| ("-rw-r--r--", path.to_owned())).into();
+    assert_eq!(contents(metrics), owned(&expected));
+
+    let made = tempfile::tempdir().unwrap();
+    tool(Command::new("dpkg-deb").arg("--control").arg(metrics).arg(made.path()));
+    for (script, action) in [
+        ("postinst", "deb-systemd-helper enable netglance-metrics.service"),
+        ("postinst", "_dh_action=start"),
+        ("postinst", "_dh_action=restart"),
+        ("prerm", "deb-systemd-invoke stop netglance-metrics.service"),
+        ("postrm", "deb-systemd-helper purge netglance-metrics.service"),
+    ] {
+        let text = fs::read_to_string(made.path().join(script)).unwrap();
+        assert!(text.contains(action), "{script}: {text}");
+    }
+}
+
+/// systemd's own judgement, from 0 to 10: lower is better.
+#[test]
+fn the_service_of_the_metrics_is_confined() {
+    let unit = repository().join("app/fleet/netglance-metrics.service");
+    let mut judge = Command::new("systemd-analyze");
+    judge.args(["security", "--no-pager", "--offline=true", "--threshold=15"]).arg(unit);
+    let said = tool(&mut judge);
+    let level = said.lines().find_map(|line| line.split_once("Overall exposure level for netglance-metrics.service: "));
+    let level = level.and_then(|(_, rest)| rest.split(' ').next()?.parse::<f64>().ok());
+    assert!(level.is_some_and(|level| level <= 1.5), "{said}");
+}
+
 /// The crates of a workspace member as cargo resolves them for this computer: names and versions. Without those that run at
 /// compile time alone. `features`: what cargo is told of them.
 fn linked(package: &str, features: &[&str]) -> BTreeSet<String> {
@@ -405,7 +452,7 @@ fn linked(package: &str, features: &[&str]) -> BTreeSet<String> {
 
 #[test]
 fn each_package_has_the_licences_of_its_own_crates() {
-    let [app, helper, headless] = packages();
+    let [app, helper, headless, _] = packages();
     for (package, name, linked, others) in [
         (app, "netglance", linked("netglance", &[]), "netglance-helper"),
         (helper, "netglance-helper", linked("netglance-helper", &[]), "eframe"),
@@ -475,7 +522,7 @@ fn a_server_gets_a_small_program_without_a_display() {
 fn no_path_of_this_computer_is_in_the_programs() {
     let home = PathBuf::from(env::var_os("HOME").unwrap());
     let cargo = env::var_os("CARGO_HOME").map_or_else(|| home.join(".cargo"), PathBuf::from);
-    let [app, helper, headless] = packages().each_ref().map(|package| extracted(package));
+    let [app, helper, headless, _] = packages().each_ref().map(|package| extracted(package));
     for (inside, program) in [
         (&app, "usr/bin/netglance"),
         (&headless, "usr/bin/netglance"),

@@ -300,7 +300,7 @@ impl Desktop {
 
     /// Installs the packages of this build as the README says, with nothing but what is on this system.
     pub fn install(&self) {
-        let [app, helper, _] = packages::packages();
+        let [app, helper, ..] = packages::packages();
         self.apt_install(&[app, helper]);
     }
 

@@ -33,8 +33,8 @@ pub fn tool(command: &mut Command) -> String {
 
 /// netglance's package, the helper's, and netglance's for servers, made once in a test program, and in the name of the person who owns the sources if
 /// root runs the tests.
-pub fn packages() -> &'static [PathBuf; 3] {
-    static MADE: OnceLock<[PathBuf; 3]> = OnceLock::new();
+pub fn packages() -> &'static [PathBuf; 4] {
+    static MADE: OnceLock<[PathBuf; 4]> = OnceLock::new();
     MADE.get_or_init(|| {
         let mut make = Command::new(repository().join("app/packages"));
         let owner = fs::metadata(repository()).unwrap();
@@ -47,7 +47,7 @@ pub fn packages() -> &'static [PathBuf; 3] {
         }
         tool(make.env_remove("CARGO_MANIFEST_DIR"));
         let architecture = tool(Command::new("dpkg").arg("--print-architecture"));
-        ["netglance", "netglance-helper", "netglance-headless"].map(|name| {
+        ["netglance", "netglance-helper", "netglance-headless", "netglance-metrics"].map(|name| {
             let version = env!("CARGO_PKG_VERSION");
             target().join(format!("debian/{name}_{version}_{}.deb", architecture.trim()))
         })
@@ -58,7 +58,7 @@ pub fn packages() -> &'static [PathBuf; 3] {
 pub fn later_helper() -> &'static Path {
     static MADE: OnceLock<PathBuf> = OnceLock::new();
     MADE.get_or_init(|| {
-        let [_, helper, _] = packages();
+        let [_, helper, ..] = packages();
         let later = Path::new(env!("CARGO_TARGET_TMPDIR")).join("later-helper.deb");
         let inside = tempfile::tempdir().unwrap();
         tool(Command::new("dpkg-deb").arg("--raw-extract").arg(helper).arg(inside.path()));

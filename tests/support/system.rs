@@ -218,7 +218,8 @@ impl Polkit {
     }
 }
 
-/// The real polkitd with our actions and rules, and one rule more: user `games` may, of others the actions decide.
+/// The real polkitd with our actions and rules, and one rule more: user `games` may, of others the actions decide. What other
+/// programs here call `uucp` is `netglance-metrics` for it.
 pub struct RealPolkit(Child);
 
 impl RealPolkit {
@@ -234,15 +235,23 @@ impl RealPolkit {
         fs::write(rules.join("10-test.rules"), rule).unwrap();
         let ours = directory.join("packaged");
         fs::create_dir(&ours).unwrap();
-        fs::copy(repository().join("polkit/org.netglance.rules"), ours.join("org.netglance.rules")).unwrap();
+        for rules in ["org.netglance.rules", "org.netglance.metrics.rules"] {
+            fs::copy(repository().join("polkit").join(rules), ours.join(rules)).unwrap();
+        }
         // The user `daemon` is a member of the group docker.
         let groups = fs::read_to_string("/etc/group").unwrap();
         let others = groups.lines().filter(|line| !line.starts_with("docker:")).collect::<Vec<_>>().join("\n");
         fs::write(directory.join("group"), format!("{others}\ndocker:x:64999:daemon\n")).unwrap();
+        // As libnss-systemd says it of a DynamicUser. dbus-daemon asks for the users' names too, so that it has to be one that is there.
+        let users = fs::read_to_string("/etc/passwd").unwrap();
+        let users = users.replace("uucp:x:10:", "netglance-metrics:x:10:");
+        fs::write(directory.join("passwd"), users).unwrap();
         let script = "mount --bind \"$0\" /usr/share/polkit-1/actions && mount --bind \"$1\" /etc/polkit-1/rules.d \
-                      && mount --bind \"$2\" /usr/share/polkit-1/rules.d && mount --bind \"$3\" /etc/group && exec /usr/lib/polkit-1/polkitd --no-debug";
+                      && mount --bind \"$2\" /usr/share/polkit-1/rules.d && mount --bind \"$3\" /etc/group \
+                      && mount --bind \"$4\" /etc/passwd && exec /usr/lib/polkit-1/polkitd --no-debug";
         let mut command = Command::new("unshare");
-        command.args(["--mount", "sh", "-c", script]).arg(&actions).arg(&rules).arg(&ours).arg(directory.join("group"));
+        command.args(["--mount", "sh", "-c", script]).arg(&actions).arg(&rules).arg(&ours);
+        command.args(["group", "passwd"].map(|name| directory.join(name)));
         let child = command.env("DBUS_SYSTEM_BUS_ADDRESS", &bus.address).spawn().unwrap();
         let this = Self(child);
         on_the_bus(&bus.connect(0).await, "org.freedesktop.PolicyKit1", "polkitd (install polkitd)").await;

@@ -2,13 +2,19 @@
 //! [`PATIENCE`]; there are [`MOST`] of them at most, and a new one takes the place of the oldest. So no slow client keeps another from
 //! its answer. Whoever asks waits for the one task that looks; see [`super::exporter`].
 
-use std::{collections::VecDeque, io, net::SocketAddr, time::Duration};
+use std::{
+    collections::VecDeque,
+    io,
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
 
 use http_body_util::Full;
 use hyper::{
     Method, Request, Response, StatusCode,
     body::{Bytes, Incoming},
     header::{self, HeaderMap, HeaderName},
+    http::uri::Authority,
     server::conn::http1,
     service::service_fn,
 };
@@ -94,7 +100,8 @@ impl Server {
 }
 
 async fn serve(stream: TcpStream, ask: mpsc::Sender<Question>) {
-    let service = service_fn(|request| respond(request, ask.clone()));
+    let is_loopback = stream.local_addr().is_ok_and(|address| address.ip().to_canonical().is_loopback());
+    let service = service_fn(|request| respond(request, is_loopback, ask.clone()));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADERS_WITHIN)
@@ -107,11 +114,16 @@ async fn serve(stream: TcpStream, ask: mpsc::Sender<Question>) {
 
 async fn respond(
     request: Request<Incoming>,
+    is_loopback: bool,
     ask: mpsc::Sender<Question>,
 ) -> Result<Response<Full<Bytes>>, hyper::http::Error> {
     if ![Method::GET, Method::HEAD].contains(request.method()) {
         let response = Response::builder().status(StatusCode::METHOD_NOT_ALLOWED).header(header::ALLOW, "GET, HEAD");
         return response.body(Full::from("Only GET and HEAD are allowed here.\n"));
+    }
+    if is_loopback && !is_named_as_here(request.headers()) {
+        let why = "Ask for this by its IP address, or as localhost.\n";
+        return text(StatusCode::MISDIRECTED_REQUEST, why.to_owned());
     }
     match request.uri().path() {
         "/metrics" => metrics(request.headers(), ask).await,
@@ -148,6 +160,18 @@ async fn metrics(
 fn text(status: StatusCode, text: String) -> Result<Response<Full<Bytes>>, hyper::http::Error> {
     let response = Response::builder().status(status).header(header::CONTENT_TYPE, "text/plain; charset=utf-8");
     response.body(Full::from(text))
+}
+
+/// Whether a request is for this computer by its loopback address. A web page can have its own name lead here (DNS rebinding), and would
+/// read what a browser gets by that name.
+fn is_named_as_here(headers: &HeaderMap) -> bool {
+    let Some(host) = headers.get(header::HOST) else { return true };
+    let authority = host.to_str().ok().and_then(|host| host.parse::<Authority>().ok());
+    authority.is_some_and(|authority| {
+        let host = authority.host();
+        let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+        address.is_ok() || host.eq_ignore_ascii_case("localhost")
+    })
 }
 
 /// OpenMetrics for whoever likes it at least as much as plain text, which everybody else gets.
@@ -209,6 +233,18 @@ mod tests {
         check("text/html, */*", Text);
         check("", Text);
         assert_eq!(format(&HeaderMap::new()), Text);
+    }
+
+    #[test]
+    fn a_name_of_somebody_elses_is_not_answered_on_loopback() {
+        let check = |host, expected| assert_eq!(is_named_as_here(&headers(header::HOST, host)), expected, "{host}");
+        for host in ["127.0.0.1:10199", "127.0.0.1", "[::1]:10199", "localhost:9", "LocalHost"] {
+            check(host, true);
+        }
+        for host in ["evil.example", "evil.example:10199", "localhost.evil.example", "", "a b"] {
+            check(host, false);
+        }
+        assert!(is_named_as_here(&HeaderMap::new()), "HTTP/1.0");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use netglance_dbus::{
 
 use super::{
     BlindSpot, Design, Step, Who, containers,
-    facts::{Came, Cgroups, Dns, Facts, Helper, KEPT, Neighbour, Proxy, Saved, SavedRules},
+    facts::{Came, Cgroups, Dns, Facts, Helper, KEPT, Neighbour, Proxy, Saved, SavedRules, TEXT_FILES, TextFiles},
     gather::quoted,
     kernel::lacks,
     many,
@@ -175,6 +175,43 @@ pub fn steps(facts: &Facts, design: Option<Design>) -> Vec<Step> {
             steps.push(watch(facts, Some("exact")));
         }
     }
+    if design.is_some() && facts.neighbours.contains(&Neighbour::NodeExporter) {
+        steps.extend(metrics(facts));
+    }
+    steps
+}
+
+/// How the figures get to the Prometheus that reads node_exporter here: by a port, or by node_exporter.
+fn metrics(facts: &Facts) -> Vec<Step> {
+    if facts.root {
+        return Vec::new();
+    }
+    let mut steps = Vec::new();
+    if facts.metrics_unit {
+        let text = "Gives your figures to Prometheus at http://127.0.0.1:10199/metrics, now and whenever you log in. Prometheus needs this address in its scrape_configs.";
+        let command = "systemctl --user enable --now netglance-metrics";
+        let undo = "systemctl --user disable --now netglance-metrics".to_owned();
+        steps.push(Step { who: Who::User, command: Some(command.to_owned()), text: text.to_owned(), undo });
+    }
+    if facts.text_files == TextFiles::Absent {
+        return steps;
+    }
+    let name = format!("netglance-{}", facts.uid);
+    let instead = if facts.metrics_unit { "Instead of that port: lets" } else { "Lets" };
+    if facts.text_files == TextFiles::Closed {
+        // A new file takes the place of the old one, for which one must be able to write to the folder. A folder of the user's own
+        // for that, and a link to the one file, let them change nothing of anybody else's.
+        let command = format!(
+            "sh -c 'cd {TEXT_FILES} && install -d -o {} {name} && ln -s {name}/netglance.prom {name}.prom'",
+            facts.uid
+        );
+        let undo = format!("rm -r {TEXT_FILES}/{name} {TEXT_FILES}/{name}.prom");
+        let text = format!("{instead} node_exporter read your figures from a file that the next command writes.");
+        steps.push(root(facts, &command, &text, Some(&undo)));
+    }
+    let arguments = format!("metrics --textfile {TEXT_FILES}/{name}/netglance.prom --interval 15");
+    let text = "Writes your figures for node_exporter every 15 seconds, until you press Ctrl+C.";
+    steps.push(user(facts, &arguments, text, NOTHING));
     steps
 }
 

@@ -55,6 +55,12 @@ pub struct Facts {
     pub root_sockets: Option<usize>,
     /// Files of firewall rules that are loaded at boot: those with netglance's table in them, and those that can't be read.
     pub saved: Vec<SavedRules>,
+    /// node_exporter's folder of text files.
+    pub text_files: TextFiles,
+    /// Who runs doctor.
+    pub uid: u32,
+    /// Whether the user's systemd has a unit for netglance's metrics.
+    pub metrics_unit: bool,
     /// How netglance itself came here.
     pub netglance: Came,
     /// netglance as it was called, fit to be typed again.
@@ -337,6 +343,21 @@ pub enum Helper {
         /// For how many cgroups of this user it has counters.
         rows: usize,
     },
+}
+
+/// Where Debian's node_exporter reads text files. It is root's.
+pub const TEXT_FILES: &str = "/var/lib/prometheus/node-exporter";
+
+/// What is known of [`TEXT_FILES`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TextFiles {
+    /// It is not there.
+    #[default]
+    Absent,
+    /// Nothing of this user's gets in.
+    Closed,
+    /// Root has made a link in it to a folder of this user's.
+    Open,
 }
 
 /// How netglance was installed.

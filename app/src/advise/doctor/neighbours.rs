@@ -54,7 +54,7 @@ fn neighbour(neighbour: &Neighbour, facts: &Facts) -> Finding {
         Neighbour::NodeExporter => (
             "node-exporter",
             "node_exporter is running",
-            "It knows the totals of network interfaces, including LAN traffic, but not those of apps.",
+            "It knows the totals of network interfaces, including LAN traffic, but not those of apps. `netglance metrics` gives Prometheus those of apps, at a port of its own or in a file that node_exporter reads.",
         ),
     };
     let quiet =

@@ -22,7 +22,9 @@ use netglance_dbus::{
 };
 
 use self::process::Process;
-use super::facts::{App, AppUnit, Came, Cgroups, Dns, Facts, Helper, Neighbour, Others, Part, Proxy};
+use super::facts::{
+    App, AppUnit, Came, Cgroups, Dns, Facts, Helper, Neighbour, Others, Part, Proxy, TEXT_FILES, TextFiles,
+};
 use crate::{
     base::settings::SettingsFile,
     look::{
@@ -62,6 +64,9 @@ pub async fn gather(monitor: Result<Monitor, monitor::Error>, target: Target, ar
             .find(|p| p.uid == uid.as_raw() && is_polkit_agent(&p.name))
             .map(|p| p.name.clone()),
         saved: saved::saved(Path::new("/")),
+        text_files: text_files(Path::new(TEXT_FILES), uid.as_raw()),
+        uid: uid.as_raw(),
+        metrics_unit: Path::new("/usr/lib/systemd/user/netglance-metrics.service").exists(),
         netglance: came(),
         program: program(),
         apt: Path::new("/usr/bin/apt").exists(),
@@ -351,6 +356,16 @@ fn helper_is_here() -> bool {
     [place::HELPER, place::OWN_HELPER].iter().any(|file| Path::new(file).exists())
 }
 
+/// What the step of [`super::advice`] makes of the folder.
+fn text_files(folder: &Path, uid: u32) -> TextFiles {
+    let link = folder.join(format!("netglance-{uid}.prom"));
+    match (folder.is_dir(), link.is_symlink()) {
+        (false, _) => TextFiles::Absent,
+        (true, false) => TextFiles::Closed,
+        (true, true) => TextFiles::Open,
+    }
+}
+
 /// netglance as it was called; just its name if it is a package's, which is in everybody's PATH.
 fn program() -> String {
     let called = env::args().next().filter(|called| called != "/usr/bin/netglance");
@@ -440,6 +455,19 @@ mod tests {
         check("http://user:secret@192.168.2.1:3128", Proxy::Internal);
         check("http://8.8.8.8:3128", Proxy::External);
         check("http://proxy.example:3128", Proxy::Named);
+    }
+
+    #[test]
+    fn a_link_lets_a_users_file_in() {
+        let folder = tempfile::tempdir().unwrap();
+        let check = |expected| assert_eq!(text_files(folder.path(), 1000), expected);
+        assert_eq!(text_files(&folder.path().join("absent"), 1000), TextFiles::Absent);
+        check(TextFiles::Closed);
+        std::os::unix::fs::symlink("netglance-1001/netglance.prom", folder.path().join("netglance-1001.prom")).unwrap();
+        check(TextFiles::Closed);
+        // It points nowhere until netglance has written the file.
+        std::os::unix::fs::symlink("netglance-1000/netglance.prom", folder.path().join("netglance-1000.prom")).unwrap();
+        check(TextFiles::Open);
     }
 
     #[test]
