@@ -447,6 +447,7 @@ fn prometheus_is_given_what_the_outside_has_counted() {
          && systemctl --user daemon-reload && systemctl --user enable --now netglance-metrics"
     );
     desktop.cad(&enable).ok();
+    desktop.root("systemctl restart dbus").ok();
     for port in METRICS {
         eventually(&format!("port {port} gives a second's worth of each service"), || {
             let text = scraped(&desktop, port).stdout;
