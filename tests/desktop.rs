@@ -77,9 +77,12 @@ fn nothing_is_counted(desktop: &Desktop) {
     assert!(!installed(desktop));
 }
 
+/// An app's name and cgroup, and what the outside has counted for it.
+type Told = (&'static str, &'static str, (u64, u64));
+
 /// What the outside had counted for each app when netglance's counting began.
 struct Began {
-    truth: Vec<(&'static str, &'static str, (u64, u64))>,
+    truth: Vec<Told>,
     dropped: u64,
 }
 
@@ -396,6 +399,89 @@ fn another_one_by_clicking(desktop: &Desktop) {
     assert_eq!(kind, "own");
     desktop.shows("", "Work, ");
     desktop.screenshot("own-app-made");
+}
+
+/// Where netglance-metrics listens: the system's service, and cad's own.
+const METRICS: [u16; 2] = [10199, 10198];
+
+/// What is scraped there, by whoever asks.
+fn scraped(desktop: &Desktop, port: u16) -> Answer {
+    desktop.guest(&format!("curl --silent --show-error --fail http://127.0.0.1:{port}/metrics"))
+}
+
+/// The exact external bytes of one of StB's services.
+fn counters(text: &str, cgroup: &str) -> Option<[u64; 2]> {
+    let unit = cgroup.rsplit('/').next().unwrap();
+    let value = |direction: &str| {
+        let name = format!("netglance_external_{direction}_bytes_total");
+        let series = format!("{name}{{app=\"StB\",unit=\"{unit}\",user=\"cad\",source=\"exact\"}} ");
+        text.lines().find_map(|line| line.strip_prefix(&series)?.parse().ok())
+    };
+    Some([value("receive")?, value("transmit")?])
+}
+
+#[test]
+fn prometheus_is_given_what_the_outside_has_counted() {
+    let desktop = Desktop::boot();
+    desktop.install();
+    desktop.replica();
+    desktop.pause();
+    let began = Began::now(&desktop);
+    desktop.root(&call("Install")).ok();
+    let [.., metrics] = packages::packages();
+    desktop.apt_install(&[metrics]);
+    desktop.resume();
+
+    // The package has enabled and started it, with the user that polkit knows.
+    let show = |property: &str| {
+        let line = format!("systemctl show --value --property {property} netglance-metrics");
+        desktop.root(&line).ok().trim().to_owned()
+    };
+    assert_eq!((show("ActiveState"), show("UnitFileState")), ("active".to_owned(), "enabled".to_owned()));
+    let user = desktop.root(&format!("stat --format %U /proc/{}", show("MainPID"))).ok();
+    assert_eq!(user.trim(), "netglance-metrics");
+    let folder = "~/.config/systemd/user/netglance-metrics.service.d";
+    let [_, port] = METRICS;
+    let enable = format!(
+        "mkdir -p {folder} && printf '[Service]\\nEnvironment=LISTEN=127.0.0.1:{port}\\n' > {folder}/listen.conf \
+         && systemctl --user daemon-reload && systemctl --user enable --now netglance-metrics"
+    );
+    desktop.cad(&enable).ok();
+    desktop.root("systemctl restart dbus").ok();
+    for port in METRICS {
+        eventually(&format!("port {port} gives a second's worth of each service"), || {
+            let text = scraped(&desktop, port).stdout;
+            let got = |cgroup| counters(&text, cgroup).is_some_and(|[rx, _]| rx > RATE);
+            SERVICES.iter().all(|(_, cgroup)| got(cgroup)).then_some(())
+        });
+    }
+
+    desktop.pause();
+    let now = Began::now(&desktop);
+    let lost = (now.dropped - began.dropped) * 65_536;
+    for port in METRICS {
+        eventually(&format!("what port {port} gives and what the outside has counted agree"), || {
+            let text = scraped(&desktop, port).ok();
+            let services = began.truth.iter().zip(&now.truth).take(SERVICES.len());
+            let agrees = |((_, cgroup, before), (.., after)): (&Told, &Told)| {
+                let (seen, truth) = (counters(&text, cgroup).unwrap(), [after.0 - before.0, after.1 - before.1]);
+                println!("{port}: {cgroup} {seen:?}, the outside {truth:?}, {lost} lost");
+                (0..2).all(|at| seen[at].abs_diff(truth[at]) <= lost)
+            };
+            services.map(agrees).all(|agrees| agrees).then_some(())
+        });
+    }
+    let [all, own] = METRICS.map(|port| scraped(&desktop, port).ok());
+    assert!(all.contains(r#"user="system""#), "{all}");
+    assert!(!own.contains(r#"user="system""#), "{own}");
+    let complaints = "journalctl --boot --quiet --unit netglance-metrics --priority warning; \
+                      journalctl --boot --quiet --user-unit netglance-metrics --priority warning";
+    assert_eq!(desktop.root(complaints).ok(), "");
+
+    desktop.root("DEBIAN_FRONTEND=noninteractive apt-get -y purge netglance-metrics").ok();
+    let [all, own] = METRICS.map(|port| scraped(&desktop, port).status.success());
+    assert!(!all && own, "cad's alone goes on");
+    assert!(!desktop.root("systemctl is-enabled netglance-metrics").status.success());
 }
 
 /// The rules here: the others', and netglance's table. Counters and what is in netglance's sets are not in it.

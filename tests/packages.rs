@@ -396,12 +396,13 @@ fn the_package_of_the_metrics_starts_its_service_and_is_of_files_alone() {
     let field = |name| tool(Command::new("dpkg-deb").arg("--field").arg(metrics).arg(name));
     let needs = field("Depends");
     let needs: BTreeSet<_> = needs.trim().split(", ").collect();
-    // polkitd asks NSS for the name of the service's user.
-    assert_eq!(needs, BTreeSet::from(["libnss-systemd", "netglance | netglance-headless", "systemd"]));
+    assert_eq!(needs, BTreeSet::from(["netglance | netglance-headless", "systemd"]));
     assert_eq!(field("Recommends").trim(), "netglance-helper");
 
     let expected = [
         "usr/lib/systemd/system/netglance-metrics.service",
+        "usr/lib/sysusers.d/netglance-metrics.conf",
+        "usr/share/netglance-metrics/netglance.rules.yml",
         "usr/share/polkit-1/rules.d/org.netglance.metrics.rules",
         "usr/share/doc/netglance-metrics/changelog.gz",
         "usr/share/doc/netglance-metrics/changelog.Debian.gz",
@@ -413,6 +414,7 @@ fn the_package_of_the_metrics_starts_its_service_and_is_of_files_alone() {
     let made = tempfile::tempdir().unwrap();
     tool(Command::new("dpkg-deb").arg("--control").arg(metrics).arg(made.path()));
     for (script, action) in [
+        ("postinst", "systemd-sysusers ${DPKG_ROOT:+--root=\"$DPKG_ROOT\"} netglance-metrics.conf"),
         ("postinst", "deb-systemd-helper enable netglance-metrics.service"),
         ("postinst", "_dh_action=start"),
         ("postinst", "_dh_action=restart"),

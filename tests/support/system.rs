@@ -242,7 +242,7 @@ impl RealPolkit {
         let groups = fs::read_to_string("/etc/group").unwrap();
         let others = groups.lines().filter(|line| !line.starts_with("docker:")).collect::<Vec<_>>().join("\n");
         fs::write(directory.join("group"), format!("{others}\ndocker:x:64999:daemon\n")).unwrap();
-        // As libnss-systemd says it of a DynamicUser. dbus-daemon asks for the users' names too, so that it has to be one that is there.
+        // The bus asks for names as well, so it is one of those that are there.
         let users = fs::read_to_string("/etc/passwd").unwrap();
         let users = users.replace("uucp:x:10:", "netglance-metrics:x:10:");
         fs::write(directory.join("passwd"), users).unwrap();
