@@ -446,8 +446,9 @@ fn prometheus_is_given_what_the_outside_has_counted() {
         "mkdir -p {folder} && printf '[Service]\\nEnvironment=LISTEN=127.0.0.1:{port}\\n' > {folder}/listen.conf \
          && systemctl --user daemon-reload && systemctl --user enable --now netglance-metrics"
     );
-    desktop.cad(&enable).ok();
+    // The system's service starts anew with its bus.
     desktop.root("systemctl restart dbus").ok();
+    desktop.cad(&enable).ok();
     for port in METRICS {
         eventually(&format!("port {port} gives a second's worth of each service"), || {
             let text = scraped(&desktop, port).stdout;

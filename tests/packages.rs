@@ -402,7 +402,6 @@ fn the_package_of_the_metrics_starts_its_service_and_is_of_files_alone() {
     let expected = [
         "usr/lib/systemd/system/netglance-metrics.service",
         "usr/lib/sysusers.d/netglance-metrics.conf",
-        "usr/share/netglance-metrics/netglance.rules.yml",
         "usr/share/polkit-1/rules.d/org.netglance.metrics.rules",
         "usr/share/netglance-metrics/netglance.rules.yml",
         "usr/share/netglance-metrics/netglance.rules.test.yml",
