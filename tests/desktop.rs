@@ -446,9 +446,9 @@ fn prometheus_is_given_what_the_outside_has_counted() {
         "mkdir -p {folder} && printf '[Service]\\nEnvironment=LISTEN=127.0.0.1:{port}\\n' > {folder}/listen.conf \
          && systemctl --user daemon-reload && systemctl --user enable --now netglance-metrics"
     );
-    // The system's service starts anew with its bus.
-    desktop.root("systemctl restart dbus").ok();
     desktop.cad(&enable).ok();
+    // Both find the helper again on another bus.
+    desktop.root("systemctl restart dbus").ok();
     for port in METRICS {
         eventually(&format!("port {port} gives a second's worth of each service"), || {
             let text = scraped(&desktop, port).stdout;
@@ -463,13 +463,13 @@ fn prometheus_is_given_what_the_outside_has_counted() {
     for port in METRICS {
         eventually(&format!("what port {port} gives and what the outside has counted agree"), || {
             let text = scraped(&desktop, port).ok();
-            let services = began.truth.iter().zip(&now.truth).take(SERVICES.len());
+            let mut services = began.truth.iter().zip(&now.truth).take(SERVICES.len());
             let agrees = |((_, cgroup, before), (.., after)): (&Told, &Told)| {
                 let (seen, truth) = (counters(&text, cgroup).unwrap(), [after.0 - before.0, after.1 - before.1]);
                 println!("{port}: {cgroup} {seen:?}, the outside {truth:?}, {lost} lost");
                 (0..2).all(|at| seen[at].abs_diff(truth[at]) <= lost)
             };
-            services.map(agrees).all(|agrees| agrees).then_some(())
+            services.all(agrees).then_some(())
         });
     }
     let [all, own] = METRICS.map(|port| scraped(&desktop, port).ok());

@@ -1,6 +1,7 @@
 //! What netglance costs: `cargo bench` prints one table. Needs root (cgroups of its own) and Xvfb, as the
 //! tests do, and openbox, which can minimise a window. `cargo bench --bench speed -- desktop` runs the desktop's part alone,
-//! `-- history` that of what is recorded, which needs neither, `-- programs` that of the programs of a session.
+//! `-- history` that of what is recorded and `-- scrape` that of the metrics, which need neither, `-- programs` that of the programs
+//! of a session.
 //!
 //! CPU times are of this thread or of the whole measured process, not of the clock on the wall. Figures of one run may
 //! be compared with each other.
@@ -24,17 +25,25 @@ use std::{
 
 use eframe::egui;
 use netglance::{
-    base::{format::Axis, settings::Unit},
+    base::{
+        format::Axis,
+        settings::{Settings, Unit},
+    },
     keep::{
         history::Point,
         store::{Batch, Counters as Counted, Moved, STEP_SECS, Store},
         usage::{By, Which},
     },
     look::{
+        apps::Apps,
         programs::{App, Chosen, Programs},
         rate::{Bytes, Rate},
-        sampler::InetDiag,
+        sampler::{InetDiag, Look, Source},
         target::Unit as AppUnit,
+    },
+    metrics::{
+        series::{Series, Whose},
+        text::{Format, Page, compress},
     },
     show::{
         chart::{self, Chart},
@@ -76,6 +85,9 @@ fn main() {
     if only("history") {
         return history();
     }
+    if only("scrape") {
+        return scrape();
+    }
     for (sockets, cgroups) in [(1000, 1), (1000, 100), (1000, 1000), (10_000, 1), (10_000, 100), (10_000, 1000)] {
         look(sockets, cgroups);
     }
@@ -85,10 +97,55 @@ fn main() {
     for (width, height) in [(600, 300), (1600, 800)] {
         draw(width, height);
     }
+    scrape();
     first_figure();
     watch();
     history();
     desktop();
+}
+
+/// From a look at 1,000 units that have all moved something to the compressed text for Prometheus.
+fn scrape() {
+    let apps = Apps::new(&Settings::default());
+    let names: Vec<_> =
+        (0..1000).map(|number| format!("/system.slice/a-service-with-a-name-of-40-ch-{number:04}.service")).collect();
+    let live: Vec<&str> = names.iter().map(String::as_str).collect();
+    let mut series = Series::default();
+    let mut moved = 0;
+    let mut take = |series: &mut Series| {
+        moved += 1_234_567;
+        let row = |(name, number): (&String, u64)| Row {
+            cgroup: name.clone(),
+            rx_bytes: moved * (number + 1),
+            tx_bytes: moved + number,
+            internal_rx_bytes: moved,
+            internal_tx_bytes: number,
+        };
+        let rows = names.iter().zip(0..).map(row).collect();
+        let sample = Sample { epoch: 1, boottime_ns: 1, rows };
+        let look = Look { source: Source::Exact, sample, unmeasured_udp: None, forwarded: false };
+        series.take(&look, &apps, |_| Whose::System, &live, &[]);
+    };
+    take(&mut series);
+    let page = |series: &Series| {
+        Arc::new(Page {
+            series: series.all(),
+            source: Source::Exact,
+            epoch_secs: Some(1.0),
+            gaps: [0; 4],
+            unmeasured_udp: None,
+            warns: false,
+            over: 0,
+            budgets: Vec::new(),
+        })
+    };
+    let (mut plain, mut packed) = (String::new(), Vec::new());
+    let counting = cpu_ms(100, || take(&mut series));
+    let writing = cpu_ms(100, || plain = page(&series).encode(Format::Text).unwrap());
+    let packing = cpu_ms(100, || packed = compress(&plain).unwrap());
+    row("A scrape of 1,000 units: taking in a look", &format!("{counting:.2} ms CPU"));
+    row("… writing the text", &format!("{writing:.2} ms CPU, {} bytes", plain.len()));
+    row("… compressing it", &format!("{packing:.2} ms CPU, {} bytes", packed.len()));
 }
 
 fn row(what: &str, figure: &str) {

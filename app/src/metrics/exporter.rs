@@ -7,18 +7,16 @@ use std::{
     cell::RefCell,
     collections::HashMap,
     fmt,
-    io::Write as _,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use flate2::{Compression, write::GzEncoder};
 use hyper::body::Bytes;
 use netglance_dbus::owner;
 
 use super::{
     series::{Series, Whose},
-    text::{Budget, Format, Page},
+    text::{self, Budget, Format, Page},
 };
 use crate::{
     base::settings::{self, Limit, Per},
@@ -168,13 +166,7 @@ impl Exporter {
         }
         let page = self.page.as_ref().map_err(|why| Failed::Look(why.clone()))?;
         let text = page.encode(format)?;
-        let written = if gzip {
-            let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
-            encoder.write_all(text.as_bytes())?;
-            Bytes::from(encoder.finish()?)
-        } else {
-            Bytes::from(text)
-        };
+        let written = if gzip { Bytes::from(text::compress(&text)?) } else { Bytes::from(text) };
         self.written.insert(key, written.clone());
         Ok(written)
     }

@@ -2,8 +2,13 @@
 //!
 //! No timestamps, which node_exporter refuses, and no `_created`, which would double the number of series.
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    io::{self, Write as _},
+    sync::Arc,
+};
 
+use flate2::{Compression, write::GzEncoder};
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric as _, MetricEncoder, prometheus_text, text},
@@ -31,6 +36,13 @@ impl Format {
             Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
         }
     }
+}
+
+/// Compresses a text with gzip, quickly: names repeat, and more effort saves little.
+pub fn compress(text: &str) -> io::Result<Vec<u8>> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    encoder.write_all(text.as_bytes())?;
+    encoder.finish()
 }
 
 /// All that Prometheus is told at one moment.

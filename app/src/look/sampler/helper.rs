@@ -101,13 +101,13 @@ impl Bus {
         })
     }
 
-    /// Whether the helper has come to the bus or has said that something is different now.
-    async fn changed(&mut self) -> bool {
+    /// Whether the helper has come to the bus or has said that something is different now. `None`: the bus has gone.
+    async fn changed(&mut self) -> Option<bool> {
         let mut changed = false;
-        for signal in waiting(&mut self.owners).await {
+        for signal in waiting(&mut self.owners).await? {
             changed |= signal.args().is_ok_and(|args| args.new_owner().as_ref().is_some());
         }
-        changed | !waiting(&mut self.properties).await.is_empty()
+        Some(changed | !waiting(&mut self.properties).await?.is_empty())
     }
 }
 
@@ -116,26 +116,29 @@ pub async fn helper(connection: &Connection) -> zbus::Result<Helper1Proxy<'stati
     Helper1Proxy::builder(connection).cache_properties(CacheProperties::No).build().await
 }
 
-/// What has come, without waiting for more.
-async fn waiting<S: Stream + Unpin>(stream: &mut S) -> Vec<S::Item> {
+/// What has come, without waiting for more. `None`: nothing comes any more.
+async fn waiting<S: Stream + Unpin>(stream: &mut S) -> Option<Vec<S::Item>> {
     let mut items = Vec::new();
-    while let Some(Some(item)) = poll_once(stream.next()).await {
-        items.push(item);
+    while let Some(next) = poll_once(stream.next()).await {
+        items.push(next?);
     }
-    items
+    Some(items)
 }
 
 impl Helper {
-    /// Connects. Never fails: without a bus there is no helper.
+    /// Connects. Never fails: without a bus there is no helper, and it is tried again from time to time.
     pub async fn open() -> Self {
-        let bus = Bus::open().await.ok();
-        let again = bus.is_some().then(Instant::now);
+        Self::on(Bus::open().await.ok())
+    }
+
+    fn on(bus: Option<Bus>) -> Self {
+        let wait = if bus.is_some() { Duration::ZERO } else { AGAIN_AFTER };
         Self {
             bus,
             all: rustix::process::getuid().is_root(),
             state: Exact::Absent,
             warning: None,
-            again,
+            again: Some(Instant::now() + wait),
             asker: Asker::default(),
             containers: Containers::default(),
         }
@@ -274,10 +277,19 @@ impl Helper {
     /// All rows that the caller may see: root those of every cgroup, others those of their own cgroups; see [`Self::of_all`]. `None`: it doesn't
     /// count, and [`Self::state`] says why.
     pub async fn read(&mut self) -> Option<Sample> {
-        let bus = self.bus.as_mut()?;
         let due = self.again.is_some_and(|again| again <= Instant::now());
+        if self.bus.is_none() && due {
+            self.bus = Bus::open().await.ok();
+            self.again = Some(Instant::now() + AGAIN_AFTER);
+        }
         // Signals are taken in at each look, whether they are needed or not.
-        let news = bus.changed().await | due;
+        let Some(changed) = self.bus.as_mut()?.changed().await else {
+            // What was granted was granted to this connection.
+            *self = Self { all: self.all, ..Self::on(None) };
+            return None;
+        };
+        let bus = self.bus.as_mut()?;
+        let news = changed | due;
         if !(news | (self.state == Exact::Counting)) {
             return None;
         }
