@@ -244,7 +244,14 @@ async fn prometheus_sees_what_the_peer_has_counted_by_port_and_by_file() {
     promtool_is_silent(&once);
     assert_eq!(counters(&once, &[r#"app="a""#]), truth);
     writer.quit();
-    assert!(!file.exists());
+    // What is left is no figure, and no error for node_exporter.
+    assert_eq!(fs::read(&file).unwrap(), b"");
+    let labels = format!(r#"{{app="a",source="exact",instance="127.0.0.1:{NODE}"}}"#);
+    eventually("the figures of the file have gone", || {
+        let found = prometheus.query(&format!("netglance_external_receive_bytes_total{labels}"), None)?;
+        if found.is_empty() { Ok(()) } else { Err(format!("{found:?}")) }
+    });
+    prometheus.says("node_textfile_scrape_error", 0.0);
 
     for (name, why) in [("netglance.txt", ".prom"), ("missing/netglance.prom", "No such file")] {
         let path = folder.path().join(name);
@@ -252,7 +259,7 @@ async fn prometheus_sees_what_the_peer_has_counted_by_port_and_by_file() {
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(!output.status.success() && said.contains(why) && said.contains(name), "{said}");
     }
-    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0, "nothing is left behind");
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing else is left behind");
 }
 
 #[tokio::test]

@@ -9,7 +9,6 @@ use std::{
 };
 
 use clap::{Args, ValueHint};
-use hyper::body::Bytes;
 use netglance_dbus::error::chain;
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -43,7 +42,7 @@ pub(super) struct MetricsArgs {
     /// Write the figures to a file for node_exporter's textfile collector; its name must end in .prom
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with = "listen")]
     textfile: Option<PathBuf>,
-    /// Write the file again after so many seconds, from 1 to 3600, until interrupted
+    /// Write the file again after so many seconds, from 1 to 3600, until interrupted; then the file is emptied
     #[arg(long, value_name = "SECONDS", value_parser = seconds, requires = "textfile")]
     interval: Option<Duration>,
     /// Include every user and the services of the system; needs authorization unless you are root
@@ -64,6 +63,7 @@ fn seconds(text: &str) -> Result<Duration, String> {
 pub(super) async fn metrics(args: &MetricsArgs) -> Result<ExitCode, Error> {
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Error::io("listen for signals"))?;
     let mut terminate = signal(SignalKind::terminate()).map_err(Error::io("listen for signals"))?;
+    let mut hangup = signal(SignalKind::hangup()).map_err(Error::io("listen for signals"))?;
     if let Some(file) = &args.textfile {
         check_name(file)?;
     }
@@ -86,12 +86,24 @@ pub(super) async fn metrics(args: &MetricsArgs) -> Result<ExitCode, Error> {
         say(format_args!("the figures are at http://{address}/metrics.{public}"));
     }
     let mut due = Instant::now();
+    let mut is_first = true;
     loop {
         if server.is_none() && Instant::now() >= due {
             let text = exporter.tell(Format::Text, false).await.map_err(|error| Error::Helper(chain(&error)));
-            give(args.textfile.as_deref(), text)?;
-            let Some(interval) = args.interval else { return Ok(ExitCode::SUCCESS) };
-            due += interval;
+            let given = text.and_then(|text| give(args.textfile.as_deref(), &text));
+            let Some((interval, file)) = args.interval.zip(args.textfile.as_deref()) else {
+                return given.map(|()| ExitCode::SUCCESS);
+            };
+            match given {
+                Err(error) if is_first => return Err(error),
+                Err(error) => {
+                    say(chain(&error));
+                    // Old figures must not look like new ones. That this fails too has been said.
+                    _ = textfile::clear(file);
+                }
+                Ok(()) => is_first = false,
+            }
+            due = Instant::now() + interval;
         }
         let next = if server.is_some() { exporter.next_look() } else { exporter.next_look().min(due) };
         tokio::select! {
@@ -107,11 +119,12 @@ pub(super) async fn metrics(args: &MetricsArgs) -> Result<ExitCode, Error> {
             }
             _ = interrupt.recv() => break,
             _ = terminate.recv() => break,
+            _ = hangup.recv() => break,
         }
         said.say(&exporter);
     }
     if let Some(file) = &args.textfile {
-        textfile::remove(file).map_err(|source| Error::Write { path: file.clone(), source })?;
+        textfile::clear(file).map_err(|source| Error::Write { path: file.clone(), source })?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -125,20 +138,11 @@ fn check_name(file: &Path) -> Result<(), Error> {
 }
 
 /// To the file, or to stdout.
-fn give(file: Option<&Path>, text: Result<Bytes, Error>) -> Result<(), Error> {
-    let written = |path: &Path, source| Error::Write { path: path.to_owned(), source };
+fn give(file: Option<&Path>, text: &[u8]) -> Result<(), Error> {
     match file {
-        None => _ = print_as_it_is(String::from_utf8_lossy(&text?).trim_end())?,
-        Some(file) => match text {
-            Ok(text) => textfile::write(file, &text).map_err(|source| written(file, source))?,
-            Err(error) => {
-                // Old figures must not look like new ones.
-                textfile::remove(file).map_err(|source| written(file, source))?;
-                say(chain(&error));
-            }
-        },
+        None => print_as_it_is(String::from_utf8_lossy(text).trim_end()).map(|_| ()),
+        Some(file) => textfile::write(file, text).map_err(|source| Error::Write { path: file.to_owned(), source }),
     }
-    Ok(())
 }
 
 async fn accept(server: &mut Option<Server>) {

@@ -71,8 +71,10 @@ pub struct Exporter {
     looked: Instant,
     /// What the latest look saw, or why it saw nothing.
     page: Result<Arc<Page>, String>,
-    /// How much of each budget is used, and when that was looked up.
-    used: Option<(Instant, Vec<Option<u64>>)>,
+    /// How much of each of these budgets is used …
+    used: Vec<(settings::Budget, Option<u64>)>,
+    /// … by what was looked up then.
+    used_since: Option<Instant>,
     /// The same as it was asked for: by format, plain and compressed.
     written: HashMap<(bool, bool), Bytes>,
 }
@@ -121,7 +123,8 @@ impl Exporter {
             users: Users { all, names: RefCell::default() },
             looked: Instant::now(),
             page: Err(String::new()),
-            used: None,
+            used: Vec::new(),
+            used_since: None,
             written: HashMap::new(),
         };
         exporter.monitor.know_names().await;
@@ -209,13 +212,15 @@ impl Exporter {
         if budgets.is_empty() {
             return Vec::new();
         }
-        if self.used.as_ref().is_none_or(|(when, used)| when.elapsed() >= USED_EVERY || used.len() != budgets.len()) {
+        let is_known = self.used_since.is_some_and(|since| since.elapsed() < USED_EVERY)
+            && self.used.iter().map(|(budget, _)| budget).eq(&budgets);
+        if !is_known {
             let calendar = Calendar::system(settings.billing_day);
             // Without a history nothing is known; why there is none is not the matter here.
             let used = used(&budgets, &calendar, self.monitor.defined()).unwrap_or_else(|_| vec![None; budgets.len()]);
-            self.used = Some((Instant::now(), used));
+            self.used = budgets.into_iter().zip(used).collect();
+            self.used_since = Some(Instant::now());
         }
-        let used = self.used.iter().flat_map(|(_, used)| used);
         let apps = self.monitor.apps();
         let id = |wanted: &str| {
             let is_called =
@@ -224,7 +229,7 @@ impl Exporter {
             app.map_or_else(|| wanted.to_owned(), |app| app.id.clone())
         };
         let user = self.users.name(rustix::process::getuid().as_raw());
-        let budgets = budgets.iter().zip(used).filter_map(|(budget, used)| {
+        let budgets = self.used.iter().filter_map(|(budget, used)| {
             let Limit::Usage { bytes: limit_bytes, per } = budget.limit else { return None };
             let per = match per {
                 Per::Day => "day",

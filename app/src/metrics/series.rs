@@ -22,8 +22,10 @@ use crate::look::{
     services, target,
 };
 
-/// Series that a user may have, and the system.
+/// Units that a user may have with series of their own; the same for the system, and for all containers and virtual machines.
 pub const UNITS: usize = 2000;
+/// A unit with a longer name, app's included, has no series of its own.
+const LONGEST_NAMES: usize = 300;
 /// The app and the unit of what has no series of its own.
 const OTHER: &str = "other";
 /// Whose it is what belongs to no user.
@@ -40,6 +42,17 @@ pub struct Labels {
     pub unit: String,
     /// Whose it is; `system`: no user's.
     pub user: String,
+}
+
+impl Labels {
+    /// Of what has no series of its own.
+    fn others(user: String) -> Self {
+        Self { app: OTHER.to_owned(), unit: OTHER.to_owned(), user }
+    }
+
+    fn is_others(&self) -> bool {
+        self.app == OTHER && self.unit == OTHER
+    }
 }
 
 /// Whose a cgroup is.
@@ -67,13 +80,17 @@ pub struct Counters {
 /// All series.
 #[derive(Debug, Default)]
 pub struct Series {
-    /// Where a cgroup, or a counter of forwarded bytes, belongs; `None`: it is left out.
+    /// Where a cgroup, a container or a virtual machine belongs; `None`: it is left out.
     places: HashMap<String, Option<Arc<Labels>>>,
     units: BTreeMap<Arc<Labels>, Totals>,
+    /// How many of them have been given to each account, see [`account_of`].
+    given: HashMap<String, usize>,
     /// Units that have no series of their own for the limit.
     over: HashSet<Labels>,
     exact: Seen,
     estimate: Seen,
+    /// What containers and virtual machines had moved by the latest look.
+    moved: HashMap<String, Bytes>,
     gaps: [u64; 4],
 }
 
@@ -107,39 +124,33 @@ impl Series {
         moved: &[(&str, Bytes)],
     ) {
         self.tidy(look, live);
-        let more = self.more(look);
         let is_exact = look.source == Source::Exact;
+        let mut more = self.more(look);
+        for (path, bytes) in moved {
+            let had = self.moved.insert((*path).to_owned(), *bytes);
+            if had != Some(*bytes) {
+                more.insert((*path).to_owned(), bytes.since(had.unwrap_or_default()));
+            }
+        }
+        // What has moved nothing yet has moved 0: so Prometheus sees the first bytes, too.
+        for path in live.iter().filter(|path| is_exact || !forwarded::is_in(path)) {
+            if !more.contains_key(*path) {
+                more.insert((*path).to_owned(), Bytes::default());
+            }
+        }
         // In an order that is the same after each start, so that the limit leaves out the same ones.
-        let paths = more.keys().map(String::as_str).chain(live.iter().copied());
-        let mut new: Vec<&str> = paths.filter(|path| !self.places.contains_key(*path)).collect();
+        let mut new: Vec<&str> =
+            more.keys().map(String::as_str).filter(|path| !self.places.contains_key(*path)).collect();
         new.sort_unstable();
-        new.dedup();
         for path in new {
             let place = self.place(path, apps, whose(path));
             self.places.insert(path.to_owned(), place);
         }
         for (path, bytes) in &more {
-            if let Some(total) = self.total(path, |totals| totals.of(look.source)) {
-                *total = total.plus(*bytes);
-            }
-        }
-        // What has moved nothing yet has moved 0: so Prometheus sees the first bytes, too.
-        let counted = live.iter().filter(|path| is_exact || !forwarded::is_in(path));
-        for path in counted {
-            self.total(
-                path,
-                |totals| if forwarded::is_in(path) { &mut totals.forwarded } else { totals.of(look.source) },
-            );
-        }
-        self.units.values_mut().for_each(|totals| totals.forwarded = totals.forwarded.map(|_| Bytes::default()));
-        for (path, bytes) in moved {
-            if !self.places.contains_key(*path) {
-                let place = self.place(path, apps, whose(path));
-                self.places.insert((*path).to_owned(), place);
-            }
-            if let Some(total) = self.total(path, |totals| &mut totals.forwarded) {
-                *total = total.plus(*bytes);
-            }
+            let Some(Some(labels)) = self.places.get(path) else { continue };
+            let Some(totals) = self.units.get_mut(labels) else { continue };
+            let total = if forwarded::is_in(path) { &mut totals.forwarded } else { totals.of(look.source) };
+            *total = Some(total.unwrap_or_default().plus(*bytes));
         }
     }
 
@@ -147,6 +158,10 @@ impl Series {
     fn more(&mut self, look: &Look) -> HashMap<String, Bytes> {
         let Sample { epoch, rows, .. } = &look.sample;
         let is_exact = look.source == Source::Exact;
+        if is_exact {
+            // An estimate that follows begins at 0.
+            self.estimate.counters.clear();
+        }
         let seen = if is_exact { &mut self.exact } else { &mut self.estimate };
         if seen.epoch != *epoch {
             *seen = Seen { epoch: *epoch, counters: HashMap::new() };
@@ -157,30 +172,34 @@ impl Series {
         }
         let mut before = std::mem::take(&mut seen.counters);
         let mut more = HashMap::new();
+        let mut added_up = Vec::new();
         for row in rows.iter().filter(|row| !forwarded::is_in(&row.cgroup)) {
             let bytes = Bytes::of(row);
             let (path, had) = match before.remove_entry(&row.cgroup) {
                 Some((path, had)) => (path, Some(had)),
                 None => (row.cgroup.clone(), None),
             };
-            let known = had.unwrap_or_default();
             if had != Some(bytes) {
-                more.insert(path.clone(), bytes.since(known));
+                more.insert(path.clone(), bytes.since(had.unwrap_or_default()));
             }
-            seen.counters.insert(path, bytes.at_least(known));
+            let less = had.unwrap_or_default().since(bytes);
+            if less != Bytes::default() {
+                added_up.push((path.clone(), less));
+            }
+            seen.counters.insert(path, bytes);
         }
-        // Where there are too many cgroups that are gone, the helper adds the oldest up in their account. They have their series already.
-        for (path, bytes) in before {
-            if let Some(account) = more.get_mut(account_of(&path)) {
-                *account = account.since(bytes);
+        // Of cgroups that have ended the helper keeps only so many apart, and adds the others up in one above. Their series have
+        // these bytes already.
+        added_up.extend(before);
+        for (path, bytes) in added_up {
+            let mut above = path.rmatch_indices('/').map(|(end, _)| path.get(..end.max(1)).unwrap_or_default());
+            if let Some(above) = above.find(|above| *above != path && more.contains_key(*above))
+                && let Some(sum) = more.get_mut(above)
+            {
+                *sum = sum.since(bytes);
             }
         }
         more
-    }
-
-    fn total(&mut self, path: &str, which: impl FnOnce(&mut Totals) -> &mut Option<Bytes>) -> Option<&mut Bytes> {
-        let labels = self.places.get(path)?.as_ref()?;
-        Some(which(self.units.get_mut(labels)?).get_or_insert_default())
     }
 
     /// The series of a cgroup, which is new. `None`: it has none.
@@ -191,12 +210,13 @@ impl Series {
             Whose::LeftOut => return None,
         };
         let mut labels = labels_of(path, apps, user);
-        if !self.units.contains_key(&labels) && labels.app != OTHER {
-            let count = self.units.keys().filter(|known| known.user == labels.user).count();
-            if count >= UNITS {
-                let user = labels.user.clone();
-                self.over.insert(labels);
-                labels = Labels { app: OTHER.to_owned(), unit: OTHER.to_owned(), user };
+        if !labels.is_others() && !self.units.contains_key(&labels) {
+            let given = self.given.entry(account_of(path, &labels).to_owned()).or_default();
+            if *given < UNITS && labels.app.len() + labels.unit.len() <= LONGEST_NAMES {
+                *given += 1;
+            } else {
+                let others = Labels::others(labels.user.clone());
+                self.over.insert(std::mem::replace(&mut labels, others));
             }
         }
         let labels = self.units.get_key_value(&labels).map_or_else(|| Arc::new(labels), |(known, _)| known.clone());
@@ -204,22 +224,39 @@ impl Series {
         Some(labels)
     }
 
-    /// Forgets what has gone, once there is much of it: other units have room then.
+    /// Forgets what has gone, once there is much of it or others have no room for it.
     fn tidy(&mut self, look: &Look, live: &[&str]) {
-        let rows = &look.sample.rows;
-        if self.places.len() <= 2 * (rows.len() + live.len()) + MOST_UNUSED {
+        let rows = look.sample.rows.iter().map(|row| row.cgroup.as_str());
+        let in_use: HashSet<&str> = rows.chain(live.iter().copied()).collect();
+        let unused = self.places.len().saturating_sub(in_use.len());
+        if unused <= MOST_UNUSED && (self.over.is_empty() || unused == 0) {
             return;
         }
-        let in_use: HashSet<&str> = rows.iter().map(|row| row.cgroup.as_str()).chain(live.iter().copied()).collect();
-        self.places.retain(|path, _| in_use.contains(path.as_str()));
-        let named: HashSet<Arc<Labels>> = self.places.values().flatten().cloned().collect();
-        self.units.retain(|labels, _| labels.app == OTHER || named.contains(labels));
+        // What had no room may have some now.
+        self.places.retain(|path, place| {
+            in_use.contains(path.as_str()) && !place.as_ref().is_some_and(|labels| labels.is_others())
+        });
         self.over.clear();
+        self.given.clear();
+        let named: BTreeMap<&Arc<Labels>, &str> =
+            self.places.iter().filter_map(|(path, labels)| Some((labels.as_ref()?, path.as_str()))).collect();
+        self.units.retain(|labels, _| labels.is_others() || named.contains_key(labels));
+        for (labels, path) in named {
+            *self.given.entry(account_of(path, labels).to_owned()).or_default() += 1;
+        }
     }
 
-    /// Other apps are defined: from the next look on, everything belongs to those.
+    /// Other apps are defined: from the next look on, everything belongs to those, with what the helper has counted before. Estimates
+    /// stay where they are.
     pub fn define(&mut self) {
-        *self = Self { gaps: self.gaps, ..Self::default() };
+        (self.exact, self.moved) = (Seen::default(), HashMap::new());
+        self.places.clear();
+        self.given.clear();
+        self.over.clear();
+        self.units.retain(|_, totals| {
+            (totals.exact, totals.forwarded) = (None, None);
+            totals.estimate.is_some()
+        });
     }
 
     /// Counts a gap.
@@ -295,9 +332,9 @@ fn labels_of(path: &str, apps: &Apps, user: Option<String>) -> Labels {
     Labels { app, unit: unit_name, user: user.unwrap_or_else(|| SYSTEM.to_owned()) }
 }
 
-/// Where the helper adds up what it can't keep apart: the first two parts of a path.
-fn account_of(path: &str) -> &str {
-    path.match_indices('/').nth(2).and_then(|(end, _)| path.get(..end)).unwrap_or(path)
+/// Who shares one limit: a user, the system, or all containers and virtual machines.
+fn account_of<'a>(path: &str, labels: &'a Labels) -> &'a str {
+    if forwarded::is_in(path) { forwarded::TOP } else { &labels.user }
 }
 
 #[cfg(test)]
@@ -376,8 +413,11 @@ mod tests {
         let (a_line, b_line) = ("a a.service ann", "b b.service ann");
         assert_eq!(shown(&series), [line(a_line, Some(100), None), line(b_line, Some(5), None)]);
         take(&mut series, &look(Source::Exact, 7, &[(a, 130), (b, 5)]));
-        take(&mut series, &look(Source::Estimate, 1, &[(a, 20)]));
-        take(&mut series, &look(Source::Estimate, 2, &[(a, 3)]));
+        take(&mut series, &look(Source::Estimate, 0, &[(a, 20)]));
+        take(&mut series, &look(Source::Exact, 7, &[(a, 130), (b, 5)]));
+        // Each estimate begins at 0, in an epoch that is always the same.
+        take(&mut series, &look(Source::Estimate, 0, &[(a, 0)]));
+        take(&mut series, &look(Source::Estimate, 0, &[(a, 3)]));
         assert_eq!(shown(&series), [line(a_line, Some(130), Some(23)), line(b_line, Some(5), None)]);
         take(&mut series, &look(Source::Exact, 7, &[(a, 150), (b, 5)]));
         assert_eq!(shown(&series)[0], line(a_line, Some(150), Some(23)), "nothing was missed, and nothing is twice");
@@ -393,6 +433,13 @@ mod tests {
         take(&mut series, &look(Source::Exact, 1, &[(account, 81)]));
         let line = |labels: &str, exact| (labels.to_owned(), Some(exact), None);
         assert_eq!(shown(&series), [line("other other ann", 11), line("x other ann", 70)]);
+        // Of one that runs again, what it had moved before its restart is added up, and it goes on with what is left.
+        let restarted = &format!("{HOME}/a.service")[..];
+        take(&mut series, &look(Source::Exact, 1, &[(account, 81), (restarted, 305)]));
+        take(&mut series, &look(Source::Exact, 1, &[(account, 382), (restarted, 5)]));
+        take(&mut series, &look(Source::Exact, 1, &[(account, 382), (restarted, 7)]));
+        let expected = [line("a a.service ann", 307), line("other other ann", 12), line("x other ann", 70)];
+        assert_eq!(shown(&series), expected);
     }
 
     #[test]
@@ -426,12 +473,17 @@ mod tests {
         assert_eq!(lines.iter().filter_map(|(_, exact, _)| *exact).sum::<u64>(), 2006);
         assert!(lines.contains(&("other other ann".to_owned(), Some(5), None)));
         assert!(lines.contains(&("system:ssh.service ssh.service system".to_owned(), Some(1), None)));
+        // No name is a way around it, however it is made.
+        let mut tricky = Series::default();
+        let rows: Vec<_> = (0..UNITS + 5).map(|i| format!("{HOME}/app-other@zz{i}.service")).collect();
+        let rows: Vec<_> = rows.iter().map(|name| (name.as_str(), 1)).collect();
+        let long = format!("{HOME}/{}.service", "n".repeat(200));
+        take(&mut tricky, &look(Source::Exact, 1, &[&rows[..], &[(&long, 1)]].concat()));
+        assert_eq!((tricky.all().len(), tricky.over()), (UNITS + 1, 6));
         // Other names have their room once these are gone.
         let news: Vec<_> = (0..100).map(|i| format!("{HOME}/m{i:05}.service")).collect();
         let rows: Vec<_> = news.iter().map(|name| (name.as_str(), 1)).collect();
-        for _ in 0..2 {
-            take(&mut series, &look(Source::Exact, 1, &rows));
-        }
+        take(&mut series, &look(Source::Exact, 1, &rows));
         assert_eq!(series.over(), 0);
         assert!(shown(&series).contains(&("m00042 m00042.service ann".to_owned(), Some(1), None)));
     }

@@ -1,11 +1,15 @@
 //! Serves the figures over HTTP, to whoever connects. What others do to it costs little: a connection carries one request and has
-//! [`PATIENCE`]; there are [`MOST`] of them at most, and a new one takes the place of the oldest. So no slow client keeps another from
-//! its answer. Whoever asks waits for the one task that looks; see [`super::exporter`].
+//! ten seconds; there are 128 of them at most, and a new one takes the place of the oldest, of those first that have not asked yet. So no
+//! slow client keeps another from its answer. Whoever asks waits for the one task that looks; see [`super::exporter`].
 
 use std::{
     collections::VecDeque,
     io,
     net::{IpAddr, SocketAddr},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -64,8 +68,15 @@ pub struct Question {
 #[derive(Debug)]
 pub struct Server {
     listener: TcpListener,
-    connections: VecDeque<AbortHandle>,
+    connections: VecDeque<Connection>,
     ask: mpsc::Sender<Question>,
+}
+
+#[derive(Debug)]
+struct Connection {
+    task: AbortHandle,
+    /// Its request has come, as a whole.
+    has_asked: Arc<AtomicBool>,
 }
 
 impl Server {
@@ -88,20 +99,27 @@ impl Server {
             tokio::time::sleep(REST).await;
             return;
         };
-        self.connections.retain(|connection| !connection.is_finished());
-        if self.connections.len() >= MOST
-            && let Some(oldest) = self.connections.pop_front()
-        {
-            oldest.abort();
+        self.connections.retain(|connection| !connection.task.is_finished());
+        if self.connections.len() >= MOST {
+            let silent = self.connections.iter().position(|connection| !connection.has_asked.load(Ordering::Relaxed));
+            if let Some(oldest) = self.connections.remove(silent.unwrap_or(0)) {
+                oldest.task.abort();
+            }
         }
-        let task = tokio::spawn(timeout(PATIENCE, serve(stream, self.ask.clone())));
-        self.connections.push_back(task.abort_handle());
+        let has_asked = Arc::new(AtomicBool::new(false));
+        let task = tokio::spawn(timeout(PATIENCE, serve(stream, has_asked.clone(), self.ask.clone())));
+        self.connections.push_back(Connection { task: task.abort_handle(), has_asked });
+        // It has its turn before many more come.
+        tokio::task::yield_now().await;
     }
 }
 
-async fn serve(stream: TcpStream, ask: mpsc::Sender<Question>) {
+async fn serve(stream: TcpStream, has_asked: Arc<AtomicBool>, ask: mpsc::Sender<Question>) {
     let is_loopback = stream.local_addr().is_ok_and(|address| address.ip().to_canonical().is_loopback());
-    let service = service_fn(|request| respond(request, is_loopback, ask.clone()));
+    let service = service_fn(|request| {
+        has_asked.store(true, Ordering::Relaxed);
+        respond(request, is_loopback, ask.clone())
+    });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADERS_WITHIN)

@@ -22,10 +22,9 @@ pub fn write(path: &Path, text: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// Takes the file away, so that nobody reads figures that have become old. It is no error if it has gone.
-pub fn remove(path: &Path) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
+/// Empties the file, so that nobody reads figures that have become old. For node_exporter, a file that is missing where a link leads to
+/// it is an error, and an empty one is none.
+pub fn clear(path: &Path) -> io::Result<()> {
+    // Where there is no room for a new file, there is none for an old one's figures either.
+    write(path, b"").or_else(|_| fs::remove_file(path))
 }

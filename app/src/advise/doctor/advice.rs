@@ -199,14 +199,16 @@ fn metrics(facts: &Facts) -> Vec<Step> {
     let name = format!("netglance-{}", facts.uid);
     let instead = if facts.metrics_unit { "Instead of that port: lets" } else { "Lets" };
     if facts.text_files == TextFiles::Closed {
-        // A new file takes the place of the old one, for which one must be able to write to the folder. A folder of the user's own
-        // for that, and a link to the one file, let them change nothing of anybody else's.
+        // A new file takes the place of the old one, for which one must be able to write to the folder. With a folder of the user's own
+        // for that, and a link to the one file, they can't change what others write. But node_exporter reads whatever is there.
         let command = format!(
             "sh -c 'cd {TEXT_FILES} && install -d -o {} {name} && ln -s {name}/netglance.prom {name}.prom'",
             facts.uid
         );
         let undo = format!("rm -r {TEXT_FILES}/{name} {TEXT_FILES}/{name}.prom");
-        let text = format!("{instead} node_exporter read your figures from a file that the next command writes.");
+        let text = format!(
+            "{instead} node_exporter read your figures from a file that the next command writes. node_exporter opens whatever you put there, so this is only for users who may also stop it."
+        );
         steps.push(root(facts, &command, &text, Some(&undo)));
     }
     let arguments = format!("metrics --textfile {TEXT_FILES}/{name}/netglance.prom --interval 15");

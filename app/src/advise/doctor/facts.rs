@@ -59,7 +59,7 @@ pub struct Facts {
     pub text_files: TextFiles,
     /// Who runs doctor.
     pub uid: u32,
-    /// Whether the user's systemd has a unit for netglance's metrics.
+    /// Whether the user's systemd has a unit for netglance's metrics, and the system's has none.
     pub metrics_unit: bool,
     /// How netglance itself came here.
     pub netglance: Came,

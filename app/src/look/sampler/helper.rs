@@ -111,6 +111,11 @@ impl Bus {
     }
 }
 
+/// A bus that takes longer to answer is not there.
+async fn connect() -> Option<Bus> {
+    tokio::time::timeout(PATIENCE, Bus::open()).await.ok()?.ok()
+}
+
 /// The helper's object.
 pub async fn helper(connection: &Connection) -> zbus::Result<Helper1Proxy<'static>> {
     Helper1Proxy::builder(connection).cache_properties(CacheProperties::No).build().await
@@ -128,7 +133,7 @@ async fn waiting<S: Stream + Unpin>(stream: &mut S) -> Option<Vec<S::Item>> {
 impl Helper {
     /// Connects. Never fails: without a bus there is no helper, and it is tried again from time to time.
     pub async fn open() -> Self {
-        Self::on(Bus::open().await.ok())
+        Self::on(connect().await)
     }
 
     fn on(bus: Option<Bus>) -> Self {
@@ -279,13 +284,14 @@ impl Helper {
     pub async fn read(&mut self) -> Option<Sample> {
         let due = self.again.is_some_and(|again| again <= Instant::now());
         if self.bus.is_none() && due {
-            self.bus = Bus::open().await.ok();
+            self.bus = connect().await;
             self.again = Some(Instant::now() + AGAIN_AFTER);
         }
         // Signals are taken in at each look, whether they are needed or not.
         let Some(changed) = self.bus.as_mut()?.changed().await else {
             // What was granted was granted to this connection.
-            *self = Self { all: self.all, ..Self::on(None) };
+            let state = Exact::Failed("the connection to the system bus has ended".to_owned());
+            *self = Self { all: self.all, state, ..Self::on(None) };
             return None;
         };
         let bus = self.bus.as_mut()?;

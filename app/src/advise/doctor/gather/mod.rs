@@ -66,7 +66,9 @@ pub async fn gather(monitor: Result<Monitor, monitor::Error>, target: Target, ar
         saved: saved::saved(Path::new("/")),
         text_files: text_files(Path::new(TEXT_FILES), uid.as_raw()),
         uid: uid.as_raw(),
-        metrics_unit: Path::new("/usr/lib/systemd/user/netglance-metrics.service").exists(),
+        // Where the system's service has the port, it is not the user's.
+        metrics_unit: Path::new("/usr/lib/systemd/user/netglance-metrics.service").exists()
+            && !Path::new("/usr/lib/systemd/system/netglance-metrics.service").exists(),
         netglance: came(),
         program: program(),
         apt: Path::new("/usr/bin/apt").exists(),
