@@ -19,7 +19,7 @@ use crate::{
         budget::{self, Spent},
         calendar::Calendar,
         store::{self, Store},
-        usage::{By, Usage},
+        usage::Usage,
     },
     look::apps::Apps,
 };
@@ -66,9 +66,7 @@ pub fn budget(check: bool, json: bool) -> Result<ExitCode, Error> {
     let mut is_used_up = false;
     for (budget, period) in settings.budgets.iter().zip(&periods) {
         let groups = match (&store, period) {
-            (Some(store), Some(period)) => {
-                store.usage(&[period.start, period.end], &budget::which(budget, &defined), By::App)?
-            }
+            (Some(store), Some(period)) => store.usage_for(budget, period, &defined)?,
             _ => Vec::new(),
         };
         let (usage, name) = budget::used(budget, &groups);

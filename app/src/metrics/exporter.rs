@@ -19,19 +19,17 @@ use super::{
     text::{self, Budget, Format, Page},
 };
 use crate::{
-    base::settings::{self, Limit, Per},
+    base::settings::{self, Limit},
     keep::{
         budget,
         calendar::Calendar,
         store::{self, Store},
-        usage::By,
     },
     look::{
         apps::Apps,
         forwarded,
         monitor::{Error, Monitor},
         rate::Gap,
-        reading::AppReading,
         sampler::Source,
         target,
     },
@@ -76,7 +74,7 @@ pub struct Exporter {
     /// … by what was looked up then.
     used_since: Option<Instant>,
     /// The same as it was asked for: by format, plain and compressed.
-    written: HashMap<(bool, bool), Bytes>,
+    written: HashMap<(Format, bool), Bytes>,
 }
 
 /// Whose figures are told, and what the users are called.
@@ -163,14 +161,13 @@ impl Exporter {
         if self.looked.elapsed() >= FRESH {
             self.look().await;
         }
-        let key = (format == Format::OpenMetrics, gzip);
-        if let Some(written) = self.written.get(&key) {
+        if let Some(written) = self.written.get(&(format, gzip)) {
             return Ok(written.clone());
         }
         let page = self.page.as_ref().map_err(|why| Failed::Look(why.clone()))?;
         let text = page.encode(format)?;
         let written = if gzip { Bytes::from(text::compress(&text)?) } else { Bytes::from(text) };
-        self.written.insert(key, written.clone());
+        self.written.insert((format, gzip), written.clone());
         Ok(written)
     }
 
@@ -206,7 +203,7 @@ impl Exporter {
 
     /// The budgets for an amount that count on every network.
     fn budgets(&mut self) -> Vec<Budget> {
-        let settings = self.monitor.settings().settings.clone();
+        let settings = &self.monitor.settings().settings;
         let is_told = |budget: &&settings::Budget| matches!(budget.limit, Limit::Usage { .. }) && !budget.metered;
         let budgets: Vec<_> = settings.budgets.iter().filter(is_told).cloned().collect();
         if budgets.is_empty() {
@@ -222,22 +219,14 @@ impl Exporter {
             self.used_since = Some(Instant::now());
         }
         let apps = self.monitor.apps();
-        let id = |wanted: &str| {
-            let is_called =
-                |app: &&AppReading| [&app.id, &app.name].iter().any(|text| text.eq_ignore_ascii_case(wanted));
-            let app = apps.iter().find(|app| app.id == wanted).or_else(|| apps.iter().find(is_called));
-            app.map_or_else(|| wanted.to_owned(), |app| app.id.clone())
-        };
+        let known: Vec<_> = apps.iter().map(|app| (app.id.as_str(), app.name.as_str())).collect();
         let user = self.users.name(rustix::process::getuid().as_raw());
         let budgets = self.used.iter().filter_map(|(budget, used)| {
             let Limit::Usage { bytes: limit_bytes, per } = budget.limit else { return None };
-            let per = match per {
-                Per::Day => "day",
-                Per::Week => "week",
-                Per::Month => "month",
-            };
-            let app = budget.app.as_deref().map(id).unwrap_or_default();
-            Some(Budget { app, per, user: user.clone(), limit_bytes, used_bytes: *used })
+            let wanted = budget.app.as_deref();
+            let id = wanted.and_then(|_| Some(budget::apps(budget, &known).first()?.0));
+            let app = id.or(wanted).unwrap_or_default().to_owned();
+            Some(Budget { app, per: per.key(), user: user.clone(), limit_bytes, used_bytes: *used })
         });
         let mut budgets: Vec<_> = budgets.collect();
         // Of several for the same, the one that is used up first: a series can have one value.
@@ -255,8 +244,7 @@ fn used(budgets: &[settings::Budget], calendar: &Calendar, apps: &Apps) -> Resul
     let periods = budget::periods(budgets, calendar, jiff::Timestamp::now());
     let used = budgets.iter().zip(periods).map(|(budget, period)| {
         let Some(period) = period else { return Ok(None) };
-        let groups = store.usage(&[period.start, period.end], &budget::which(budget, apps), By::App)?;
-        Ok(Some(budget::used(budget, &groups).0.external()))
+        Ok(Some(budget::used(budget, &store.usage_for(budget, &period, apps)?).0.external()))
     });
     used.collect()
 }

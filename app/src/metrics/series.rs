@@ -127,8 +127,9 @@ impl Series {
         let is_exact = look.source == Source::Exact;
         let mut more = self.more(look);
         for (path, bytes) in moved {
-            let had = self.moved.insert((*path).to_owned(), *bytes);
+            let had = self.moved.get(*path).copied();
             if had != Some(*bytes) {
+                self.moved.insert((*path).to_owned(), *bytes);
                 more.insert((*path).to_owned(), bytes.since(had.unwrap_or_default()));
             }
         }

@@ -20,7 +20,7 @@ use super::series::{Counters, GAPS, UNITS};
 use crate::look::{rate::Bytes, sampler::Source};
 
 /// The text formats.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Format {
     /// Prometheus text, version 0.0.4.
     Text,

@@ -1,13 +1,20 @@
 //! What was recorded, added up.
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap},
+    ops::Range,
+};
 
 use rusqlite::OptionalExtension as _;
 
 use super::{DAY_SECS, Error, HOUR_SECS, MINUTE, STEP, Store, bytes, pack::parts, share};
 use crate::{
-    keep::usage::{By, Group, Network, Seen, Slot, Usage, Which},
-    look::{rate::Bytes, target::Target},
+    base::settings::Budget,
+    keep::{
+        budget,
+        usage::{By, Group, Network, Seen, Slot, Usage, Which},
+    },
+    look::{apps::Apps, rate::Bytes, target::Target},
 };
 
 /// A unit in the file.
@@ -45,6 +52,11 @@ struct Sums<'a> {
 }
 
 impl Store {
+    /// The apps that have moved anything in the period of a budget, as [`budget::used`] takes them.
+    pub fn usage_for(&self, budget: &Budget, period: &Range<i64>, defined: &Apps) -> Result<Vec<Group>, Error> {
+        self.usage(&[period.start, period.end], &budget::which(budget, defined), By::App)
+    }
+
     /// What the chosen units have moved between each pair of neighbouring edges, in seconds since 1970. An hour of which no more is
     /// known than its sum is where it began. Groups that have moved nothing at all are left out, but the one of [`By::All`].
     pub fn usage(&self, edges: &[i64], which: &Which, by: By) -> Result<Vec<Group>, Error> {

@@ -341,9 +341,7 @@ impl Keeper {
         let defined = self.rules.as_ref().map(|rules| rules.defined.clone()).unwrap_or_default();
         let account = |(budget, period): (&Budget, &Option<Range<i64>>)| {
             let groups = match period {
-                Some(period) => self.read(|store| {
-                    store.usage(&[period.start, period.end], &budget::which(budget, &defined), By::App)
-                })?,
+                Some(period) => self.read(|store| store.usage_for(budget, period, &defined))?,
                 None => None,
             };
             let groups = groups.unwrap_or_default();
