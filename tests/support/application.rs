@@ -23,6 +23,7 @@ pub fn run() {
     }
     let mut listener = None;
     let mut shared = None;
+    let mut held = Vec::new();
     for line in std::io::stdin().lines() {
         let line = line.unwrap();
         let words: Vec<_> = line.split(' ').collect();
@@ -49,6 +50,7 @@ pub fn run() {
             "listen" => listener = Some(TcpListener::bind::<SocketAddr>(address).unwrap()),
             "listen-transparent" => listener = Some(listen_transparent(address)),
             "accept" => accept(listener.as_ref().unwrap(), first, second),
+            "hold" => held.push(TcpStream::connect::<SocketAddr>(address).unwrap()),
             "share" => shared = Some(raw::share(address, first == 1)),
             "take" => take(shared.as_ref().unwrap(), first, second),
             "packet" => raw::packets(address, first, second),
