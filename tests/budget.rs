@@ -311,9 +311,13 @@ impl User {
 
     /// Exit status, standard output and standard error.
     fn asks(&self, arguments: &[&str]) -> (i32, String, String) {
+        self.runs(&[&["budget"], arguments].concat())
+    }
+
+    fn runs(&self, arguments: &[&str]) -> (i32, String, String) {
         let home = self.home.path();
         let mut command = Command::new(env!("CARGO_BIN_EXE_netglance"));
-        command.arg("budget").args(arguments).env_clear().env("HOME", home).env("TZ", &self.zone);
+        command.args(arguments).env_clear().env("HOME", home).env("TZ", &self.zone);
         let out = command.env("XDG_CONFIG_HOME", home).env("XDG_DATA_HOME", home).output().unwrap();
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
         (out.status.code().unwrap(), text(out.stdout), text(out.stderr))
@@ -370,6 +374,18 @@ fn scripts_hear_by_the_exit_status_that_a_budget_is_used_up() {
         "bytes": null, "estimate_bytes": null, "percent": null, "recorded_since": null,
     });
     assert_eq!(rows[2], rate);
+
+    // Prometheus is told the same, but for budgets that a series can't tell from others.
+    let (status, out, err) = user.runs(&["metrics"]);
+    assert_eq!(status, 0, "{err}");
+    let told: Vec<_> = out.lines().filter(|line| line.starts_with("netglance_budget_")).collect();
+    let labels = r#"{app="firefox web browser",per="day",user="root"}"#;
+    let expected = [
+        format!("netglance_budget_limit_bytes{labels} 5000000000"),
+        format!("netglance_budget_used_bytes{labels} 5000000000"),
+        format!("netglance_budget_end_time_seconds{labels} {}", time(&rows[0], "end")),
+    ];
+    assert_eq!(told, expected);
 }
 
 #[test]

@@ -7,6 +7,7 @@ use std::{
     cell::RefCell,
     collections::HashMap,
     fmt,
+    ops::Range,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -69,12 +70,21 @@ pub struct Exporter {
     looked: Instant,
     /// What the latest look saw, or why it saw nothing.
     page: Result<Arc<Page>, String>,
-    /// How much of each of these budgets is used …
-    used: Vec<(settings::Budget, Option<u64>)>,
+    /// How much of each of these budgets is used, and until when …
+    used: Vec<(settings::Budget, Used)>,
     /// … by what was looked up then.
     used_since: Option<Instant>,
     /// The same as it was asked for: by format, plain and compressed.
     written: HashMap<(Format, bool), Bytes>,
+}
+
+/// What is known of a budget's current period.
+#[derive(Clone, Copy, Debug)]
+struct Used {
+    /// When it ends, in seconds since 1970.
+    end_secs: i64,
+    /// External bytes of the budget that are used; `None`: nothing is recorded.
+    bytes: Option<u64>,
 }
 
 /// Whose figures are told, and what the users are called.
@@ -213,8 +223,11 @@ impl Exporter {
             && self.used.iter().map(|(budget, _)| budget).eq(&budgets);
         if !is_known {
             let calendar = Calendar::system(settings.billing_day);
+            let periods = budget::periods(&budgets, &calendar, jiff::Timestamp::now());
             // Without a history nothing is known; why there is none is not the matter here.
-            let used = used(&budgets, &calendar, self.monitor.defined()).unwrap_or_else(|_| vec![None; budgets.len()]);
+            let bytes = used(&budgets, &periods, self.monitor.defined()).unwrap_or_else(|_| vec![None; budgets.len()]);
+            let ends = periods.into_iter().map(|period| period.map_or(0, |period| period.end));
+            let used = ends.zip(bytes).map(|(end_secs, bytes)| Used { end_secs, bytes });
             self.used = budgets.into_iter().zip(used).collect();
             self.used_since = Some(Instant::now());
         }
@@ -226,7 +239,8 @@ impl Exporter {
             let wanted = budget.app.as_deref();
             let id = wanted.and_then(|_| Some(budget::apps(budget, &known).first()?.0));
             let app = id.or(wanted).unwrap_or_default().to_owned();
-            Some(Budget { app, per: per.key(), user: user.clone(), limit_bytes, used_bytes: *used })
+            let Used { end_secs, bytes: used_bytes } = *used;
+            Some(Budget { app, per: per.key(), user: user.clone(), limit_bytes, used_bytes, end_secs })
         });
         let mut budgets: Vec<_> = budgets.collect();
         // Of several for the same, the one that is used up first: a series can have one value.
@@ -236,15 +250,18 @@ impl Exporter {
     }
 }
 
-/// How much of each budget is used by the history; `None`: nothing is recorded.
-fn used(budgets: &[settings::Budget], calendar: &Calendar, apps: &Apps) -> Result<Vec<Option<u64>>, store::Error> {
+/// How much of each budget is used in its period by the history; `None`: nothing is recorded.
+fn used(
+    budgets: &[settings::Budget],
+    periods: &[Option<Range<i64>>],
+    apps: &Apps,
+) -> Result<Vec<Option<u64>>, store::Error> {
     let path = store::path().ok_or(store::Error::NoPlace)?;
     let Some(mut store) = Store::read(&path)? else { return Ok(vec![None; budgets.len()]) };
     store.define(apps);
-    let periods = budget::periods(budgets, calendar, jiff::Timestamp::now());
     let used = budgets.iter().zip(periods).map(|(budget, period)| {
         let Some(period) = period else { return Ok(None) };
-        Ok(Some(budget::used(budget, &store.usage_for(budget, &period, apps)?).0.external()))
+        Ok(Some(budget::used(budget, &store.usage_for(budget, period, apps)?).0.external()))
     });
     used.collect()
 }

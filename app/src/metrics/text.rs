@@ -79,6 +79,8 @@ pub struct Budget {
     pub limit_bytes: u64,
     /// Of those, how many are used so far by the history; `None`: nothing is recorded.
     pub used_bytes: Option<u64>,
+    /// When that time ends, in seconds since 1970.
+    pub end_secs: i64,
 }
 
 impl Page {
@@ -119,16 +121,17 @@ impl Page {
         encoder: &mut DescriptorEncoder<'_>,
         name: &str,
         help: &str,
-        bytes: fn(&Budget) -> Option<u64>,
+        unit: &Unit,
+        figure: fn(&Budget) -> Option<u64>,
     ) -> fmt::Result {
-        let known: Vec<_> = self.budgets.iter().filter_map(|budget| Some((budget, bytes(budget)?))).collect();
+        let known: Vec<_> = self.budgets.iter().filter_map(|budget| Some((budget, figure(budget)?))).collect();
         if known.is_empty() {
             return Ok(());
         }
-        let mut metric = gauge(encoder, name, help, Some(&Unit::Bytes))?;
-        for (Budget { app, per, user, .. }, bytes) in known {
+        let mut metric = gauge(encoder, name, help, Some(unit))?;
+        for (Budget { app, per, user, .. }, figure) in known {
             let labels = [("app", app.as_str()), ("per", per), ("user", user.as_str())];
-            ConstGauge::new(bytes).encode(metric.encode_family(&labels)?)?;
+            ConstGauge::new(figure).encode(metric.encode_family(&labels)?)?;
         }
         Ok(())
     }
@@ -196,10 +199,13 @@ impl Collector for Page {
         let help = "Units beyond that limit, whose bytes are counted as those of app=\"other\".";
         single(&mut encoder, "netglance_units_over_limit", help, u64::try_from(self.over).unwrap_or(u64::MAX))?;
         let help = "External bytes that may be used in a day, week or month.";
-        self.budgets(&mut encoder, "netglance_budget_limit", help, |budget| Some(budget.limit_bytes))?;
+        self.budgets(&mut encoder, "netglance_budget_limit", help, &Unit::Bytes, |budget| Some(budget.limit_bytes))?;
         let help =
             "External bytes used in the current day, week or month by netglance's own history, estimates included.";
-        self.budgets(&mut encoder, "netglance_budget_used", help, |budget| budget.used_bytes)?;
+        self.budgets(&mut encoder, "netglance_budget_used", help, &Unit::Bytes, |budget| budget.used_bytes)?;
+        let help = "When the current day, week or month ends on this computer, in seconds since 1970.";
+        let end_secs = |budget: &Budget| u64::try_from(budget.end_secs).ok();
+        self.budgets(&mut encoder, "netglance_budget_end_time", help, &Unit::Seconds, end_secs)?;
         let mut metric = gauge(&mut encoder, "netglance_build_info", "The version of netglance.", None)?;
         value(&mut metric, &[("version", env!("CARGO_PKG_VERSION"))], 1.0)
     }
@@ -249,6 +255,7 @@ mod tests {
                 user: "ann".into(),
                 limit_bytes: 7,
                 used_bytes: Some(8),
+                end_secs: 1_796_079_600,
             }],
         })
     }
