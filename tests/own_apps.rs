@@ -60,6 +60,16 @@ fn an_app_is_made_and_deleted_by_clicking() {
     desk.picture(&window, "own-app");
     drop(traffic);
 
+    // To the first line of the menu: what is ticked has the name and the icon of its desktop file.
+    let buttons = part(BUTTONS);
+    click(FIRST_ROW, "3");
+    desk.press(&window, &["Down", "Return"]);
+    eventually("it can be changed", || (part(BUTTONS) != buttons).then_some(()));
+    desk.picture(&window, "change-own-app");
+    let page = part(BUTTONS);
+    desk.press(&window, &["Escape"]);
+    eventually("the page is closed", || (part(BUTTONS) != page).then_some(()));
+
     // To the second line of the menu, and from Cancel to Delete.
     let buttons = part(BUTTONS);
     click(FIRST_ROW, "3");

@@ -31,6 +31,7 @@ fn app(id: &str, name: &str, kind: Kind, rx: f64, paths: &[&str]) -> AppReading 
         cgroups: paths.iter().map(path).collect(),
         kind,
         colour: None,
+        parts: Vec::new(),
     }
 }
 

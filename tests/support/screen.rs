@@ -170,6 +170,7 @@ pub fn app(id: &str, rx: f64) -> AppReading {
         cgroups: vec![format!("/{id}")],
         kind: if id == "StB" { Kind::Own } else { Kind::App },
         colour: None,
+        parts: Vec::new(),
     }
 }
 

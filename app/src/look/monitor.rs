@@ -7,10 +7,9 @@ mod remotes;
 
 use std::{
     cmp::Ordering,
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     fs,
     os::unix::fs::MetadataExt as _,
-    path::PathBuf,
     time::{Duration, Instant},
 };
 
@@ -25,7 +24,7 @@ use netglance_dbus::{
 };
 
 use crate::{
-    base::settings::{OwnApp, Settings, SettingsFile},
+    base::settings::{Settings, SettingsFile},
     look::{
         apps::Apps,
         desktop_entry::{DesktopEntries, Named},
@@ -34,7 +33,7 @@ use crate::{
         names::{self, Names, Unit},
         programs::Programs,
         rate::{self, Bytes, Gap},
-        reading::{AppRates, AppReading, Kind, Reading, UnitReading},
+        reading::{AppPart, AppRates, AppReading, Kind, Reading, UnitReading},
         sampler::{self, Ending, Exact, Look, Sampler, Source},
         target::{self, Target, UnitOf},
         whois::Lookup,
@@ -697,7 +696,7 @@ impl Monitor {
         let exists: HashSet<&str> = self.paths.iter().map(String::as_str).collect();
         self.names.refresh(|cgroup| exists.contains(cgroup));
         let mut unnamed = Vec::new();
-        let mut parts = HashSet::new();
+        let mut asked = HashSet::new();
         let secs = self.beat.as_ref().and_then(|beat| beat.secs.clone().ok());
         let mut apps: Vec<_> = apps
             .into_iter()
@@ -708,8 +707,10 @@ impl Monitor {
                     _ => Named { name: self.name(&id, &cgroups, &mut unnamed), icon: None, in_menu: false },
                 };
                 let rate = secs.filter(|_| !cgroups.is_empty()).map(|secs| moved.latest.rate(secs));
-                let icon = match own.as_ref() {
-                    Some(own) => self.own_icon(own, &cgroups, &mut parts),
+                let parts = if own.is_some() { self.parts(&cgroups, &mut asked) } else { Vec::new() };
+                let icon = match own.as_ref().map(|own| own.icon.as_ref()) {
+                    Some(Some(icon)) => self.desktop.find_icon(icon),
+                    Some(None) => parts.iter().find_map(|part| part.icon.clone()),
                     None => icon,
                 };
                 let kind = match &own {
@@ -718,14 +719,14 @@ impl Monitor {
                     None => Kind::App,
                 };
                 let colour = own.and_then(|own| own.colour);
-                AppReading { id, name, icon, in_menu, rate, bytes: moved.total, cgroups, kind, colour }
+                AppReading { id, name, icon, in_menu, rate, bytes: moved.total, cgroups, kind, colour, parts }
             })
             .collect();
         self.names.ask(unnamed);
         let (running, watches, programs) = (&self.running, &self.watches, &self.programs);
         self.desktop.keep(|id| {
             running.as_ref().is_some_and(|running| running.apps.contains_key(id))
-                || parts.contains(id)
+                || asked.contains(id)
                 || programs.as_ref().is_some_and(|programs| programs.needs_entry(id))
                 || watches.iter().any(|watch| watch.id == id)
         });
@@ -753,18 +754,17 @@ impl Monitor {
         self.desktop.set_icon_theme(theme);
     }
 
-    /// The icon of an app that a person has defined: the one that they chose, or that of the first app in it that has one. The ids of
-    /// those that were asked about come to `parts`.
-    fn own_icon(&mut self, own: &OwnApp, cgroups: &[String], parts: &mut HashSet<String>) -> Option<PathBuf> {
-        if let Some(icon) = &own.icon {
-            return self.desktop.find_icon(icon);
+    /// Those of the apps in an app that a person has defined that have desktop entries. The ids of all come to `asked`.
+    fn parts(&mut self, cgroups: &[String], asked: &mut HashSet<String>) -> Vec<AppPart> {
+        let ids: BTreeSet<_> = cgroups.iter().filter_map(|path| target::app_of(path)).map(|app| app.id).collect();
+        let mut parts = Vec::new();
+        for id in ids {
+            if let Some(Named { name, icon, .. }) = self.desktop.find(&id).cloned() {
+                parts.push(AppPart { id: id.clone(), name, icon });
+            }
+            asked.insert(id);
         }
-        let ids = cgroups.iter().filter_map(|path| target::app_of(path)).map(|app| app.id);
-        ids.into_iter().find_map(|id| {
-            let icon = self.desktop.find(&id).and_then(|entry| entry.icon.clone());
-            parts.insert(id);
-            icon
-        })
+        parts
     }
 
     /// What an app without a desktop entry is called. Those of its units that nobody has asked about come to `unnamed`.

@@ -74,6 +74,19 @@ pub struct AppReading {
     pub kind: Kind,
     /// Red, green and blue, where a person has chosen them.
     pub colour: Option<[u8; 3]>,
+    /// Of an app of one's own: those of the apps in it that run and have a desktop file.
+    pub parts: Vec<AppPart>,
+}
+
+/// An app that belongs to an app of one's own.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub struct AppPart {
+    /// Its own id.
+    pub id: String,
+    /// What a person reads: the desktop file's name.
+    pub name: String,
+    /// The icon's file, where the desktop file names one that exists.
+    pub icon: Option<PathBuf>,
 }
 
 /// The kinds of things that are listed.

@@ -78,6 +78,7 @@ mod tests {
             cgroups: Vec::new(),
             kind: if id == "StB" { Kind::Own } else { Kind::App },
             colour: None,
+            parts: Vec::new(),
         }
     }
 

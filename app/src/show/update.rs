@@ -382,6 +382,7 @@ mod tests {
             cgroups: vec![name()],
             kind: Kind::App,
             colour: None,
+            parts: Vec::new(),
         };
         let remote = Remote {
             id: 1,

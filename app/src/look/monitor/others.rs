@@ -196,6 +196,7 @@ impl Monitor {
                 name: names.of_units([*cgroup].into_iter()).unwrap_or(unit).to_owned(),
                 icon: None,
                 colour: None,
+                parts: Vec::new(),
                 kind: Kind::System,
                 in_menu: false,
                 rate: beat.secs.as_ref().ok().map(|secs| moved.latest.rate(*secs)),

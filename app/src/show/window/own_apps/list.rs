@@ -96,9 +96,8 @@ fn part(ui: &mut Ui, draft: &mut Draft, part: &Part<'_>, typed: &Target, of_cont
         Some(own) if !on => Some(format!("already in {}", printable(own))),
         _ => (!on && part.units.iter().all(by_pattern)).then(|| "by a pattern".to_owned()),
     };
-    let icon = part.app.and_then(|app| app.icon.as_deref());
     let shown = on || why.as_deref() == Some("by a pattern");
-    let tick = Tick { on: shown, why, icon: Some(icon), name: &part.name, indent: 0.0 };
+    let tick = Tick { on: shown, why, icon: Some(part.icon), name: &part.name, indent: 0.0 };
     if let Some(on) = tick.ui(ui) {
         draft.tick(part, of_containers, on);
     }

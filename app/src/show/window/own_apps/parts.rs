@@ -1,6 +1,6 @@
 //! What runs now and can be ticked: apps with their units, projects with their containers. Pure.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::Path};
 
 use glob::Pattern;
 use netglance_dbus::text::printable;
@@ -21,6 +21,8 @@ pub struct Part<'a> {
     pub name: String,
     /// The app in the list that it is; `None`: it is a part of one.
     pub app: Option<&'a AppReading>,
+    /// The icon's file.
+    pub icon: Option<&'a Path>,
     /// Its units, or its containers; empty if it is one.
     pub units: Vec<PartUnit>,
     /// All of it belongs to this app of one's own.
@@ -77,7 +79,9 @@ impl<'a> Parts<'a> {
                         Part::new(found.id.clone(), printable(&names::plain(&found.id)).into_owned())
                     });
                     if app.kind != Kind::Own {
-                        (part.app, part.name) = (Some(app), app.name.clone());
+                        (part.app, part.name, part.icon) = (Some(app), app.name.clone(), app.icon.as_deref());
+                    } else if let Some(named) = app.parts.iter().find(|named| named.id == found.id) {
+                        (part.name, part.icon) = (named.name.clone(), named.icon.as_deref());
                     }
                     part.add(&pattern_of(&unit), &printable(&unit), (&app.id, path), taken.as_ref());
                 }
@@ -94,7 +98,7 @@ impl<'a> Parts<'a> {
 
 impl Part<'_> {
     fn new(key: String, name: String) -> Self {
-        Self { key, name, app: None, units: Vec::new(), taken: None }
+        Self { key, name, app: None, icon: None, units: Vec::new(), taken: None }
     }
 
     fn add(&mut self, key: &str, name: &str, (app, path): (&str, &str), taken: Option<&String>) {

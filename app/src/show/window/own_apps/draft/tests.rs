@@ -1,7 +1,7 @@
 use std::slice;
 
 use super::*;
-use crate::look::rate::Bytes;
+use crate::look::{rate::Bytes, reading::AppPart};
 
 const USER: &str = "/user.slice/user-1000.slice/user@1000.service/app.slice";
 
@@ -17,13 +17,16 @@ fn app(id: &str, name: &str, kind: Kind, paths: &[&str]) -> AppReading {
         cgroups: paths.iter().map(path).collect(),
         kind,
         colour: None,
+        parts: Vec::new(),
     }
 }
 
 /// What runs: two apps of the desktop, a service with two units, one's own app, and containers.
 fn running() -> Vec<AppReading> {
+    let named = AppPart { id: "stb-next-server".to_owned(), name: "StB Server".to_owned(), icon: None };
+    let own = ["stb-next-server@1.service", "/forwarded/docker/stb/stb-db/172.17.0.9"];
     vec![
-        app("StB", "StB", Kind::Own, &["stb-next-server@1.service", "/forwarded/docker/stb/stb-db/172.17.0.9"]),
+        AppReading { parts: vec![named], ..app("StB", "StB", Kind::Own, &own) },
         app("firefox", "Firefox", Kind::App, &["app-gnome-firefox-4711.scope"]),
         app("sync", "sync", Kind::App, &["sync@home.service", "sync@work.service"]),
         app("session-2", "Login session", Kind::App, &["/user.slice/user-1000.slice/session-2.scope"]),
@@ -58,7 +61,7 @@ fn what_runs_is_apps_with_units_and_projects_with_containers() {
         [
             "firefox=Firefox: app-gnome-firefox-*.scope",
             "session-2=Login session: session-*.scope",
-            "stb-next-server=stb-next-server!: stb-next-server@1.service!",
+            "stb-next-server=StB Server!: stb-next-server@1.service!",
             "sync=sync: sync@home.service sync@work.service",
         ]
     );
