@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "test support: a failure is the test's")]
 
 use std::{
+    collections::HashSet,
     ffi::OsString,
     fs,
     io::{BufRead as _, BufReader, IoSliceMut},
@@ -80,7 +81,19 @@ impl Bus {
         fs::write(directory.join("bus.conf"), config).unwrap();
         let mut command = Command::new("dbus-daemon");
         command.arg(format!("--config-file={}/bus.conf", directory.display())).args(["--nofork", "--print-address"]);
-        let mut daemon = command.stdout(Stdio::piped()).spawn().expect("dbus-daemon: install dbus");
+        let mut daemon =
+            command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("dbus-daemon: install dbus");
+        // Of a flood it says the same a million times.
+        let says = BufReader::new(daemon.stderr.take().unwrap()).split(b'\n').map_while(Result::ok);
+        thread::spawn(move || {
+            let mut said = HashSet::new();
+            says.for_each(|line| {
+                if !said.contains(&line) {
+                    eprintln!("{}", String::from_utf8_lossy(&line));
+                    said.insert(line);
+                }
+            });
+        });
         let mut line = String::new();
         BufReader::new(daemon.stdout.take().unwrap()).read_line(&mut line).unwrap();
         assert!(line.starts_with("unix:"), "dbus-daemon did not start");
