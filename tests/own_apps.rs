@@ -5,11 +5,18 @@
 mod desk;
 mod support;
 
-use std::fs;
+use std::{fs, io::stdin, time::Duration};
 
 use desk::Desk;
+use netglance::{
+    keep::{histories::Histories, history::Point},
+    look::monitor::Monitor,
+};
 use serde_json::json;
-use support::{OTHER, PUBLIC4, at, eventually};
+use support::{OTHER, PUBLIC4, World, at, eventually};
+
+/// Set for the process that looks and is no test.
+const LOOKER: &str = "NETGLANCE_LOOKER";
 
 /// The button below the list of applications.
 const NEW_APP: [&str; 2] = ["130", "551"];
@@ -81,4 +88,59 @@ fn an_app_is_made_and_deleted_by_clicking() {
     eventually("it is not in the file", || (!config().contains("Assistant")).then_some(()));
     eventually("the tray offers what was in it", || panel.labels().contains(&"A Chat".to_owned()).then_some(()));
     drop(program);
+}
+
+/// Looks at each line, keeps every app's last minutes as the program does, and says those of "Mine".
+#[test]
+fn looker() {
+    if std::env::var_os(LOOKER).is_none() {
+        return;
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let mut monitor = Monitor::open(None).await.unwrap();
+        let mut histories = Histories::default();
+        for _ in stdin().lines().map_while(Result::ok) {
+            // However slow the machine is, no look is taken for one after a sleep.
+            monitor.look(Duration::from_secs(60)).await;
+            monitor.became().iter().for_each(|(id, now)| histories.join(id, now));
+            let rates = monitor.rates().unwrap();
+            histories.push(rates.boottime_ns, rates.rates);
+            // In a line of its own: the test's harness leaves its line open.
+            println!("\n{}", serde_json::to_string(&histories.points("Mine")).unwrap());
+        }
+    });
+}
+
+#[test]
+fn what_becomes_a_part_of_an_app_brings_its_past_along() {
+    let world = World::new();
+    let test = std::env::current_exe().unwrap();
+    let mut looker = world.netglance_with(&[format!("{LOOKER}=1")], &test, &["looker", "--exact", "--nocapture"]);
+    let mut count = 0;
+    let mut look = || -> Vec<Point> {
+        looker.tell("look");
+        count += 1;
+        looker.wait("what it sees", |program| {
+            let lines: Vec<_> = program.stdout().into_iter().filter(|line| line.starts_with('[')).collect();
+            lines.get(count - 1).map(|line| serde_json::from_str(line).unwrap())
+        })
+    };
+    let bytes = |points: &[Point]| {
+        let rates =
+            points.windows(2).filter_map(|pair| Some((pair[1].rate?.rx, pair[1].boottime_ns - pair[0].boottime_ns)));
+        rates.map(|(rate, ns)| rate * Duration::from_nanos(ns).as_secs_f64()).sum::<f64>()
+    };
+    look();
+    let traffic = world.moved(OTHER, 300_000, 1000, &[PUBLIC4]);
+    assert_eq!(bytes(&look()), 0.0, "there is no such app yet");
+    world.configure("[apps.Mine]\napps = [\"electron-gpt\"]\n");
+    let points = eventually("the app has a past", || Some(look()).filter(|points| bytes(points) > 0.0));
+    assert!((300_000.0..310_000.0).contains(&bytes(&points)), "{points:?}");
+    // What it moves from then on is its own, and it goes on being all of it.
+    let more = world.moved(OTHER, 200_000, 1000, &[PUBLIC4]);
+    assert!((500_000.0..520_000.0).contains(&bytes(&look())));
+    world.configure("");
+    eventually("it is gone, and its past is the application's", || (bytes(&look()) == 0.0).then_some(()));
+    drop((traffic, more));
 }

@@ -98,6 +98,15 @@ impl Histories {
         }
     }
 
+    /// One app has become a part of another one, or another one: what it moved, that one has moved.
+    pub fn join(&mut self, id: &str, to: &str) {
+        let Some(app) = self.apps.remove(id) else { return };
+        let joint = self.apps.entry(to.to_owned()).or_default();
+        self.entries -= app.entries() + joint.entries();
+        joint.join(app);
+        self.entries += joint.entries();
+    }
+
     /// Keeps [`MOST_APPS`]: drops those first that don't run and never moved, then those that don't run and have not moved for the
     /// longest time, then the others in the same order.
     fn drop_apps(&mut self, number: u32) {
@@ -249,6 +258,20 @@ impl App {
         }
     }
 
+    /// Takes in another app.
+    fn join(&mut self, app: Self) {
+        self.moves.extend(app.moves);
+        self.join_moves();
+        self.runs.extend(app.runs);
+        self.runs.make_contiguous().sort_unstable();
+        for (start, end) in std::mem::take(&mut self.runs) {
+            match self.runs.back_mut() {
+                Some((_, last)) if last.wrapping_add(1) >= start => *last = end.max(*last),
+                _ => self.runs.push_back((start, end)),
+            }
+        }
+    }
+
     /// Makes one of the moves before the same look.
     fn join_moves(&mut self) {
         let mut moves = Vec::from(std::mem::take(&mut self.moves));
@@ -319,6 +342,29 @@ mod tests {
         assert_eq!(shown(&last.points("a")), [(40, Some(4.0)), (50, Some(0.0)), (60, Some(0.0))]);
         assert_eq!(shown(&last.points("b")), [(40, None), (50, None), (60, Some(0.0))]);
         assert_eq!(Histories::default().points("a"), []);
+    }
+
+    #[test]
+    fn what_becomes_a_part_of_an_app_brings_its_past_along() {
+        let mut kept = histories(&[
+            (10, Some(&[("a", 1.0), ("b", 8.0)])),
+            (20, Some(&[("a", 2.0)])),
+            (30, None),
+            (40, Some(&[("b", 3.0), ("c", 5.0)])),
+            (50, Some(&[("c", 0.0)])),
+        ]);
+        let (total, entries) = (kept.total(), kept.entries);
+        kept.join("a", "own");
+        kept.join("b", "own");
+        kept.join("never seen", "own");
+        let expected = [(10, Some(9.0)), (20, Some(2.0)), (30, None), (40, Some(3.0)), (50, None)];
+        assert_eq!(shown(&kept.points("own")), expected);
+        assert_eq!((kept.points("a"), kept.total()), (kept.points("never seen"), total));
+        // Two moves before one look are one, and so are two times that it was running.
+        assert_eq!((kept.entries, kept.apps.values().map(App::entries).sum()), (entries - 2, entries - 2));
+        kept.join("own", "c");
+        let expected = [(10, Some(9.0)), (20, Some(2.0)), (30, None), (40, Some(8.0)), (50, Some(0.0))];
+        assert_eq!(shown(&kept.points("c")), expected);
     }
 
     #[test]

@@ -74,6 +74,8 @@ pub struct Monitor {
     settings: SettingsFile,
     /// Which apps there are by the settings.
     defined: Apps,
+    /// See [`Self::became`].
+    became: Vec<(String, String)>,
     sampler: Sampler,
     before: Option<Look>,
     /// The last exact look before the estimate took over, and the totals at that time.
@@ -178,6 +180,7 @@ impl Monitor {
             judgement: 0,
             settings: SettingsFile::open(),
             defined: Apps::default(),
+            became: Vec::new(),
             sampler,
             before: None,
             last_exact: None,
@@ -262,9 +265,24 @@ impl Monitor {
         if self.defined == defined {
             return;
         }
+        self.find_running();
+        let mut ids: BTreeMap<String, BTreeSet<Option<String>>> = BTreeMap::new();
+        for (id, cgroups) in self.running.iter().flat_map(|running| &running.apps) {
+            ids.entry(id.clone()).or_default().extend(cgroups.iter().map(|path| defined.id_of(path)));
+        }
         self.defined = defined;
         for (path, account) in &mut self.moved {
-            account.app = self.defined.id_of(path).filter(|_| is_own_cgroup(&self.tree, path));
+            let now = self.defined.id_of(path).filter(|_| is_own_cgroup(&self.tree, path));
+            if let Some(before) = std::mem::replace(&mut account.app, now.clone()) {
+                ids.entry(before).or_default().insert(now);
+            }
+        }
+        for (before, mut now) in ids {
+            if let (Some(Some(now)), true) = (now.pop_first(), now.is_empty())
+                && now != before
+            {
+                self.became.push((before, now));
+            }
         }
         for watch in self.watches.iter_mut().filter(|watch| !watch.id.is_empty()) {
             watch.target = self.defined.target(&watch.id, &watch.target.name);
@@ -326,6 +344,11 @@ impl Monitor {
         }
         self.owns_known = false;
         self.find_own();
+    }
+
+    /// What became a part of another app, or an app again, since the call before: the id that all of it had, and the one that it has.
+    pub fn became(&mut self) -> Vec<(String, String)> {
+        std::mem::take(&mut self.became)
     }
 
     /// The ids of these apps by now, see [`Apps::ids_now`].

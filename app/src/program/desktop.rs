@@ -299,6 +299,10 @@ impl Desktop {
                 monitor.ask(Grant::SystemServices, false);
             }
         }
+        for (id, now) in monitor.became() {
+            self.histories.join(&id, &now);
+            self.told.retain(|told| *told != now);
+        }
         if let Some(AppRates { boottime_ns, rates }) = monitor.rates() {
             self.histories.push(boottime_ns, rates);
         }
