@@ -85,7 +85,11 @@ fn the_estimate_tells_remotes_apart_to_the_byte() {
     assert_eq!(rows.len(), 6, "another app's: {rows:#?}");
     assert!(rows.iter().all(|row| row["source"] == "estimate" && row["complete"] == true), "{rows:#?}");
     // What is idle has a rate, which is nothing; while it moved bytes it had one.
-    assert!(rows.iter().filter(|row| row["protocol"] == "tcp").all(|row| row["rx_rate"] == 0.0), "{rows:#?}");
+    support::eventually("a beat without a gap", || {
+        let rows = beat(&mut program);
+        let mut rates = rows.iter().filter(|row| row["protocol"] == "tcp").map(|row| row["rx_rate"].as_f64());
+        rates.all(|rate| rate == Some(0.0)).then_some(())
+    });
     let lines = program.lines();
     let slow = lines.iter().filter(|line| line["address"] == OTHER4).filter_map(|line| line["rx_rate"].as_f64());
     assert!(slow.fold(0.0, f64::max) > 500_000.0, "{lines:#?}");
@@ -120,10 +124,11 @@ fn rows_are_put_together_by_network_and_port() {
 fn without_json_it_prints_lines_and_where_nothing_matches_it_says_so() {
     let world = World::new();
     let _moved = world.moved(SHELL, MB, MB, &[PUBLIC4]);
-    let (status, stdout, stderr) = world.netglance(&["connections", "-n", "2", "--interval", "0.2"]).end();
+    let (status, stdout, stderr) = world.netglance(&["connections", "-n", "5", "--interval", "0.2"]).end();
     assert!(status.success(), "{stderr}");
     assert!(stdout[0].ends_with("StB  1 remote; estimate, TCP only"), "{stdout:#?}");
-    assert_eq!(stdout[3], "  93.184.216.34:8001  tcp  external  down 0 B/s  up 0 B/s  (total 0 B down, 0 B up)");
+    let row = "  93.184.216.34:8001  tcp  external  down 0 B/s  up 0 B/s  (total 0 B down, 0 B up)";
+    assert!(stdout.iter().any(|line| line == row), "{stdout:#?}");
     let (status, stdout, stderr) = world.netglance(&["connections", "--app", "nobody", "-n", "1", "--json"]).end();
     assert_eq!((status.code(), stdout.len()), (Some(3), 0), "{stderr}");
     assert!(stderr.contains("nothing matches nobody now. Waiting for it."), "{stderr}");

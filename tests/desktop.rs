@@ -128,12 +128,15 @@ fn an_ordinary_user_sees_the_estimate() {
     let processes = r"cat '/sys/fs/cgroup/user.slice/user-1000.slice/user@1000.service/app.slice/app-stb\x2dnext\x2dshell.slice/stb-next-shell@split.service/cgroup.procs'";
     eventually("the shell has 15 descendants", || (desktop.root(processes).ok().lines().count() == 16).then_some(()));
 
-    let apps: Value = serde_json::from_str(&desktop.cad("netglance apps --json").ok()).unwrap();
-    let app = |id: &str| apps.as_array().unwrap().iter().find(|app| app["id"] == id).cloned();
-    let (stb, other) = (app("StB").expect("StB"), app("electron-gpt").expect("the other app"));
-    assert_eq!(stb["cgroups"].as_array().unwrap().len(), 3, "{apps}");
-    assert_eq!(other["cgroups"].as_array().unwrap().len(), 1, "{apps}");
-    assert!(other["rx_rate"].as_f64() > stb["rx_rate"].as_f64().map(|rate| rate * 2.0), "{apps}");
+    // The other app may begin later than StB.
+    eventually("the other app moves more than twice as much", || {
+        let apps: Value = serde_json::from_str(&desktop.cad("netglance apps --json").ok()).unwrap();
+        let app = |id: &str| apps.as_array().unwrap().iter().find(|app| app["id"] == id).cloned();
+        let (stb, other) = (app("StB").expect("StB"), app("electron-gpt").expect("the other app"));
+        assert_eq!(stb["cgroups"].as_array().unwrap().len(), 3, "{apps}");
+        assert_eq!(other["cgroups"].as_array().unwrap().len(), 1, "{apps}");
+        (other["rx_rate"].as_f64()? > stb["rx_rate"].as_f64()? * 2.0).then_some(())
+    });
 
     let mut watch = desktop.start("watch", "netglance watch --json --app StB");
     watch.look();
@@ -157,7 +160,11 @@ fn an_ordinary_user_sees_the_estimate() {
     let seen = bytes(&after) - bytes(&before);
     // Of the packets that the outside has counted, headers are less than a hundredth.
     let truth: u64 = began.truth.iter().zip(&now.truth).take(3).map(|(a, b)| b.2.0 - a.2.0).sum();
-    assert!(seen <= truth && seen * 100 >= truth * 99, "netglance says {seen}, the outside {truth}");
+    let lost = (now.dropped - began.dropped) * 65_536;
+    assert!(
+        seen <= truth && (seen + lost) * 100 >= truth * 99,
+        "netglance says {seen}, the outside {truth}, {lost} lost"
+    );
     // While it flowed, at the known rate.
     let rates: Vec<f64> = watch.lines().iter().filter_map(|line| line["rx_rate"].as_f64()).collect();
     let known = 3.0 * RATE as f64;
@@ -170,7 +177,7 @@ fn the_helper_comes_when_called_and_leaves_again() {
     desktop.install();
     // The package starts it, and so does every boot, for it may be wanted, and leaves where it is not.
     desktop.reboot();
-    assert_eq!(property(&desktop, "ActiveState"), "active");
+    assert_ne!(property(&desktop, "ActiveEnterTimestampMonotonic"), "0", "it was started");
     left(&desktop);
     refused(&desktop.cad(&call("Read")), "NotInstalled", "Count Exactly");
     assert_eq!(property(&desktop, "ActiveState"), "active");

@@ -114,10 +114,13 @@ fn from_the_first_start_to_exact_figures_after_a_reboot() {
     let began = becomes_exact(&desktop);
     shows_the_rate(&desktop);
     assert!(desktop.find("", "Estimate, TCP only").is_empty());
-    let line = exact_line(&desktop);
-    assert_eq!(line["source"], "exact");
-    let rate = line["rx_rate"].as_f64().unwrap();
-    assert!((rate / STB - 1.0).abs() < 0.1, "{line}");
+    // Of half a second: now and then some of it comes in the next one.
+    eventually("the terminal has the rate, exactly", || {
+        let line = exact_line(&desktop);
+        assert_eq!(line["source"], "exact");
+        println!("the terminal: {}", line["rx_rate"]);
+        line["rx_rate"].as_f64().filter(|rate| (rate / STB - 1.0).abs() < 0.1)
+    });
     eventually("the chart has a while of it", || (began.elapsed().as_secs() > 25).then_some(()));
     desktop.screenshot("journey-4-exact");
 
@@ -139,7 +142,10 @@ fn from_the_first_start_to_exact_figures_after_a_reboot() {
 
     desktop.reboot();
     let first = desktop.tray_pixels();
+    // At a steady rate all its columns are the same.
+    desktop.pause();
     tray_changes(&desktop, &first);
+    desktop.resume();
     assert!(desktop.window("netglance").is_none(), "it starts hidden");
     assert!(desktop.find("password text", "").is_empty(), "nobody asks again");
     desktop.screenshot("journey-8-after-the-reboot");

@@ -209,8 +209,11 @@ impl<'a> Shown<'a> {
                 } else {
                     self.keys(&["Left"]);
                     self.stands_still();
-                    // Once more, because now has moved on.
-                    self.keys(&[key, key]);
+                    // As often as it takes, because now has moved on.
+                    eventually("the chart moves on", || {
+                        self.keys(&[key]);
+                        self.changes(CHART)
+                    });
                 }
                 eventually("the chart moves on", || self.changes(CHART));
             }

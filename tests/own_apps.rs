@@ -28,6 +28,9 @@ const FIRST_ROW: [&str; 2] = ["60", "122"];
 /// Where the buttons below the list are while no page is open.
 const BUTTONS: &str = "230x40+8+592";
 
+/// What the page of a new app says below: what belongs to it.
+const SAYS: &str = "600x24+8+576";
+
 #[test]
 fn an_app_is_made_and_deleted_by_clicking() {
     let desk = Desk::x11();
@@ -51,7 +54,9 @@ fn an_app_is_made_and_deleted_by_clicking() {
     click(NEW_APP, "1");
     eventually("the page is open", || (part(BUTTONS) != buttons).then_some(()));
     desk.ask("xdotool", &["type", "--delay", "60", "Assistant"]);
+    let untouched = part(SAYS);
     click(FIRST_BOX, "1");
+    eventually("it is ticked", || (part(SAYS) != untouched).then_some(()));
     desk.picture(&window, "new-app");
     click(SAVE, "1");
     watched(&["Assistant"]);

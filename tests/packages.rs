@@ -10,6 +10,8 @@ use std::{
     env, fs,
     path::{Path, PathBuf},
     process::Command,
+    thread,
+    time::{Duration, Instant},
 };
 
 use clap::CommandFactory as _;
@@ -505,22 +507,35 @@ fn a_server_gets_a_small_program_without_a_display() {
     let inside = extracted(headless);
     let home = tempfile::tempdir().unwrap();
     let netglance = |arguments: &[&str]| {
-        let mut program = Command::new("timeout");
-        program.args(["--preserve-status", "2"]).arg(inside.path().join("usr/bin/netglance")).args(arguments);
-        let output = program.env("DISPLAY", ":0").env("HOME", home.path()).output().unwrap();
+        let mut program = Command::new(inside.path().join("usr/bin/netglance"));
+        let output = program.args(arguments).env("DISPLAY", ":0").env("HOME", home.path()).output().unwrap();
         let text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
         (output.status.success(), text.into_owned())
     };
     let no_window = "netglance: this build of netglance has no window (the package netglance has one)";
-    let (_, said) = netglance(&[]);
+    let (_, said) = netglance(&["doctor"]);
+    assert!(said.contains("Best method") && !said.contains("window") && !said.contains("tray"), "{said}");
+    // Without arguments it goes on until it is ended.
+    let (file, mut shows) = (home.path().join("said"), Command::new(inside.path().join("usr/bin/netglance")));
+    let out = fs::File::create(&file).unwrap();
+    shows.env("DISPLAY", ":0").env("HOME", home.path()).stdout(out.try_clone().unwrap()).stderr(out);
+    let mut running = shows.spawn().unwrap();
+    let end = Instant::now() + Duration::from_secs(60);
+    let said = loop {
+        let said = fs::read_to_string(&file).unwrap();
+        if said.contains("  down ") || Instant::now() > end {
+            break said;
+        }
+        thread::sleep(Duration::from_millis(50));
+    };
+    running.kill().unwrap();
+    running.wait().unwrap();
     assert!(
         said.contains(&format!("{no_window}, so the figures are shown here, as with `netglance watch`.\n")),
         "{said}"
     );
     assert!(said.contains("  down "), "{said}");
     assert_eq!(netglance(&["--hidden"]), (false, format!("{no_window}, so there is no tray icon.\n")));
-    let (_, said) = netglance(&["doctor"]);
-    assert!(said.contains("Best method") && !said.contains("window") && !said.contains("tray"), "{said}");
     assert!(!netglance(&["window"]).0);
 }
 

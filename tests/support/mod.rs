@@ -136,6 +136,15 @@ impl Program {
         self.line("a new look", move |line| line["boottime_ns"].as_u64().unwrap() > now)
     }
 
+    /// Waits for a look that began after this call and has a rate: where the machine stood still for seconds, there is none.
+    #[track_caller]
+    pub fn measured(&mut self) -> Value {
+        let now = boottime_ns();
+        self.line("a new look without a gap", move |line| {
+            line["boottime_ns"].as_u64().unwrap() > now && line["gap"].is_null()
+        })
+    }
+
     /// Waits for `find`, and fails with what the program said when it ends first.
     #[track_caller]
     pub fn wait<T>(&mut self, what: &str, mut find: impl FnMut(&Self) -> Option<T>) -> T {
@@ -522,7 +531,10 @@ impl World {
     pub fn configure(&self, text: &str) -> PathBuf {
         let path = self.home.path().join("netglance/config.toml");
         fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::File::create(&path).unwrap().write_all(text.as_bytes()).unwrap();
+        // As a whole: a look must not meet half of it.
+        let new = path.with_extension("new");
+        fs::write(&new, text).unwrap();
+        fs::rename(&new, &path).unwrap();
         path
     }
 

@@ -215,8 +215,9 @@ impl Action {
     }
 }
 
-/// Lets one key through that acts in each frame. egui moves the focus at most once a frame: of a Tab and a Return that come within a
-/// slow one, the Return would press what had the focus before.
+/// Lets one key or click through that acts in each frame. egui moves the focus at most once a frame: of a Tab and a Return that come
+/// within a slow one, the Return would press what had the focus before. And what a key means after a click, such as one that opens
+/// a menu, is known once the click is drawn.
 #[derive(Debug, Default)]
 pub struct Pace {
     /// What is for the next frames, in its order.
@@ -248,6 +249,9 @@ impl Pace {
 
     /// Whether what a later key means may depend on what this one does.
     fn acts(&mut self, event: &Event, typing: bool) -> bool {
+        if let Event::PointerButton { pressed, .. } = event {
+            return !pressed;
+        }
         let Event::Key { key, pressed, modifiers, .. } = event else { return false };
         if !pressed {
             self.down.remove(key);
@@ -349,6 +353,8 @@ impl Window {
 
 #[cfg(test)]
 mod tests {
+    use eframe::egui::{PointerButton, Pos2};
+
     use super::*;
 
     /// Keys as a person presses them, "ctrl+p Tab x", each with its release; "Down..." is held down.
@@ -404,6 +410,25 @@ mod tests {
         ] {
             assert_eq!(frames(keys, typing), expected, "{keys}");
         }
+    }
+
+    #[test]
+    fn a_click_is_drawn_before_what_comes_after_it() {
+        let button = |pressed| Event::PointerButton {
+            pos: Pos2::ZERO,
+            button: PointerButton::Secondary,
+            pressed,
+            modifiers: Modifiers::NONE,
+        };
+        let mut pace = Pace::default();
+        let after = events("Down");
+        let mut given = [vec![button(true), button(false)], after.clone()].concat();
+        assert!(pace.hold_back(&mut given, false));
+        assert_eq!(given, [button(true), button(false)]);
+        pace.drawn();
+        let mut next = Vec::new();
+        pace.hold_back(&mut next, false);
+        assert_eq!(next.first(), after.first());
     }
 
     #[test]
