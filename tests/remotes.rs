@@ -341,6 +341,19 @@ impl Host {
         })
     }
 
+    /// Moves a little until the rules for a new cgroup stand: on a slow machine, the pause before them is long.
+    async fn begins(&self, app: &mut Application, path: &str, top: &str) {
+        let end = std::time::Instant::now() + lab::PATIENCE;
+        loop {
+            app.run(&format!("unconnected {} 1 100", MORE[2]));
+            let told = self.remotes(USER, &[top]).await;
+            if told.rows.iter().any(|row| row.cgroup == format!("/{path}")) {
+                return;
+            }
+            assert!(std::time::Instant::now() < end, "{path}: {told:?}\n{}", self.ruleset());
+        }
+    }
+
     /// Moves some, and finds exactly that in the app's rows.
     async fn grows(&self, app: &mut Application, path: &str, top: &str) {
         let of = |rows: &[Remote]| sum(rows.iter().filter(|row| row.cgroup == format!("/{path}")));
@@ -377,9 +390,9 @@ async fn however_deep_a_new_cgroup_is_its_remotes_are_its_own() {
     // Up to the end of the table's first block of levels, one into the next, and over several.
     for depth in [2, 3, 4, 5, 12, 13, 25] {
         let path = format!("{APP}{}", "/d".repeat(depth));
-        let application = host.lab.application(&path);
+        let mut application = host.lab.application(&path);
+        host.begins(&mut application, &path, APPS).await;
         deeper.push((path, application));
-        host.remotes(USER, &[APPS]).await;
         host.is_its_own();
         for (path, application) in &mut deeper {
             host.grows(application, path, APPS).await;

@@ -40,7 +40,7 @@ pub const LAN_SINK: &str = "192.168.77.1:9";
 /// See [`OUTSIDE`].
 pub const LAN: [&str; 2] = ["192.168.77.1:8001", "[fd77::1]:8001"];
 /// Longer than anything here takes on a slow machine; only a failure waits for it.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 /// Set for the process that is an application and no test.
 const APPLICATION: &str = "NETGLANCE_LAB_APPLICATION";
 
