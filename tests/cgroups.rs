@@ -326,8 +326,10 @@ async fn whatever_lies_in_its_directories_it_comes_up_and_counts() {
     host.daemon.start(&host.bus).await;
     host.honest.is_right().await;
     assert_eq!(host.honest.helper.read().await.unwrap().0, epoch);
-    let said = host.daemon.said();
-    assert!(said.contains("paths.lines.aside1") && said.contains("paths.lines.aside2"), "{said}");
+    lab::eventually("it says so", || {
+        let said = host.daemon.said();
+        if said.contains("paths.lines.aside1") && said.contains("paths.lines.aside2") { Ok(()) } else { Err(said) }
+    });
     assert!(host.resident_peak() < 24 << 20, "{}", host.resident_peak());
     // The file of totals lost: another epoch, and it counts.
     host.daemon.kill();

@@ -52,6 +52,7 @@ impl Host {
 struct Netglance {
     child: Child,
     lines: Arc<Mutex<Vec<Value>>>,
+    gathers: Option<thread::JoinHandle<()>>,
     seen: usize,
 }
 
@@ -65,8 +66,8 @@ impl Netglance {
                 gathered.lock().unwrap().push(serde_json::from_str(&line).unwrap_or(Value::String(line)));
             }
         };
-        thread::Builder::new().name("stdout".into()).spawn(gather).unwrap();
-        Self { child, lines, seen: 0 }
+        let gathers = thread::Builder::new().name("stdout".into()).spawn(gather).unwrap();
+        Self { child, lines, gathers: Some(gathers), seen: 0 }
     }
 
     /// Waits for a line behind those that were seen.
@@ -74,13 +75,14 @@ impl Netglance {
     fn line(&mut self, what: &str, is_it: impl Fn(&Value) -> bool) -> Value {
         let end = Instant::now() + PATIENCE;
         loop {
-            let lines = self.lines.lock().unwrap().clone();
+            let lines = self.lines.lock().unwrap();
             if let Some(at) = lines.iter().skip(self.seen).position(&is_it) {
                 self.seen += at + 1;
                 return lines[self.seen - 1].clone();
             }
             let ended = self.child.try_wait().unwrap();
             assert!(Instant::now() < end && ended.is_none(), "never came: {what}; {ended:?}, last {:#?}", lines.last());
+            drop(lines);
             thread::sleep(Duration::from_millis(10));
         }
     }
@@ -94,6 +96,7 @@ impl Netglance {
     fn ended(mut self) -> (Option<i32>, String) {
         let mut stderr = String::new();
         self.child.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
+        self.gathers.take().unwrap().join().unwrap();
         (self.child.wait().unwrap().code(), stderr)
     }
 }
@@ -110,12 +113,20 @@ fn bytes(line: &Value) -> [u64; 4] {
 
 /// In no line is more moved than all that the peer has sent and received, whatever the source.
 fn no_spike(netglance: &Netglance, truth: [u64; 4]) {
-    for line in netglance.lines() {
-        let rate = |field: &str| line[field].as_f64().unwrap_or_default();
-        // A beat is never shorter than a tenth of a second here.
-        assert!(rate("rx_rate") <= truth[0] as f64 * 10.0 && rate("tx_rate") <= truth[1] as f64 * 10.0, "{line}");
+    let lines = netglance.lines();
+    for line in &lines {
         assert_eq!(line["rx_rate"].is_null(), !line["gap"].is_null(), "{line}");
     }
+    for pair in lines.windows(2) {
+        let moved = |field: &str| pair[1][field].as_f64().unwrap_or_default() * secs_between(pair);
+        assert!(moved("rx_rate") <= truth[0] as f64 + 1.0 && moved("tx_rate") <= truth[1] as f64 + 1.0, "{pair:#?}");
+    }
+}
+
+/// Between two lines' looks.
+fn secs_between(pair: &[Value]) -> f64 {
+    let [before, now] = [&pair[0], &pair[1]].map(|line| line["boottime_ns"].as_u64().unwrap());
+    (now - before) as f64 / 1e9
 }
 
 #[tokio::test]
@@ -130,22 +141,19 @@ async fn an_ordinary_user_sees_every_byte_of_their_app() {
         application.run(&format!("udp {address} 50 1000"));
     }
     let truth = host.lab.truth();
-    let line = watch.line("all bytes", |line| bytes(line) == truth);
-    assert_eq!(
-        (&line["source"], &line["unmeasured_udp_sockets"], &line["gap"]),
-        (&"exact".into(), &Value::Null, &Value::Null)
-    );
+    let line = watch.line("all bytes", |line| bytes(line) == truth && line["gap"].is_null());
+    assert_eq!((&line["source"], &line["unmeasured_udp_sockets"]), (&"exact".into(), &Value::Null));
     assert_eq!(line["units"].as_array().unwrap().len(), 1, "{line}");
     assert!(truth.iter().all(|bytes| *bytes > 500_000), "{truth:?}");
     no_spike(&watch, truth);
-    // The rates, each with the time between its two looks, add up to what was moved.
+    // The rates, each with the time between its two looks, add up to what was moved. Of a gap, on a machine that stood still for
+    // seconds, only the bytes are known.
     let lines = watch.lines();
     let moved: f64 = lines
         .windows(2)
-        .map(|pair| {
-            let secs =
-                (pair[1]["boottime_ns"].as_u64().unwrap() - pair[0]["boottime_ns"].as_u64().unwrap()) as f64 / 1e9;
-            pair[1]["rx_rate"].as_f64().unwrap() * secs
+        .map(|pair| match pair[1]["rx_rate"].as_f64() {
+            Some(rate) => rate * secs_between(pair),
+            None => (bytes(&pair[1])[0] - bytes(&pair[0])[0]) as f64,
         })
         .sum();
     let first = lines[0]["rx_bytes"].as_u64().unwrap();
@@ -176,6 +184,8 @@ async fn connections_agree_with_the_peer_to_the_byte_and_end_with_the_command() 
     let truth = peers::truth(&host.lab);
     assert_eq!(truth.len(), 10, "{truth:?}");
     other.run(&format!("tcp {} 1000 1000", peers::MORE[1]));
+    connections[1].seen = 0;
+    connections[1].line("the other's row", |line| line["unit"] == "b.service");
     for connections in &mut connections {
         let line = |key: &(std::net::IpAddr, u8, u16), [rx, tx]: [u64; 2]| {
             let (address, protocol, port) = (key.0.to_string(), if key.1 == 6 { "tcp" } else { "udp" }, key.2);
@@ -218,6 +228,10 @@ async fn programs_are_estimated_beside_a_helper_and_the_rest_is_said() {
     let mut command = Command::new("sh");
     command.args(["-c", &other]);
     let _other = Netglance::spawn(command); // is killed when it is dropped, before the lab's cgroups go
+    lab::eventually("both are in the session", || {
+        let inside = fs::read_to_string(host.lab.cgroup.join(SESSION).join("cgroup.procs")).unwrap();
+        if inside.lines().count() == 2 { Ok(()) } else { Err(inside) }
+    });
     let config = tempfile::tempdir().unwrap();
     fs::create_dir(config.path().join("netglance")).unwrap();
     fs::write(config.path().join("netglance/config.toml"), "beat = 0.1\n").unwrap();
@@ -226,7 +240,8 @@ async fn programs_are_estimated_beside_a_helper_and_the_rest_is_said() {
         let output = host.command(0, &environment, &["apps", "--by-program", "--json"]).output().unwrap();
         let apps: Value = serde_json::from_slice(&output.stdout).unwrap();
         let session = apps.as_array().unwrap().iter().find(|app| app["id"] == "session-9").unwrap().clone();
-        let rate = |value: &Value| ["rx_rate", "tx_rate"].map(|field| value[field].as_f64().unwrap());
+        // None in a gap, on a machine that stood still for seconds: then it is tried again.
+        let rate = |value: &Value| ["rx_rate", "tx_rate"].map(|field| value[field].as_f64().unwrap_or_default());
         let programs = session["programs"].as_array().unwrap().clone();
         assert_eq!(programs.len(), 2, "{session:#}");
         let sum = programs.iter().map(rate).fold([0.0; 2], |sum, rate| [sum[0] + rate[0], sum[1] + rate[1]]);
@@ -261,7 +276,7 @@ async fn what_can_not_be_told_apart_is_the_others() {
     host.bus.helper_of(0).await.install().await.unwrap();
     let mut application = host.lab.application(&format!("{APPS}/a.service"));
     application.run(&format!("hold {} 0 0", OUTSIDE[0]));
-    let mut connections = host.netglance(USER, &["connections", "--json", "--interval", "0.2", "--unit", "a.service"]);
+    let mut connections = host.netglance(USER, &["connections", "--json", "--interval", "2", "--unit", "a.service"]);
     // What is moved while it begins may be missing from the others. The open connection has a row before it has moved anything.
     connections.line("the first row", |line| line["source"] == "exact");
     application.run("spread 93.184.216.36:10000 10000 100");
@@ -490,7 +505,10 @@ async fn what_a_command_starts_in_another_cgroup_is_counted_too() {
     };
     check(&format!("{enter}; {send}"));
     // A process whose parent has ended, and which has ended itself before the command.
-    check(&format!("( ( {enter}; sleep 0.3; {send}; echo > /dev/null ) & ); sleep 1.5; wait"));
+    let directory = tempfile::tempdir().unwrap();
+    let over = directory.path().join("over").display().to_string();
+    let wait = format!("until [ -e {over} ]; do sleep 0.1; done; sleep 0.5");
+    check(&format!("( ( {enter}; sleep 0.3; {send}; : > {over} ) & ); {wait}"));
 }
 
 /// What `verify --live` calls external is what the helper books as external, and it says so where it is not.
@@ -538,7 +556,7 @@ async fn verify_live_agrees_with_the_counters_or_says_that_it_does_not() {
     };
     let before = booked().await;
     let [external, internal] = [before.tx_bytes, before.internal_tx_bytes];
-    assert!(external > 116 + 52 && internal > 116 + 52 && external > internal, "{before:?}");
+    assert!(external > 116 + 52 && internal > 116 + 52, "{before:?}");
 
     // An administrator's own prefix, of which these settings know nothing.
     helper.set_prefixes(vec![(vec![93, 184, 216, 0], 24)], Vec::new()).await.unwrap();

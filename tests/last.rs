@@ -212,8 +212,11 @@ async fn what_makes_no_sense_is_put_aside_and_said_and_counting_goes_on() {
         host.boot(BOOTS[boot]).await;
         boot = 3 - boot;
         assert_eq!(host.last(ROOT).await, Last::default());
-        let said = host.daemon.said();
-        assert!(said.contains("totals.json was moved aside") && said.contains("last.json was moved aside"), "{said}");
+        lab::eventually("it says so", || {
+            let said = host.daemon.said();
+            let is_said = |file: &str| said.contains(&format!("{file} was moved aside"));
+            if is_said("totals.json") && is_said("last.json") { Ok(()) } else { Err(said) }
+        });
         // It saves all the same.
         let mut app = host.lab.application(APP);
         app.run(&format!("flood {OUTSIDE_SINK} 10 100"));

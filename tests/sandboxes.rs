@@ -10,9 +10,10 @@ mod system;
 use std::{
     io::{BufRead as _, BufReader, Write as _},
     process::{Command, Stdio},
+    time::Instant,
 };
 
-use lab::{LAN, Lab, OUTSIDE, eventually};
+use lab::{LAN, Lab, OUTSIDE};
 use system::{Bus, Daemon};
 
 const APP: &str = "user.slice/user-1.slice/user@1.service/app.slice/a.scope";
@@ -22,7 +23,7 @@ const BUBBLEWRAP: &str = r#"exec bwrap --dev-bind / / --unshare-pid --unshare-ip
 
 /// slirp4netns, as rootless podman and docker use it: a network of its own, whose connections a process of the user's makes.
 const SLIRP: &str = r#"exec 3<&0
-    unshare --net sh -c 'until ip -brief link show dev tap0 2>/dev/null | grep -q LOWER_UP; do sleep 0.05; done; exec "$@"' sh "$@" <&3 &
+    unshare --net sh -c 'until ip route show default 2>/dev/null | grep -q tap0; do sleep 0.05; done; exec "$@"' sh "$@" <&3 &
     app=$!
     while [ "$(readlink /proc/$app/ns/net)" = "$(readlink /proc/self/ns/net)" ]; do sleep 0.05; done
     slirp4netns --configure --mtu=1500 "$app" tap0 >/dev/null 2>&1 &
@@ -65,14 +66,18 @@ async fn counts_to_the_byte(sandbox: &str) {
     bus.helper_of(0).await.install().await.unwrap();
     let tasks = [OUTSIDE[0], LAN[0]].map(|to| [format!("tcp {to} 30000 70000"), format!("udp {to} 5 700")]).concat();
     run_in(sandbox, &lab, &tasks);
-    let (_, _, rows) = bus.helper_of(0).await.read_all().await.unwrap();
-    let row = rows.into_iter().find(|row| row.cgroup.ends_with(APP)).unwrap_or_default();
-    let counted = [row.rx_bytes, row.tx_bytes, row.internal_rx_bytes, row.internal_tx_bytes];
-    assert!(counted[0] > 70_000 && counted[1] > 30_000, "{counted:?}");
-    eventually("it is what the peer has counted", || {
+    let end = Instant::now() + lab::PATIENCE;
+    loop {
+        let (_, _, rows) = bus.helper_of(0).await.read_all().await.unwrap();
+        let row = rows.into_iter().find(|row| row.cgroup.ends_with(APP)).unwrap_or_default();
+        let counted = [row.rx_bytes, row.tx_bytes, row.internal_rx_bytes, row.internal_tx_bytes];
         let truth = lab.truth();
-        if counted == truth { Ok(()) } else { Err(format!("{counted:?} {truth:?}")) }
-    });
+        if counted == truth {
+            assert!(counted[0] > 70_000 && counted[1] > 30_000, "{counted:?}");
+            break;
+        }
+        assert!(Instant::now() < end, "{counted:?}, the peer {truth:?}");
+    }
 }
 
 #[tokio::test]

@@ -158,7 +158,7 @@ fn since(now: [u64; 4], before: [u64; 4]) -> [u64; 4] {
     std::array::from_fn(|at| now[at] - before[at])
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_script_gets_the_estimate_and_no_dialog() {
     for answer in [Answer::Challenge, Answer::No] {
         let scene = Scene::new(answer).await;
@@ -170,7 +170,7 @@ async fn a_script_gets_the_estimate_and_no_dialog() {
 }
 
 /// What polkit's rules allow needs no dialog, so a script gets it too.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_allowed_is_exact_to_the_byte_from_the_first_look_on() {
     let mut scene = Scene::new(Answer::Yes).await;
     // What was counted before the watch is not the watch's.
@@ -197,12 +197,14 @@ async fn what_is_allowed_is_exact_to_the_byte_from_the_first_look_on() {
     own.line("the app's bytes alone", |line| bytes(line) == since(truth, middle)).await;
     for watch in [&watch, &both, &own] {
         let lines = watch.json();
-        assert!(lines.iter().all(|line| line["source"] == "exact" && line["gap"].is_null()), "{lines:#?}");
+        // Where the machine stood still for seconds, there is no rate for that time.
+        let is_steady = |line: &Value| line["gap"].as_str().is_none_or(|gap| gap.starts_with("no measurement for"));
+        assert!(lines.iter().all(|line| line["source"] == "exact" && is_steady(line)), "{lines:#?}");
     }
     assert!(scene.asked().iter().all(|flags| *flags == 0), "{:?}", scene.asked());
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn at_a_terminal_a_person_is_asked_once() {
     let mut scene = Scene::new(Answer::Dismissed).await;
     let watch = scene.watch_at_a_terminal("--unit b.service");
@@ -238,7 +240,7 @@ async fn at_a_terminal_a_person_is_asked_once() {
 }
 
 /// polkit forgets a password after five minutes. The helper doesn't, for the connection that has asked.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_granted_stays_granted_until_the_helper_goes() {
     let mut scene = Scene::new(Answer::Yes).await;
     let watch = scene.watch(&["--unit", "b.service"]);

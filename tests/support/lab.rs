@@ -270,8 +270,21 @@ impl Lab {
         Key::of(fs::metadata(self.cgroup.join(below)).unwrap().ino())
     }
 
-    /// What the peer counted: rx external, tx external, rx internal, tx internal, as the host would say it.
+    /// What the peer counted: rx external, tx external, rx internal, tx internal, as the host would say it. What is on its way, such
+    /// as a connection's last packet, is waited for; what goes on all the time isn't.
     pub fn truth(&self) -> [u64; 4] {
+        let mut truth = self.counted();
+        for _ in 0..5 {
+            thread::sleep(Duration::from_millis(10));
+            let before = std::mem::replace(&mut truth, self.counted());
+            if truth == before {
+                break;
+            }
+        }
+        truth
+    }
+
+    fn counted(&self) -> [u64; 4] {
         let text = self.peer.inside(|| tool("nft", &["list", "counters", "table", "inet", "truth"], "")).unwrap();
         let words: Vec<_> = text.split_whitespace().collect();
         ["rx_external", "tx_external", "rx_internal", "tx_internal"].map(|name| {

@@ -2,7 +2,7 @@
 #![allow(dead_code, reason = "each test file includes this module and uses its own part of it")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "test support: a failure is the test's")]
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{collections::BTreeMap, net::IpAddr, thread, time::Duration};
 
 use crate::lab::{Lab, peer, tool};
 
@@ -40,8 +40,20 @@ pub fn count(lab: &Lab) {
     lab.peer.inside(|| MORE.into_iter().for_each(peer::answer_udp));
 }
 
-/// What the peer has counted.
+/// What the peer has counted. What is on its way, such as a connection's last packet, is waited for.
 pub fn truth(lab: &Lab) -> Table {
+    let mut truth = counted(lab);
+    for _ in 0..5 {
+        thread::sleep(Duration::from_millis(10));
+        let before = std::mem::replace(&mut truth, counted(lab));
+        if truth == before {
+            break;
+        }
+    }
+    truth
+}
+
+fn counted(lab: &Lab) -> Table {
     let text = lab.peer.inside(|| tool("nft", &["-n", "list", "table", "inet", "remotes"], "")).unwrap();
     let mut table = Table::new();
     let mut direction = 0;
