@@ -6,7 +6,13 @@ use std::collections::HashMap;
 
 use futures_lite::StreamExt as _;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use zbus::{Connection, Message, Variant, fdo::DBusProxy, proxy, proxy::CacheProperties};
+use zbus::{
+    Connection, Message, Variant,
+    fdo::DBusProxy,
+    names::{BusName, OwnedUniqueName},
+    proxy,
+    proxy::CacheProperties,
+};
 
 use super::instance::{self, Asked};
 use crate::{base::settings::Budget, keep::budget::Notice};
@@ -75,12 +81,12 @@ async fn serve(
             biased; // what is known of the server comes first
             Some(signal) = owners.next() => {
                 let Ok(args) = signal.args() else { continue };
-                if args.old_owner().is_some() {
-                    shown = Shown::default(); // with the server that gave the ids
+                if let Some(gone) = args.old_owner().as_ref() {
+                    shown.0.retain(|_, one| one.server != *gone);
                 }
                 if args.new_owner().is_some() {
                     for notice in std::mem::take(&mut waiting) {
-                        if shown.show(&server, &notice).await.is_err() {
+                        if shown.show(&server, &bus, &notice).await.is_err() {
                             waiting.push(notice);
                         }
                     }
@@ -94,7 +100,7 @@ async fn serve(
             notice = notices.recv() => {
                 let Some(notice) = notice else { return Ok(()) };
                 waiting.retain(|waiting| waiting.budget != notice.budget);
-                if shown.show(&server, &notice).await.is_err() {
+                if shown.show(&server, &bus, &notice).await.is_err() {
                     waiting.push(notice);
                 }
             }
@@ -109,19 +115,29 @@ struct Shown(HashMap<u32, One>);
 #[derive(Debug)]
 struct One {
     budget: Budget,
+    /// Who has given the id. Another server's is another notification.
+    server: OwnedUniqueName,
     /// Has come, and is for the action that comes next.
     token: Option<String>,
 }
 
 impl Shown {
     /// Shows a notice in place of the one about the same budget.
-    async fn show(&mut self, server: &NotificationsProxy<'_>, notice: &Notice) -> zbus::Result<()> {
+    async fn show(
+        &mut self,
+        server: &NotificationsProxy<'_>,
+        bus: &DBusProxy<'_>,
+        notice: &Notice,
+    ) -> zbus::Result<()> {
         let capabilities = server.get_capabilities().await?;
+        // Perhaps the bus has started it for that.
+        let owner = bus.get_name_owner(BusName::from_static_str(NAME)?).await?;
         let text = match capabilities.iter().any(|capability| capability == "body-markup") {
             true => escaped(&notice.text),
             false => notice.text.clone(),
         };
-        let replaced = self.0.iter().find(|(_, one)| one.budget == notice.budget).map(|(id, _)| *id);
+        let is_same = |one: &One| one.budget == notice.budget && one.server == owner;
+        let replaced = self.0.iter().find(|(_, one)| is_same(one)).map(|(id, _)| *id);
         let hints = [
             ("desktop-entry", Variant::from(instance::NAME)),
             // 1: normal; 2: stays until a person closes it.
@@ -147,7 +163,7 @@ impl Shown {
         if let Some(replaced) = replaced {
             self.0.remove(&replaced);
         }
-        self.0.insert(id, One { budget: notice.budget.clone(), token: None });
+        self.0.insert(id, One { budget: notice.budget.clone(), server: owner, token: None });
         Ok(())
     }
 
