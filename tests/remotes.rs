@@ -577,7 +577,7 @@ async fn the_longest_answer_is_shortened_before_it_is_made() {
     let deep = (0..13).fold(APPS.to_owned(), |path, _| format!("{path}/{}", "n".repeat(250)));
     let mut app = host.lab.application(&deep);
     let mut other = host.lab.application(OTHERS);
-    host.remotes(USER, &[APPS]).await;
+    host.begins(&mut app, &deep, APPS).await;
     app.run(&format!("udp {} 100 1000", OUTSIDE[0]));
     app.run("spread 93.184.216.36:10000 5000 100");
     app.run("spread [2606:2800:220:1::35]:10000 5000 100");
