@@ -23,7 +23,10 @@ const BUBBLEWRAP: &str = r#"exec bwrap --dev-bind / / --unshare-pid --unshare-ip
 
 /// slirp4netns, as rootless podman and docker use it: a network of its own, whose connections a process of the user's makes.
 const SLIRP: &str = r#"exec 3<&0
-    unshare --net sh -c 'until ip route show default 2>/dev/null | grep -q tap0; do sleep 0.05; done; exec "$@"' sh "$@" <&3 &
+    unshare --net sh -c 'tries=0
+        until ip route show default 2>/dev/null | grep -q tap0; do
+            tries=$((tries + 1)); [ $tries -lt 1200 ] || exit 1; sleep 0.05
+        done; exec "$@"' sh "$@" <&3 &
     app=$!
     while [ "$(readlink /proc/$app/ns/net)" = "$(readlink /proc/self/ns/net)" ]; do sleep 0.05; done
     slirp4netns --configure --mtu=1500 "$app" tap0 >/dev/null 2>&1 &
