@@ -84,6 +84,11 @@ impl Recorder {
         self.recorded.extend(moved.map(|(path, total)| (path.to_owned(), total)));
     }
 
+    /// Whether [`Self::done`] is owed for a batch. Until then there is no other.
+    pub fn is_writing(&self) -> bool {
+        self.pending.is_some()
+    }
+
     /// What is to be recorded at a look; `None`: nothing yet. `network`: the one in use. `moved`: what each cgroup has moved since the
     /// looks began. `last`: it is the last look, and nothing may wait.
     pub fn look<'a>(
@@ -250,7 +255,9 @@ mod tests {
         let counters = batch.counters.unwrap();
         assert!(counters.all && counters.epoch == 7 && counters.rows[0].bytes == bytes(107));
         assert_eq!(beat(&mut recorder, T + 20, 9, 109), None, "one at a time");
+        assert!(recorder.is_writing());
         recorder.done(Fate::Written);
+        assert!(!recorder.is_writing());
         assert_eq!(beat(&mut recorder, T + 9, 9, 109), None);
         assert_eq!(recorder.unrecorded(APP, bytes(9)), bytes(2));
         let batch = beat(&mut recorder, T + 21, 9, 109).unwrap();

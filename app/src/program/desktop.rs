@@ -22,7 +22,7 @@ use super::{
     instance::Asked,
     launchers::{self, Folders},
     link::{Link, Said},
-    memory::{Account, Answer, Ask, Memory},
+    memory::{Account, Answer, Ask, ENDS_WITHIN, Memory},
     menu,
     save::{self, Saved},
 };
@@ -265,6 +265,7 @@ impl Desktop {
             if let Some(code) = self.ends {
                 self.save();
                 if !self.paused {
+                    self.wait_for_history(events).await;
                     self.record_last().await;
                 }
                 self.memory.end();
@@ -321,6 +322,18 @@ impl Desktop {
         // No figure waits for what is recorded.
         if let Ok(monitor) = &self.monitor {
             self.memory.look(monitor, &self.apps, false).await;
+        }
+    }
+
+    /// What is being written comes before the last look, which has no room beside it. The program ends: nothing else matters now.
+    async fn wait_for_history(&mut self, events: &mut Events) {
+        let until = Instant::now() + ENDS_WITHIN;
+        while self.memory.is_writing() {
+            match timeout_at(until.into(), events.next()).await {
+                Ok(Event::Answer(answer)) => self.answered(answer),
+                Ok(_) => {}
+                Err(_) => return,
+            }
         }
     }
 

@@ -38,7 +38,7 @@ use crate::{
 /// So often the helper is asked for the boot before.
 const ASKS: u8 = 5;
 /// A program that ends waits so long for what is under way.
-const ENDS_WITHIN: Duration = Duration::from_secs(3);
+pub const ENDS_WITHIN: Duration = Duration::from_secs(3);
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 const MACHINE_ID: &str = "/etc/machine-id";
 
@@ -205,6 +205,11 @@ impl Memory {
             }
         }
         self.ask(Ask::Record(batch));
+    }
+
+    /// Whether something is being written.
+    pub fn is_writing(&self) -> bool {
+        self.recorder.as_ref().is_some_and(Recorder::is_writing)
     }
 
     /// What became of the latest batch.
