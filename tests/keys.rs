@@ -206,6 +206,7 @@ impl<'a> Shown<'a> {
                     self.keys(&[key]);
                     self.stands_still();
                     self.keys(&["Home"]);
+                    eventually("the chart moves on", || self.changes(CHART));
                 } else {
                     self.keys(&["Left"]);
                     self.stands_still();
@@ -215,7 +216,6 @@ impl<'a> Shown<'a> {
                         self.changes(CHART)
                     });
                 }
-                eventually("the chart moves on", || self.changes(CHART));
             }
             Action::Zoom => {
                 self.watch("StB");

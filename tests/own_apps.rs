@@ -3,20 +3,17 @@
 
 #[path = "support/desk.rs"]
 mod desk;
+#[path = "support/looker.rs"]
+mod looker;
 mod support;
 
-use std::{fs, io::stdin, thread, time::Duration};
+use std::{fs, thread, time::Duration};
 
 use desk::Desk;
-use netglance::{
-    keep::{histories::Histories, history::Point},
-    look::monitor::Monitor,
-};
+use looker::Looker;
+use netglance::keep::{histories::Histories, history::Point};
 use serde_json::json;
 use support::{OTHER, PUBLIC4, World, at, eventually};
-
-/// Set for the process that looks and is no test.
-const LOOKER: &str = "NETGLANCE_LOOKER";
 
 /// The button below the list of applications.
 const NEW_APP: [&str; 2] = ["130", "551"];
@@ -27,7 +24,6 @@ const SAVE: [&str; 2] = ["40", "615"];
 const FIRST_ROW: [&str; 2] = ["60", "122"];
 /// Where the buttons below the list are while no page is open.
 const BUTTONS: &str = "230x40+8+592";
-
 /// What the page of a new app says below: what belongs to it.
 const SAYS: &str = "600x24+8+576";
 
@@ -106,39 +102,22 @@ fn an_app_is_made_and_deleted_by_clicking() {
 /// Looks at each line, keeps every app's last minutes as the program does, and says those of "Mine".
 #[test]
 fn looker() {
-    if std::env::var_os(LOOKER).is_none() {
-        return;
-    }
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(async {
-        let mut monitor = Monitor::open(None).await.unwrap();
-        let mut histories = Histories::default();
-        for _ in stdin().lines().map_while(Result::ok) {
-            // However slow the machine is, no look is taken for one after a sleep.
-            monitor.look(Duration::from_secs(60)).await;
-            monitor.became().iter().for_each(|(id, now)| histories.join(id, now));
-            let rates = monitor.rates().unwrap();
-            histories.push(rates.boottime_ns, rates.rates);
-            // In a line of its own: the test's harness leaves its line open.
-            println!("\n{}", serde_json::to_string(&histories.points("Mine")).unwrap());
-        }
+    let mut histories = Histories::default();
+    looker::serve(async |monitor, _| {
+        // However slow the machine is, no look is taken for one after a sleep.
+        monitor.look(Duration::from_secs(60)).await;
+        monitor.became().iter().for_each(|(id, now)| histories.join(id, now));
+        let rates = monitor.rates().unwrap();
+        histories.push(rates.boottime_ns, rates.rates);
+        histories.points("Mine")
     });
 }
 
 #[test]
 fn what_becomes_a_part_of_an_app_brings_its_past_along() {
     let world = World::new();
-    let test = std::env::current_exe().unwrap();
-    let mut looker = world.netglance_with(&[format!("{LOOKER}=1")], &test, &["looker", "--exact", "--nocapture"]);
-    let mut count = 0;
-    let mut look = || -> Vec<Point> {
-        looker.tell("look");
-        count += 1;
-        looker.wait("what it sees", |program| {
-            let lines: Vec<_> = program.stdout().into_iter().filter(|line| line.starts_with('[')).collect();
-            lines.get(count - 1).map(|line| serde_json::from_str(line).unwrap())
-        })
-    };
+    let mut looker = Looker::<Point>::new(&world);
+    let mut look = || looker.sees("look");
     let bytes = |points: &[Point]| {
         let rates =
             points.windows(2).filter_map(|pair| Some((pair[1].rate?.rx, pair[1].boottime_ns - pair[0].boottime_ns)));

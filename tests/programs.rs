@@ -1,19 +1,18 @@
 //! The programs of a login session, told apart with real processes and real connections in a real cgroup.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test stops at the first surprise")]
 
+#[path = "support/looker.rs"]
+mod looker;
 mod support;
 
-use std::{collections::HashMap, fs, io::stdin, os::unix::fs::PermissionsExt as _, path::PathBuf, time::Duration};
+use std::{collections::HashMap, fs, os::unix::fs::PermissionsExt as _, path::PathBuf, time::Duration};
 
-use netglance::look::{
-    monitor::Monitor,
-    programs::{ByProgram, Chosen, Program as Told},
-};
+use netglance::look::programs::{ByProgram, Chosen, Program as Told};
 use serde_json::Value;
 use support::{LAN4, OTHER4, PUBLIC4, PUBLIC6, Program, World, at, traffic};
 
-/// Set for the process that looks and is no test.
-const LOOKER: &str = "NETGLANCE_LOOKER";
+type Looker = looker::Looker<ByProgram>;
+
 /// As a desktop that starts everything in its session has it.
 const SESSION: &str = "../session-2.scope";
 const TERMINAL: &str = "app.slice/app-terminal-7.scope";
@@ -21,51 +20,24 @@ const TERMINAL: &str = "app.slice/app-terminal-7.scope";
 /// Looks at each line: `look`, `open ID`, `close ID`, `page ID`, or `forget`; and says what it has seen.
 #[test]
 fn looker() {
-    if std::env::var_os(LOOKER).is_none() {
-        return;
-    }
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(async {
-        let mut monitor = Monitor::open(None).await.unwrap();
-        let mut chosen = Chosen::default();
-        for line in stdin().lines().map_while(Result::ok) {
-            match line.split_once(' ') {
-                Some(("open", id)) => _ = chosen.opened.insert(id.to_owned(), true),
-                Some(("close", id)) => _ = chosen.opened.insert(id.to_owned(), false),
-                Some(("page", id)) => chosen.apps = vec![id.to_owned()],
-                _ => {}
-            }
-            monitor.look(Duration::from_secs(1)).await;
-            match line.as_str() {
-                "forget" => monitor.forget_programs(),
-                _ => monitor.look_at_programs(&chosen).unwrap(),
-            }
-            // In a line of its own: the test's harness leaves its line open.
-            println!("\n{}", serde_json::to_string(&monitor.by_program()).unwrap());
+    let mut chosen = Chosen::default();
+    looker::serve(async |monitor, line| {
+        match line.split_once(' ') {
+            Some(("open", id)) => _ = chosen.opened.insert(id.to_owned(), true),
+            Some(("close", id)) => _ = chosen.opened.insert(id.to_owned(), false),
+            Some(("page", id)) => chosen.apps = vec![id.to_owned()],
+            _ => {}
         }
+        monitor.look(Duration::from_secs(1)).await;
+        match line {
+            "forget" => monitor.forget_programs(),
+            _ => monitor.look_at_programs(&chosen).unwrap(),
+        }
+        monitor.by_program()
     });
 }
 
-struct Looker(Program, usize);
-
 impl Looker {
-    fn new(world: &World) -> Self {
-        let program = std::env::current_exe().unwrap();
-        let arguments = ["looker", "--exact", "--nocapture"];
-        Self(world.netglance_with(&[format!("{LOOKER}=1")], &program, &arguments), 0)
-    }
-
-    /// What it sees by this line.
-    fn sees(&mut self, line: &str) -> Vec<ByProgram> {
-        self.0.tell(line);
-        self.1 += 1;
-        let count = self.1;
-        self.0.wait("what it sees", |program| {
-            let lines: Vec<_> = program.stdout().into_iter().filter(|line| line.starts_with('[')).collect();
-            lines.get(count - 1).map(|line| serde_json::from_str(line).unwrap())
-        })
-    }
-
     /// The programs of an app after this line.
     #[track_caller]
     fn sees_in(&mut self, app: &str, line: &str) -> ByProgram {

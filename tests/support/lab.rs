@@ -273,15 +273,7 @@ impl Lab {
     /// What the peer counted: rx external, tx external, rx internal, tx internal, as the host would say it. What is on its way, such
     /// as a connection's last packet, is waited for; what goes on all the time isn't.
     pub fn truth(&self) -> [u64; 4] {
-        let mut truth = self.counted();
-        for _ in 0..5 {
-            thread::sleep(Duration::from_millis(10));
-            let before = std::mem::replace(&mut truth, self.counted());
-            if truth == before {
-                break;
-            }
-        }
-        truth
+        settled(|| self.counted())
     }
 
     fn counted(&self) -> [u64; 4] {
@@ -293,6 +285,19 @@ impl Lab {
             words[at + bytes + 1].parse().unwrap()
         })
     }
+}
+
+/// What is read once it stays the same for a moment, or after some looks.
+pub fn settled<T: PartialEq>(read: impl Fn() -> T) -> T {
+    let mut now = read();
+    for _ in 0..5 {
+        thread::sleep(Duration::from_millis(10));
+        let before = std::mem::replace(&mut now, read());
+        if now == before {
+            break;
+        }
+    }
+    now
 }
 
 impl Drop for Lab {

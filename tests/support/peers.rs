@@ -2,9 +2,9 @@
 #![allow(dead_code, reason = "each test file includes this module and uses its own part of it")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "test support: a failure is the test's")]
 
-use std::{collections::BTreeMap, net::IpAddr, thread, time::Duration};
+use std::{collections::BTreeMap, net::IpAddr};
 
-use crate::lab::{Lab, peer, tool};
+use crate::lab::{Lab, peer, settled, tool};
 
 /// The peer's further public addresses, TCP and UDP.
 pub const MORE: [&str; 3] = ["93.184.216.35:8001", "93.184.216.36:8001", "[2606:2800:220:1::35]:8001"];
@@ -42,15 +42,7 @@ pub fn count(lab: &Lab) {
 
 /// What the peer has counted. What is on its way, such as a connection's last packet, is waited for.
 pub fn truth(lab: &Lab) -> Table {
-    let mut truth = counted(lab);
-    for _ in 0..5 {
-        thread::sleep(Duration::from_millis(10));
-        let before = std::mem::replace(&mut truth, counted(lab));
-        if truth == before {
-            break;
-        }
-    }
-    truth
+    settled(|| counted(lab))
 }
 
 fn counted(lab: &Lab) -> Table {

@@ -200,7 +200,7 @@ impl Monitor {
         };
         monitor.paths = monitor.tree.paths().collect();
         monitor.refresh_prefixes(true)?;
-        monitor.define();
+        monitor.defined = Apps::new(&monitor.settings.settings);
         let first = monitor.sampler.look(&monitor.tree, &monitor.prefixes).await?;
         monitor.began_ns = first.sample.boottime_ns;
         monitor.look_at_containers(&first);
