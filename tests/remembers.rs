@@ -163,7 +163,8 @@ fn a_day_is_remembered_to_the_byte_and_a_budget_is_told() {
     stb(&desktop, "restart");
     more(&desktop);
     step(began, "StB was restarted");
-    desktop.root("systemctl kill --signal KILL netglance-helper").ok();
+    // In the middle of an answer: it is stopped for longer than from one look to the next.
+    desktop.root("systemctl kill --signal STOP netglance-helper && sleep 0.8 && systemctl kill --signal KILL netglance-helper").ok();
     more(&desktop);
     desktop.shows("push button", "Exact");
     step(began, "the helper was killed");

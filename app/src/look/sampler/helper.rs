@@ -109,6 +109,10 @@ impl Bus {
         }
         Some(changed | !waiting(&mut self.properties).await?.is_empty())
     }
+
+    async fn rows(&self, all: bool) -> Result<helper1::WireSample, helper1::Error> {
+        if all { self.helper.read_all().await } else { self.helper.read().await }
+    }
 }
 
 /// A bus that takes longer to answer is not there.
@@ -300,7 +304,10 @@ impl Helper {
             return None;
         }
         self.containers.is_refused &= !news; // it may be another helper
-        let rows = if self.all { bus.helper.read_all().await } else { bus.helper.read().await };
+        let mut rows = bus.rows(self.all).await;
+        if self.state == Exact::Counting && rows.as_ref().is_err_and(has_left) {
+            rows = bus.rows(self.all).await; // of the next one, which the bus waits for
+        }
         self.state = match &rows {
             Ok(_) => Exact::Counting,
             Err(helper1::Error::NotInstalled(_)) => Exact::NotInstalled,
@@ -332,6 +339,11 @@ fn row(forwarded: &Forwarded) -> Row {
 /// No helper runs, and the bus knows of none that it could start.
 pub fn is_unknown(error: &zbus::Error) -> bool {
     matches!(error, zbus::Error::FDO(error) if matches!(**error, fdo::Error::ServiceUnknown(_)))
+}
+
+/// The helper that was asked has left the bus before it answered, as one that is restarted does.
+fn has_left(error: &helper1::Error) -> bool {
+    matches!(error, helper1::Error::Bus(zbus::Error::FDO(error)) if matches!(**error, fdo::Error::NoReply(_)))
 }
 
 /// The helper that answers has no such method yet.
