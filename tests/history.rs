@@ -374,7 +374,7 @@ fn today_is_there_and_a_closed_pipe_is_no_error() {
         [7, 8, 0, 0],
         |_| {},
     );
-    let today = past.json("UTC", &["--since", "30s", "--by", "app"]);
+    let today = past.json("UTC", &["--since", "60s", "--by", "app"]);
     assert_eq!((&today[0]["rx_bytes"], &today[0]["tx_bytes"]), (&7.into(), &8.into()));
     for kind in [&["--json"][..], &["--csv"], &[]] {
         let arguments = [&["--since", "2025-03-01", "--by", "hour"], kind].concat();

@@ -247,7 +247,7 @@ fn what_is_deleted_under_load_is_not_lost() {
     let id = application.key;
     application.begin(&format!("flood {} 400000 64", OUTSIDE_SINK));
     let (mut last, mut deleted) = (0, 0);
-    while lab.truth()[1] < 300_000 * 92 {
+    while lab.truth_so_far()[1] < 300_000 * 92 {
         let mut elements = Vec::new();
         nft.read(Counter::TxExternal, &mut elements).unwrap();
         for element in elements {

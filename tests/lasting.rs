@@ -181,7 +181,7 @@ async fn a_firewall_that_flushes_and_reloads_in_a_loop_loses_nothing() {
     let mut application = counted.application("d.service");
     application.begin(&format!("flood {OUTSIDE_SINK} 100000 200"));
     let mut flushes = 0;
-    while counted.lab.truth()[1] < 80_000 * 228 {
+    while counted.lab.truth_so_far()[1] < 80_000 * 228 {
         // What `systemctl reload nftables` does, and docker in its way.
         let filter = "table ip filter {\nchain input {\ntype filter hook input priority 0\n}\n}";
         counted.lab.host.nft(&format!("flush ruleset\n{filter}")).unwrap();

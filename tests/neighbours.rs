@@ -310,10 +310,12 @@ fn both_paths_of_a_multipath_connection_are_booked() {
     lab.peer.ip("mptcp limits set subflows 2");
     lab.peer.inside(|| lab::peer::serve_mptcp("93.184.216.34:8006"));
     let mut scene = Scene::with(lab);
-    let truth = scene.check(&["mptcp 93.184.216.34:8006 2000000 2000000"]);
-    let joined = scene.lab.peer.inside(|| tool("nstat", &["-asz", "MPTcpExtMPJoinAckRx"], "")).unwrap();
-    let joined: u32 =
-        joined.split_whitespace().skip_while(|word| *word != "MPTcpExtMPJoinAckRx").nth(1).unwrap().parse().unwrap();
-    assert_eq!(joined, 1, "the second path was not taken");
+    // The kernel makes the second path when it gets round to it, which can be after the end of a short connection.
+    let truth = eventually("the second path was taken", || {
+        let truth = scene.check(&["mptcp 93.184.216.34:8006 2000000 2000000"]);
+        let joined = scene.lab.peer.inside(|| tool("nstat", &["-asz", "MPTcpExtMPJoinAckRx"], "")).unwrap();
+        let joined = joined.split_whitespace().skip_while(|word| *word != "MPTcpExtMPJoinAckRx").nth(1).unwrap();
+        if joined.parse::<u32>().unwrap() > 0 { Ok(truth) } else { Err("only the first was".to_owned()) }
+    });
     println!("MPTCP: {truth:?} bytes over two paths, all booked");
 }

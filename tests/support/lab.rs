@@ -273,10 +273,11 @@ impl Lab {
     /// What the peer counted: rx external, tx external, rx internal, tx internal, as the host would say it. What is on its way, such
     /// as a connection's last packet, is waited for; what goes on all the time isn't.
     pub fn truth(&self) -> [u64; 4] {
-        settled(|| self.counted())
+        settled(|| self.truth_so_far())
     }
 
-    fn counted(&self) -> [u64; 4] {
+    /// The same, without waiting for what is on its way.
+    pub fn truth_so_far(&self) -> [u64; 4] {
         let text = self.peer.inside(|| tool("nft", &["list", "counters", "table", "inet", "truth"], "")).unwrap();
         let words: Vec<_> = text.split_whitespace().collect();
         ["rx_external", "tx_external", "rx_internal", "tx_internal"].map(|name| {
